@@ -1,5 +1,6 @@
 """The one error a user can mend, and how a stage ends on it."""
 
+import errno
 import sys
 from collections.abc import Callable
 
@@ -9,10 +10,14 @@ class InputError(Exception):
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage's ``main``; an InputError becomes one line on stderr and exit status 1."""
+    """Run a stage's ``main``: what a user can mend becomes one line on stderr and exit status 1."""
     try:
         main()
     except InputError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        sys.exit(f"error: {error.filename or 'output'}: {error.strerror}; free some space or mend the permissions")
     except KeyboardInterrupt:
         sys.exit(130)

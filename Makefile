@@ -1,0 +1,29 @@
+# Everything runs in .venv; DVC's stages find its python because its bin folder comes first on the PATH.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: repro test lint setup clean
+
+repro: setup            ## rebuild every result from data to page, then print the results table
+	dvc repro
+	@python -m hw1.train.tracking
+	@python -m hw1.report.summary
+
+test: setup             ## run the tests
+	pytest
+
+lint: setup             ## check style
+	ruff check .
+	ruff format --check .
+
+setup: .venv/installed  ## create .venv with the pinned dependencies
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install -q -c constraints.txt uv
+	.venv/bin/uv pip install -q --python .venv/bin/python -c constraints.txt -r pyproject.toml --extra test
+	touch $@
+
+clean:                  ## remove what the pipeline made; DVC's cache stays
+	rm -rf data models report dvc_plots

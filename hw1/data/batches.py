@@ -1,0 +1,69 @@
+"""Batches of a prepared split on the device, as uint8: augmentation and normalisation happen there."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hw1.runtime import Machine
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Batches:
+    """Images (N, H, W, 3) uint8 with targets: labels (N,) int64, masks (N, H, W) uint8, or None.
+
+    Without targets, each batch brings the images' positions in the split instead.
+
+    On a GPU the arrays live in its memory where they fit the machine's ``resident_share`` of what is free, else each
+    batch travels through pinned memory. On a CPU the memory map is indexed as it is.
+    """
+
+    def __init__(self, images: np.ndarray, targets: np.ndarray | None, batch_size: int, machine: Machine):
+        targets = np.arange(len(images)) if targets is None else targets
+        self._arrays = torch.from_numpy(images), torch.from_numpy(targets)
+        self._batch_size = batch_size
+        self._device = machine.device
+        if self._device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self._device)
+            if images.nbytes + targets.nbytes <= machine.resident_share * free:
+                self._arrays = tuple(array.to(self._device) for array in self._arrays)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._arrays[0])
+
+    @property
+    def steps(self) -> int:
+        """Number of batches in an epoch."""
+        return len(self._sizes())
+
+    def _sizes(self) -> list[int]:
+        """Batch sizes of an epoch; a last batch of one joins the one before, BatchNorm cannot train on it."""
+        full, rest = divmod(len(self), self._batch_size)
+        sizes = [self._batch_size] * full
+        if rest == 1 and full:
+            sizes[-1] += 1
+        elif rest:
+            sizes.append(rest)
+        return sizes
+
+    def shuffled(self, generator: torch.Generator) -> Iterator[Batch]:
+        """Every image once in a random order: images (n, 3, H, W) uint8 in channels_last, targets."""
+        yield from self._batches(torch.randperm(len(self), generator=generator))
+
+    def in_order(self) -> Iterator[Batch]:
+        """Every image once in stored order."""
+        yield from self._batches(torch.arange(len(self)))
+
+    def _batches(self, order: Tensor) -> Iterator[Batch]:
+        order = order.to(self._arrays[0].device)
+        for index in order.split(self._sizes()):
+            images, targets = (self._to_device(array.index_select(0, index)) for array in self._arrays)
+            yield images.permute(0, 3, 1, 2), targets  # NHWC bytes seen as NCHW: channels_last
+
+    def _to_device(self, array: Tensor) -> Tensor:
+        if array.device == self._device or self._device.type == "cpu":
+            return array
+        return array.pin_memory().to(self._device, non_blocking=True)

@@ -1,0 +1,54 @@
+"""Scores from integer counts summed over a whole set and divided once."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+def count_confusion(truth: Tensor, prediction: Tensor, classes: int) -> Tensor:
+    """Confusion counts (classes, classes) int64 on the CPU: rows are the truth, columns the prediction.
+
+    truth and prediction are whole numbers of one shape. A prediction outside the classes (the printed
+    head of model A has more outputs than classes) is counted in an extra, last column, so the result is
+    (classes, classes + 1).
+    """
+    cell = truth.long() * (classes + 1) + prediction.long().clamp(max=classes)
+    return torch.bincount(cell.flatten(), minlength=classes * (classes + 1)).view(classes, classes + 1).cpu()
+
+
+def accuracy(confusion: Tensor) -> float:
+    """Share of images predicted right: counts (K, K+1) -> fraction."""
+    return (confusion.diagonal().sum() / confusion.sum()).item()
+
+
+def iou(confusion: Tensor, classes: int = 6) -> list[float | None]:
+    """IoU of each of the first ``classes`` classes over the whole set, as the course's scorer counts it.
+
+    confusion is (7, 8) with Unknown as row and column 6. Unknown has no IoU of its own, but its pixels
+    are not masked: a class predicted there is a false positive. None for a class that is neither in the
+    truth nor predicted.
+    """
+    both = confusion.diagonal()[:classes]
+    either = confusion.sum(1)[:classes] + confusion.sum(0)[:classes] - both
+    return [(hit / union).item() if union else None for hit, union in zip(both, either, strict=True)]
+
+
+def mean_iou(confusion: Tensor) -> float:
+    """Mean of the IoUs that are defined; 0 if none is."""
+    defined = [value for value in iou(confusion) if value is not None]
+    return sum(defined) / len(defined) if defined else 0.0
+
+
+def majority_confusion(confusion: Tensor) -> Tensor:
+    """The confusion counts of predicting the commonest known class (not Unknown) everywhere."""
+    truth = confusion.sum(1)
+    majority = torch.zeros_like(confusion)
+    majority[:, truth[:-1].argmax()] = truth
+    return majority
+
+
+def best(rows: list[Mapping[str, float]], column: str) -> tuple[float, int]:
+    """Largest value of a history's column and the first epoch that has it."""
+    row = max(rows, key=lambda row: row[column])
+    return float(row[column]), int(row["epoch"])

@@ -1,0 +1,81 @@
+"""Predictions on a validation split, their losses and their counts."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hw1.data.augment import normalise
+from hw1.data.batches import Batches
+from hw1.data.classes import LAND_COVER
+from hw1.evaluate.metrics import count_confusion
+from hw1.models.losses import cross_entropy
+from hw1.runtime import Machine
+
+View = Callable[[Tensor], Tensor]  # stored uint8 images -> the network's input size
+PixelLoss = Callable[[Tensor, Tensor], Tensor]
+
+
+def stored(images: Tensor) -> Tensor:
+    """The view of a network that takes images at their stored size."""
+    return images
+
+
+@torch.no_grad()
+def classify(
+    network: nn.Module, batches: Batches, machine: Machine, classes: int, view: View = stored
+) -> tuple[float, Tensor]:
+    """Mean cross entropy and confusion counts (classes, classes + 1) over a labelled split."""
+    network.eval()
+    loss = torch.zeros((), device=machine.device)
+    confusion = torch.zeros(classes, classes + 1, dtype=torch.int64)
+    for images, labels in batches.in_order():
+        with machine.autocast():
+            logits = network(normalise(view(images)))
+        loss += cross_entropy(logits, labels) * len(labels)
+        confusion += count_confusion(labels, logits.argmax(1), classes)
+    return loss.item() / len(batches), confusion
+
+
+@torch.no_grad()
+def features(network: nn.Module, batches: Batches, machine: Machine) -> np.ndarray:
+    """Outputs of a SmallCNN's second-last layer over a split: (N, features) float32."""
+    network.eval()
+    rows = []
+    for images, _ in batches.in_order():
+        with machine.autocast():
+            rows.append(network.features(normalise(images)).float().cpu())
+    return torch.cat(rows).numpy()
+
+
+@torch.no_grad()
+def tile_scores(
+    network: nn.Module, batches: Batches, shapes: Sequence[tuple[int, int]], machine: Machine
+) -> Iterator[Tensor]:
+    """Logits of each tile of a split, (7, H_i, W_i) float32 on the device, at its mask's own size."""
+    network.eval()
+    sizes = iter(shapes)
+    for images, _ in batches.in_order():
+        with machine.autocast():
+            logits = network(normalise(images)).float()  # (n, 7, S, S)
+        for scores in logits:
+            shape = next(sizes)
+            if scores.shape[-2:] != shape:
+                scores = nn.functional.interpolate(scores[None], shape, mode="bilinear", align_corners=False)[0]
+            yield scores
+
+
+@torch.no_grad()
+def segment(
+    network: nn.Module, batches: Batches, masks: Sequence[np.ndarray], machine: Machine, loss: PixelLoss
+) -> tuple[float, Tensor]:
+    """Mean over tiles of ``loss``, and confusion counts (7, 8) over all pixels of a split, Unknown included."""
+    total = torch.zeros((), device=machine.device)
+    confusion = torch.zeros(len(LAND_COVER), len(LAND_COVER) + 1, dtype=torch.int64)
+    scores_of_tiles = tile_scores(network, batches, [mask.shape for mask in masks], machine)
+    for mask, scores in zip(masks, scores_of_tiles, strict=True):
+        truth = torch.from_numpy(mask).to(machine.device)
+        total += loss(scores[None], truth[None])
+        confusion += count_confusion(truth, scores.argmax(0), len(LAND_COVER))
+    return total.item() / len(masks), confusion

@@ -1,0 +1,72 @@
+"""BYOL: Bootstrap Your Own Latent (Grill et al. 2020, arXiv:2006.07733).
+
+An online network (backbone f, projector g, predictor q) predicts, from one view of an image, what a
+slowly moving target network (f, g) makes of another view.
+"""
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Byol(nn.Module):
+    """Online f, g, q and target f, g around a backbone with ``width`` features.
+
+    The target's parameters are a moving average of the online ones and get no gradients. Its BatchNorm
+    layers stay in training mode, as in the paper: each view is normalised by its own batch. Their
+    running statistics therefore follow the target's own activations, averaged by BatchNorm itself;
+    averaging the online statistics into them as well would mix two networks' activations.
+    """
+
+    def __init__(self, backbone: nn.Module, width: int, hidden: int, projection: int):
+        super().__init__()
+        self.backbone = backbone
+        self.projector = mlp(width, hidden, projection)
+        self.predictor = mlp(projection, hidden, projection)
+        self.target = copy.deepcopy(nn.Sequential(self.backbone, self.projector)).requires_grad_(False)
+
+    def forward(self, view: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        """Two views (N, 3, H, W) float32 of the same images -> loss (scalar), projections (2N, projection).
+
+        The loss is symmetrised: each view is predicted from the other one.
+        """
+        with torch.no_grad():
+            goals = self.target(view), self.target(other)
+        projections = self.projector(self.backbone(view)), self.projector(self.backbone(other))
+        predictions = self.predictor(projections[0]), self.predictor(projections[1])
+        loss = byol_loss(predictions[0], goals[1]) + byol_loss(predictions[1], goals[0])
+        return loss.mean(), torch.cat(projections).detach()
+
+    @torch.no_grad()
+    def update_target(self, decay: float) -> None:
+        """target <- decay * target + (1 - decay) * online, parameters only."""
+        online = [*self.backbone.parameters(), *self.projector.parameters()]
+        torch._foreach_lerp_(list(self.target.parameters()), online, 1.0 - decay)
+
+
+def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Linear, BatchNorm, ReLU, Linear: projector and predictor of the paper's section 3.3."""
+    return nn.Sequential(
+        nn.Linear(inputs, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, outputs)
+    )
+
+
+def byol_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """2 - 2 <q, z'> / (|q| |z'|) of each row: (N, D), (N, D) -> (N,) in [0, 4], the report's formula."""
+    return 2 - 2 * nn.functional.cosine_similarity(prediction.float(), target.float(), dim=-1)
+
+
+def ema_decay(base: float, step: int, steps: int) -> float:
+    """Decay at ``step`` of ``steps``: from ``base`` up to 1 along a cosine (paper, section 3.3)."""
+    return 1 - (1 - base) * (math.cos(math.pi * step / steps) + 1) / 2
+
+
+def projection_std(projections: Tensor) -> Tensor:
+    """Mean over dimensions of the std of the L2-normalised projections (N, D): the collapse alarm.
+
+    About 1/sqrt(D) when projections spread over the sphere, near 0 when all images get the same one
+    (Chen and He 2021, arXiv:2011.10566, figure 2).
+    """
+    return nn.functional.normalize(projections.float(), dim=-1).std(dim=0).mean()

@@ -1,0 +1,102 @@
+"""Weights on disk: the project's own in safetensors, given ones as state dicts, torchvision's by download."""
+
+import urllib.error
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from hw1.errors import InputError
+from hw1.files import whole_file
+
+
+def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any]) -> None:
+    """Write every parameter and buffer of ``module``; ``metadata`` (text) says what they are."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    with whole_file(path) as draft:
+        save_file(tensors, draft, {key: str(value) for key, value in metadata.items()})
+
+
+def picture_epochs(epochs: int) -> list[int]:
+    """The epochs whose weights are kept for pictures: first, middle, last (1, 40, 80 of 80), without repeats."""
+    return sorted({1, max(1, epochs // 2), epochs})
+
+
+def snapshot_file(folder: Path, epoch: int, epochs: int) -> Path:
+    """Where the weights after ``epoch`` of ``epochs`` lie in a training's folder."""
+    return folder / ("weights.safetensors" if epoch == epochs else f"epoch_{epoch}.safetensors")
+
+
+def snapshots(
+    network: nn.Module, folder: Path, section: str, epochs: int, kept: Sequence[int]
+) -> Callable[[int], None]:
+    """A function of the epoch just done that keeps the weights of the epochs ``kept``."""
+
+    def after_epoch(epoch: int) -> None:
+        if epoch in kept:
+            save_weights(network, snapshot_file(folder, epoch, epochs), {"trained by": section, "epoch": epoch})
+
+    return after_epoch
+
+
+def load_weights(module: nn.Module, path: Path) -> dict[str, str]:
+    """Fill ``module`` from a file of :func:`save_weights`, exactly; return the metadata.
+
+    Raises:
+        InputError: no such file, not safetensors, or not this network's tensors.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            metadata = file.metadata() or {}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such weights; run `dvc repro`") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error})") from None
+    _fill(module, tensors, path)
+    return metadata
+
+
+def load_state_dict(module: nn.Module, path: Path, drop: tuple[str, ...]) -> None:
+    """Fill ``module`` from a given state dict, without running code from it.
+
+    Keys that start with one of ``drop`` (a classifier that is not wanted) are left out; all others must
+    be exactly the module's.
+    """
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its unpickler meets
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{path.name}: not a plain state dict ({reason})") from None
+    if not isinstance(tensors, Mapping) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise InputError(f"{path.name}: not a state dict of tensors; save model.state_dict()")
+    _fill(module, {name: tensor for name, tensor in tensors.items() if not name.startswith(drop)}, path)
+
+
+def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    wanted = module.state_dict()
+    missing, unexpected = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
+    reshaped = [name for name in wanted.keys() & tensors.keys() if wanted[name].shape != tensors[name].shape]
+    if missing or unexpected or reshaped:
+        counts = f"{len(missing)} keys missing, {len(unexpected)} unexpected, {len(reshaped)} of another shape"
+        example = (missing + unexpected + sorted(reshaped))[0]
+        raise InputError(f"{path}: weights of another network ({counts}, such as {example})")
+    module.load_state_dict(tensors)
+
+
+def imagenet(weights: Any) -> dict[str, Tensor]:
+    """State dict of a torchvision weights entry, from torch's cache or by download, checksum verified."""
+    try:
+        return torch.hub.load_state_dict_from_url(
+            weights.url, map_location="cpu", check_hash=True, progress=False, weights_only=True
+        )
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        folder = Path(torch.hub.get_dir(), "checkpoints")
+        raise InputError(
+            f"weights: imagenet needs {weights.url}, which could not be had ({error}); "
+            f"put the file into {folder} or set weights: none"
+        ) from None

@@ -1,0 +1,121 @@
+"""Training curves from the history CSVs (one row per epoch; accuracies and mIoU are fractions 0..1)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from hw1.report.canvas import GREY, Axes, Figure, blank, colour, grid, save
+
+Histories = Mapping[str, pd.DataFrame]
+
+
+def classification_curves(histories: Histories, names: Mapping[str, str], path: Path) -> None:
+    """Loss and accuracy of each model: training dashed, validation solid; ``names`` are the legend's."""
+    figure, (loss, accuracy) = grid(1, 2, (9.6, 3.9), "Problem 1: training of the two classifiers")
+    for index, (key, history) in enumerate(histories.items()):
+        _train_and_validation(loss, history, "loss", colour(index), names[key])
+        _train_and_validation(accuracy, history, "accuracy", colour(index), names[key], scale=100)
+    _label(loss, "Loss", "cross entropy (nats)")
+    _label(accuracy, "Accuracy", "images classified right (%)")
+    _legend_below(figure, accuracy)
+    save(figure, path)
+
+
+def finetuning_curves(histories: Histories, path: Path) -> None:
+    """Four panels over the settings: loss and accuracy, on the training and on the validation images."""
+    figure, panels = grid(2, 2, (9.6, 6.6), "Problem 2: fine-tuning, one line per setting")
+    columns = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
+    for panel, column in zip(panels, columns, strict=True):
+        for index, (key, history) in enumerate(histories.items()):
+            scale = 100 if "accuracy" in column else 1
+            _line(panel, history, column, colour(index), f"setting {key}", scale=scale)
+    _label(panels[0], "Loss, training images", "cross entropy (nats)")
+    _label(panels[1], "Loss, validation images", "cross entropy (nats)")
+    _label(panels[2], "Accuracy, training images (augmented)", "images classified right (%)")
+    _label(panels[3], "Accuracy, validation images", "images classified right (%)")
+    _legend_below(figure, panels[0])
+    save(figure, path)
+
+
+def segmentation_curves(histories: Histories, names: Mapping[str, str], losses: Mapping[str, str], path: Path) -> None:
+    """One loss panel per model, as their losses may be different functions, and the mIoU of all in one."""
+    figure, panels = grid(1, len(histories) + 1, (11.4, 3.9), "Problem 3: training of the two segmenters")
+    miou = panels[-1]
+    for index, (key, history) in enumerate(histories.items()):
+        _train_and_validation(panels[index], history, "loss", colour(index), "")
+        _label(panels[index], f"Loss of {names[key]}", f"{losses[key]} per pixel (nats)")
+        panels[index].legend(loc="upper right")
+        _line(miou, history, "val_miou", colour(index), names[key], scale=100)
+    _label(miou, "Mean IoU, validation tiles", "mean IoU of six classes (%)")
+    miou.legend(loc="lower right")
+    save(figure, path)
+
+
+def pretraining_curves(supervised: pd.DataFrame, byol: pd.DataFrame, projection: int, path: Path) -> None:
+    """Both pre-trainings: supervised loss and accuracy; BYOL's loss, projection spread, decay; learning rates.
+
+    ``projection`` is the length d of BYOL's projections: normalised vectors that point in all
+    directions alike have a standard deviation of 1/sqrt(d) per component, collapsed ones 0.
+    """
+    figure, panels = grid(2, 3, (11.4, 6.4), "Problem 2: the two pre-trainings of the backbone")
+    loss, accuracy, rate, byol_loss, spread, decay = panels
+    if supervised.empty:
+        for panel, title in ((loss, "Supervised: loss"), (accuracy, "Supervised: accuracy")):
+            blank(panel, "given weights:\nno training, no curve")
+            panel.set_title(title)
+    else:
+        _line(loss, supervised, "train_loss", colour(0))
+        _label(loss, "Supervised: loss", "cross entropy (nats)")
+        _line(accuracy, supervised, "train_accuracy", colour(0), scale=100)
+        _label(accuracy, "Supervised: training accuracy", "images classified right (%)")
+        _line(rate, supervised, "lr", colour(0), "supervised", style="--")
+    _line(rate, byol, "lr", colour(1), "BYOL")
+    _label(rate, "Learning rate", "step size", floor=True)
+    rate.legend()
+    _line(byol_loss, byol, "loss", colour(1))
+    _label(byol_loss, "BYOL: loss", "2 − 2 cos, both directions added", floor=True)
+    _line(spread, byol, "projection_std", colour(1), "measured")
+    spread.axhline(projection**-0.5, color=GREY, linestyle="--", label=f"spread evenly: 1/√{projection}")
+    _label(spread, "BYOL: spread of the projections", "standard deviation per component", floor=True)
+    spread.legend(loc="best")
+    _line(decay, byol, "ema", colour(1))
+    _label(decay, "BYOL: decay of the moving average", "share kept of the target")
+    decay.ticklabel_format(axis="y", useOffset=False)
+    save(figure, path)
+
+
+def _line(
+    axes: Axes,
+    history: pd.DataFrame,
+    column: str,
+    stroke: str,
+    label: str | None = None,
+    style: str = "-",
+    scale: float = 1,
+) -> None:
+    """Epochs are marked one by one while they are few: a line through one point cannot be seen."""
+    marker = "o" if len(history) <= 20 else ""
+    face = "white" if style == "--" else stroke
+    line = {"color": stroke, "marker": marker, "markerfacecolor": face}
+    axes.plot(history["epoch"], scale * history[column], style, label=label, **line)
+
+
+def _train_and_validation(
+    axes: Axes, history: pd.DataFrame, quantity: str, stroke: str, name: str, scale: float = 1
+) -> None:
+    prefix = f"{name}, " if name else ""
+    _line(axes, history, f"train_{quantity}", stroke, f"{prefix}training", style="--", scale=scale)
+    _line(axes, history, f"val_{quantity}", stroke, f"{prefix}validation", scale=scale)
+
+
+def _label(axes: Axes, title: str, unit: str, floor: bool = False) -> None:
+    axes.set(title=title, xlabel="epoch", ylabel=unit)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if floor:
+        axes.set_ylim(bottom=0)
+
+
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6))

@@ -1,0 +1,221 @@
+"""Scatter plots, bars, confusion matrices and masks: arrays and tables in, one PNG file out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hw1.data.classes import LAND_COVER
+from hw1.report import published
+from hw1.report.canvas import (
+    COLOURS,
+    GREY,
+    INK,
+    Axes,
+    Figure,
+    colour,
+    colour_map,
+    distinct_series,
+    grid,
+    marker,
+    save,
+    swatches,
+)
+from hw1.report.significance import wilson_interval
+
+# The data set's own mask colours, RGB 0..255, in the order of LAND_COVER.
+MASK_COLOURS = np.array(
+    [(0, 255, 255), (255, 255, 0), (255, 0, 255), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)], np.uint8
+)
+
+
+def pca_scatter(points: pd.DataFrame, path: Path) -> None:
+    """``points`` has x, y, label: the first two principal components of the features."""
+    figure, (axes,) = grid(1, 1, (7.2, 5.4))
+    _scatter(axes, points)
+    axes.set(
+        title="Problem 1: PCA of model A's features, validation images",
+        xlabel="first principal component (features' unit)",
+        ylabel="second principal component (features' unit)",
+    )
+    _class_legend(figure, axes, points["label"])
+    save(figure, path)
+
+
+def tsne_scatter(points: pd.DataFrame, path: Path) -> None:
+    """``points`` has epoch, x, y, label: one panel per epoch, in order."""
+    epochs = sorted(points["epoch"].unique())
+    figure, panels = grid(
+        1, len(epochs), (4.0 * len(epochs), 4.6), "Problem 1: t-SNE of model A's features, validation images"
+    )
+    for axes, epoch in zip(panels, epochs, strict=True):
+        _scatter(axes, points[points["epoch"] == epoch])
+        axes.set(title=f"after epoch {epoch}", xlabel="t-SNE 1 (no unit)")
+    panels[0].set_ylabel("t-SNE 2 (no unit)")
+    _class_legend(figure, panels[-1], points["label"])
+    save(figure, path)
+
+
+def _scatter(axes: Axes, points: pd.DataFrame) -> None:
+    classes = np.unique(points["label"])
+    size = 16 if len(points) <= 1000 else 7
+    if len(classes) > distinct_series():
+        style = {"c": points["label"], "cmap": "turbo", "vmin": 0, "vmax": classes[-1]}
+        axes.scatter(points["x"], points["y"], s=size, alpha=0.8, linewidths=0, **style)
+        return
+    for index, label in enumerate(classes):
+        chosen = points[points["label"] == label]
+        style = {"color": colour(index), "marker": marker(index)}
+        axes.scatter(chosen["x"], chosen["y"], s=size, alpha=0.8, linewidths=0, label=str(label), **style)
+
+
+def _class_legend(figure: Figure, axes: Axes, labels: pd.Series) -> None:
+    if labels.nunique() > distinct_series():
+        figure.colorbar(axes.collections[0], ax=figure.axes, label="class", pad=0.01)
+        return
+    handles, names = axes.get_legend_handles_labels()
+    columns = min(len(names), 14)
+    figure.legend(
+        handles, names, title="class", loc="outside lower center", ncols=columns, markerscale=1.4, handlelength=1
+    )
+
+
+def setting_bars(
+    accuracy: Mapping[str, float], captions: Mapping[str, str], images: int, chance: float, path: Path
+) -> None:
+    """Final accuracy (fractions) of each setting beside the report's, with 95 % Wilson intervals of ours."""
+    figure, (axes,) = grid(1, 1, (8.6, 4.6))
+    for position, (key, value) in enumerate(accuracy.items()):
+        low, high = wilson_interval(value, images)
+        reach = [[100 * (value - low)], [100 * (high - value)]]
+        given = published.P2_ACCURACY.get(key)
+        left = position - 0.2 if given is not None else position
+        axes.bar(left, 100 * value, 0.38, color=COLOURS[0], yerr=reach, ecolor=INK, capsize=3)
+        axes.annotate(f"{100 * value:.1f}", (left, 100 * high), (0, 3), textcoords="offset points", ha="center")
+        if given is not None:
+            axes.bar(position + 0.2, given, 0.38, color="#D9DDE3", hatch="///", edgecolor=GREY)
+            axes.annotate(f"{given:g}", (position + 0.2, given), (0, 3), textcoords="offset points", ha="center")
+    line = axes.axhline(100 * chance, color=COLOURS[1], linestyle="--", label=f"chance, {100 * chance:.1f} %")
+    axes.set_xticks(range(len(accuracy)), [f"{key}\n{captions[key]}" for key in accuracy])
+    axes.set(title=f"Problem 2: accuracy of each setting, {images} validation images", ylabel="accuracy (%)")
+    axes.set_ylim(0, 105)
+    axes.grid(axis="x", visible=False)
+    ours, report = swatches((COLOURS[0], "#D9DDE3"), ("ours, final epoch, 95 % interval", "the report (its own data)"))
+    report.set_hatch("///")
+    figure.legend(handles=[ours, report, line], loc="outside lower center", ncols=3)
+    save(figure, path)
+
+
+def iou_bars(
+    iou: Mapping[str, Mapping[str, float | None]],
+    miou: Mapping[str, float],
+    names: Mapping[str, str],
+    majority: tuple[str, float],
+    path: Path,
+) -> None:
+    """IoU (fractions) per class and model, and the mean; ``majority`` is (class, mIoU of naming it everywhere).
+
+    A class with neither truth nor prediction has IoU None and gets the word "absent" for a bar.
+    """
+    groups = ["mean", *iou]
+    figure, (axes,) = grid(1, 1, (9.6, 4.4))
+    for index, key in enumerate(miou):
+        for position, group in enumerate(groups):
+            value = miou[key] if group == "mean" else iou[group][key]
+            _iou_bar(axes, position + (index - 0.5) * 0.38, value, COLOURS[index])
+        axes.plot(
+            [-0.19 + (index - 0.5) * 0.38 + offset for offset in (0, 0.38)],
+            [published.P3_MIOU[key]] * 2,
+            color=INK,
+            linestyle=(0, (1, 0.8)),
+            linewidth=2.4,
+        )
+    line = {"color": GREY, "linestyle": "--", "label": f'"{majority[0]}" everywhere: mean'}
+    (floor,) = axes.plot([-0.5, 0.5], [100 * majority[1]] * 2, **line)
+    (report,) = axes.plot([], [], color=INK, linestyle=(0, (1, 0.8)), linewidth=2.4, label="the report: mean")
+    axes.axvline(0.5, color="#9AA5B1", linewidth=0.8)
+    axes.set_xticks(range(len(groups)), groups)
+    axes.set(title="Problem 3: IoU by class, validation tiles, final epoch", ylabel="IoU (%)", ylim=(0, 105))
+    axes.set_xlim(-0.5, len(groups) - 0.5)
+    axes.grid(axis="x", visible=False)
+    bars = swatches(COLOURS[: len(miou)], [names[key] for key in miou])
+    figure.legend(handles=[*bars, report, floor], loc="outside lower center", ncols=4)
+    save(figure, path)
+
+
+def _iou_bar(axes: Axes, position: float, value: float | None, face: str) -> None:
+    if value is None:
+        axes.annotate("absent", (position, 2), rotation=90, ha="center", va="bottom", color=GREY)
+        return
+    axes.bar(position, 100 * value, 0.36, color=face)
+    label = f"{100 * value:.0f}"
+    axes.annotate(label, (position, 100 * value), (0, 2), textcoords="offset points", ha="center", fontsize=8)
+
+
+def confusion_matrices(
+    counts: Mapping[str, np.ndarray], titles: Mapping[str, str], names: Sequence[str] | None, title: str, path: Path
+) -> None:
+    """One panel per (K, K) matrix of counts, rows truth, columns prediction, each row divided by its sum.
+
+    ``names`` label the ticks; None numbers the classes. Rows without any truth are grey.
+    """
+    columns = min(len(counts), 3)
+    rows = -(-len(counts) // columns)
+    side = 4.4 if columns < 3 else 3.5
+    figure, panels = grid(rows, columns, (side * columns + 0.8, (side + 0.4) * rows + 0.3), title)
+    for axes, (key, matrix) in zip(panels, counts.items(), strict=False):
+        image = _confusion(axes, matrix, names, numbers=side > 4 and len(matrix) <= 10)
+        axes.set(title=titles[key], xlabel="predicted class", ylabel="true class")
+    for axes in panels[len(counts) :]:
+        axes.set_axis_off()
+    figure.colorbar(image, ax=panels, label="share of the true class (%)", shrink=0.8)
+    save(figure, path)
+
+
+def _confusion(axes: Axes, matrix: np.ndarray, names: Sequence[str] | None, numbers: bool):
+    totals = matrix.sum(axis=1, keepdims=True)
+    share = np.divide(100.0 * matrix, totals, out=np.full(matrix.shape, np.nan), where=totals > 0)
+    image = axes.imshow(share, cmap=colour_map("Blues"), vmin=0, vmax=100)
+    axes.grid(visible=False)
+    if names is not None:
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(names)), names)
+    elif len(matrix) <= 12:
+        axes.set_xticks(range(len(matrix)))
+        axes.set_yticks(range(len(matrix)))
+    if numbers:
+        for row, column in zip(*np.nonzero(share >= 0.5), strict=True):
+            value = share[row, column]
+            ink = "white" if value > 55 else INK
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7.5, color=ink)
+    return image
+
+
+def mask_table(
+    images: Mapping[str, np.ndarray],
+    truths: Mapping[str, np.ndarray],
+    predictions: Mapping[tuple[str, int], np.ndarray],
+    title: str,
+    path: Path,
+) -> None:
+    """Rows: tile ids; columns: image (H, W, 3) uint8, truth and the prediction after each epoch (H, W) class index.
+
+    ``predictions`` is keyed by (id, epoch).
+    """
+    epochs = sorted({epoch for _, epoch in predictions})
+    columns = 2 + len(epochs)
+    figure, panels = grid(len(images), columns, (1.7 * columns, 1.7 * len(images) + 0.9), title)
+    for row, key in enumerate(images):
+        cells = [images[key], MASK_COLOURS[truths[key]], *(MASK_COLOURS[predictions[key, epoch]] for epoch in epochs)]
+        for column, cell in enumerate(cells):
+            axes = panels[row * columns + column]
+            axes.imshow(cell, interpolation="nearest" if column else "antialiased")
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(True)
+        panels[row * columns].set_ylabel(key, fontsize=10)
+    for axes, head in zip(panels, ("image", "truth", *(f"epoch {epoch}" for epoch in epochs)), strict=False):
+        axes.set_title(head)
+    legend = swatches(MASK_COLOURS / 255, LAND_COVER)
+    figure.legend(handles=legend, loc="outside lower center", ncols=len(legend), columnspacing=1.2)
+    save(figure, path, palette=False)

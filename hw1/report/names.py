@@ -1,0 +1,31 @@
+"""What pictures and page call the values of params.yaml."""
+
+from hw1.params import Params
+
+NAMES = {
+    "convnext_atto": "ConvNeXt-Atto",
+    "convnext_tiny": "ConvNeXt-Tiny",
+    "convnext_small": "ConvNeXt-Small",
+    "convnext_base": "ConvNeXt-Base",
+    "convnext_large": "ConvNeXt-Large",
+    "resnet18": "ResNet18",
+    "resnet34": "ResNet34",
+    "resnet50": "ResNet50",
+    "fcn32s_vgg16": "VGG16-FCN32s",
+    "deeplabv3_resnet50": "DeepLabv3-ResNet50",
+}
+LOSSES = {"cross_entropy": "cross entropy", "focal": "focal loss"}
+START = {"scratch": "random", "supervised": "supervised", "byol": "BYOL"}
+TRAINED = {"full": "full model", "classifier": "classifier only"}
+
+
+def model_names(params: Params) -> dict[str, dict[str, str]]:
+    """What to call each model in titles and legends, by problem and key."""
+    settings = {
+        key: f"{START[setting.backbone]} start,\n{TRAINED[setting.train]}" for key, setting in params.settings.items()
+    }
+    return {
+        "p1": {"A": "A, small CNN", "B": f"B, {NAMES[params.classify.B.network]}"},
+        "p2": settings,
+        "p3": {key: f"{key}, {NAMES[getattr(params.segment, key).network]}" for key in "AB"},
+    }

@@ -1,0 +1,45 @@
+"""What a training shows while it runs: a live line on a terminal, one plain line per epoch."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import TextIO
+
+
+class Progress:
+    """Counts images; ``stream`` gets the live line only where it is a terminal."""
+
+    def __init__(self, name: str, epochs: int, images: int, stream: TextIO = sys.stdout):
+        self._name, self._epochs, self._images = name, epochs, images
+        self._stream = stream
+        self._live = stream.isatty()
+        self._start = self._shown = time.monotonic()
+        self._done = 0
+
+    def count(self, images: int) -> None:
+        """Note ``images`` more as trained; refresh the live line at most five times a second."""
+        self._done += images
+        now = time.monotonic()
+        if self._live and now - self._shown > 0.2:
+            self._shown = now
+            epoch = min(self._epochs, self._done // self._images + 1)
+            share = self._done / self._images - (epoch - 1)
+            self._stream.write(f"\r\x1b[K{self._name}  epoch {epoch}/{self._epochs}  {share:4.0%}  {self._speed()}")
+            self._stream.flush()
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """End an epoch: its metrics on a line that stays."""
+        numbers = "  ".join(f"{key} {value:.4g}" for key, value in row.items() if key not in ("epoch", "lr"))
+        clear = "\r\x1b[K" if self._live else ""
+        self._stream.write(f"{clear}{self._name}  epoch {row['epoch']}/{self._epochs}  {numbers}  {self._speed()}\n")
+        self._stream.flush()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._start
+
+    def _speed(self) -> str:
+        rate = self._done / max(self.seconds, 1e-9)
+        left = round((self._epochs * self._images - self._done) / max(rate, 1e-9))
+        hours, minutes = divmod(left // 60, 60)
+        return f"{rate:,.0f} images/s  {f'{hours}:{minutes:02}' if hours else minutes}:{left % 60:02} left"

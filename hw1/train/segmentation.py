@@ -1,0 +1,52 @@
+"""What the loop needs to train a segmenter: batches, the loss of a batch, the scores after an epoch."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hw1.data.arrays import load_array
+from hw1.data.augment import color_jitter, flip, normalise
+from hw1.data.batches import Batches
+from hw1.evaluate.metrics import mean_iou
+from hw1.evaluate.validation import segment
+from hw1.models.losses import segment_loss
+from hw1.params import Segmenter
+from hw1.runtime import Machine
+from hw1.train.loop import LossOf, Row
+
+COLUMNS = ("epoch", "lr", "train_loss", "val_loss", "val_miou")
+
+
+def tile_batches(data: Path, split: str, batch_size: int, machine: Machine) -> Batches:
+    """Square tiles of a prepared split, with their masks in ``train``; validation masks have sizes of their own."""
+    images = load_array(data, f"{split}_images")
+    masks = load_array(data, "train_masks") if split == "train" else None
+    return Batches(images, masks, batch_size, machine)
+
+
+def segmenter_loss(network: nn.Module, training: Segmenter, generator: torch.Generator) -> LossOf:
+    """Loss of a batch of tiles (n, 3, S, S) uint8 and masks (n, S, S) uint8, flipped and jittered anew."""
+    pixel_loss = segment_loss(training)
+
+    def loss_of(images: Tensor, masks: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        images, masks = flip(images, masks, training.horizontal_flip, training.vertical_flip, generator)
+        logits = network(normalise(color_jitter(images, training.color_jitter, generator)))
+        loss = pixel_loss(logits, masks)
+        return loss, {"train_loss": loss.detach()}
+
+    return loss_of
+
+
+def segmenter_scores(
+    network: nn.Module, batches: Batches, masks: Sequence[np.ndarray], training: Segmenter, machine: Machine
+) -> Callable[[], Row]:
+    """A function of no arguments: val_loss and val_miou of the network as it is then."""
+
+    def scores() -> Row:
+        loss, confusion = segment(network, batches, masks, machine, segment_loss(training))
+        return {"val_loss": loss, "val_miou": mean_iou(confusion)}
+
+    return scores

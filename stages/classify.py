@@ -1,0 +1,62 @@
+"""Train a classifier of problem 1: A, the small CNN, or B, ConvNeXt."""
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+
+from hw1.data.arrays import Manifest
+from hw1.errors import run_stage
+from hw1.files import whole_folder
+from hw1.models.classifiers import build_classifier, input_view
+from hw1.models.weights import picture_epochs, snapshots
+from hw1.params import Classify, flat, load
+from hw1.runtime import start
+from hw1.train.classification import COLUMNS, classifier_loss, classifier_scores, labelled_batches
+from hw1.train.loop import fit, write_history
+from hw1.train.tracking import Tracker
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", choices=[field.name for field in fields(Classify)])
+    parser.add_argument("--data", type=Path, required=True, help="the prepared p1")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of weights to write")
+    parser.add_argument("--history", type=Path, required=True, help="the CSV to write")
+    args = parser.parse_args()
+    params = load()
+    section = f"classify.{args.model}"
+    training = getattr(params.classify, args.model)
+    machine = start(params.runtime, params.seed)
+    classes = Manifest.load(args.data).classes
+    network = machine.place(build_classifier(training, classes))
+    view = input_view(training)
+    train, validation = (
+        labelled_batches(args.data, split, training.batch_size, machine) for split in ("train", "validation")
+    )
+    generator = torch.Generator().manual_seed(params.seed)
+    kept = picture_epochs(training.epochs) if args.model == "A" else [training.epochs]  # t-SNE shows A only
+    with (
+        whole_folder(args.out) as draft,
+        Tracker.start(f"classify@{args.model}", flat(params, "seed", "runtime", section), machine.tags) as tracker,
+    ):
+        rows = fit(
+            network,
+            train,
+            classifier_loss(network, training, generator, view),
+            section=section,
+            training=training,
+            lr=training.lr,
+            machine=machine,
+            generator=generator,
+            tracker=tracker,
+            validate=classifier_scores(network, validation, machine, classes, view),
+            after_epoch=snapshots(network, draft, section, training.epochs, kept),
+        )
+        write_history(rows, COLUMNS, args.history)
+        tracker.log_history(args.history)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,59 @@
+"""Fine-tune one setting of problem 2: its backbone, whole or frozen, under one linear classifier."""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from hw1.data.arrays import Manifest
+from hw1.errors import run_stage
+from hw1.models.classifiers import FinetunedClassifier, build_backbone, feature_width
+from hw1.models.weights import load_weights, save_weights
+from hw1.params import flat, load
+from hw1.runtime import start
+from hw1.train.classification import COLUMNS, classifier_loss, classifier_scores, labelled_batches
+from hw1.train.loop import fit, write_history
+from hw1.train.tracking import Tracker
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("setting", help="a key of params.yaml's settings")
+    parser.add_argument("--data", type=Path, required=True, help="the prepared office")
+    parser.add_argument("--backbone", type=Path, required=True, help="the weights to start from")
+    parser.add_argument("--out", type=Path, required=True, help="the weights to write")
+    parser.add_argument("--history", type=Path, required=True, help="the CSV to write")
+    args = parser.parse_args()
+    params = load()
+    setting, training = params.setting(args.setting), params.finetune
+    machine = start(params.runtime, params.seed)
+    classes = Manifest.load(args.data).classes
+    backbone = build_backbone(params.backbone)
+    load_weights(backbone, args.backbone)
+    frozen = setting.train == "classifier"
+    network = machine.place(FinetunedClassifier(backbone, feature_width(backbone), classes, frozen))
+    train, validation = (
+        labelled_batches(args.data, split, training.batch_size, machine) for split in ("train", "validation")
+    )
+    generator = torch.Generator().manual_seed(params.seed)
+    used = flat(params, "seed", "lr", "runtime", "backbone", "finetune", f"settings.{args.setting}")
+    with Tracker.start(f"finetune@{args.setting}", used, machine.tags) as tracker:
+        rows = fit(
+            network,
+            train,
+            classifier_loss(network, training, generator),
+            section="finetune",
+            training=training,
+            lr=params.lr,
+            machine=machine,
+            generator=generator,
+            tracker=tracker,
+            validate=classifier_scores(network, validation, machine, classes),
+        )
+        save_weights(network, args.out, {"trained by": f"finetune@{args.setting}", "epoch": training.epochs})
+        write_history(rows, COLUMNS, args.history)
+        tracker.log_history(args.history)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,23 @@
+"""Draw the seeded weights that every backbone of problem 2 starts from; setting A's backbone as it is."""
+
+import argparse
+from pathlib import Path
+
+from hw1.errors import run_stage
+from hw1.models.classifiers import build_backbone
+from hw1.models.weights import save_weights
+from hw1.params import load
+from hw1.runtime import start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="the backbone's weights to write")
+    args = parser.parse_args()
+    params = load()
+    start(params.runtime, params.seed)
+    save_weights(build_backbone(params.backbone), args.out, {"backbone": params.backbone, "trained by": "nothing"})
+
+
+if __name__ == "__main__":
+    run_stage(main)

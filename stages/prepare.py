@@ -1,0 +1,25 @@
+"""Decode and resize one part of the archive into memory-mappable arrays."""
+
+import argparse
+from pathlib import Path
+
+from hw1.data.archive import Archive
+from hw1.data.prepare import PARTS
+from hw1.errors import run_stage
+from hw1.files import whole_folder
+from hw1.params import load
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--archive", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    args = parser.parse_args()
+    params = load()
+    with whole_folder(args.out) as draft:
+        PARTS[args.part](Archive(args.archive), params.prepare, draft)
+
+
+if __name__ == "__main__":
+    run_stage(main)

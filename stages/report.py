@@ -1,0 +1,23 @@
+"""Stage report: put numbers, pictures and answers into one HTML page."""
+
+import argparse
+from pathlib import Path
+
+from hw1.errors import run_stage
+from hw1.files import whole_file
+from hw1.params import load
+from hw1.report.page import read_inputs, render
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("evaluation", "metrics", "figures", "download", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    args = parser.parse_args()
+    page = render(read_inputs(load(), args.evaluation, args.metrics, args.figures, args.download))
+    with whole_file(args.out) as draft:
+        draft.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,61 @@
+"""Train a segmenter of problem 3: A, VGG16-FCN32s, or B, DeepLabv3-ResNet50."""
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+
+from hw1.data.arrays import load_masks
+from hw1.data.classes import LAND_COVER
+from hw1.errors import run_stage
+from hw1.files import whole_folder
+from hw1.models.segmenters import build_segmenter
+from hw1.models.weights import picture_epochs, snapshots
+from hw1.params import Segment, flat, load
+from hw1.runtime import start
+from hw1.train.loop import fit, write_history
+from hw1.train.segmentation import COLUMNS, segmenter_loss, segmenter_scores, tile_batches
+from hw1.train.tracking import Tracker
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", choices=[field.name for field in fields(Segment)])
+    parser.add_argument("--data", type=Path, required=True, help="the prepared p3")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of weights to write")
+    parser.add_argument("--history", type=Path, required=True, help="the CSV to write")
+    args = parser.parse_args()
+    params = load()
+    section = f"segment.{args.model}"
+    training = getattr(params.segment, args.model)
+    machine = start(params.runtime, params.seed)
+    network = machine.place(build_segmenter(training, len(LAND_COVER)))
+    train, validation = (
+        tile_batches(args.data, split, training.batch_size, machine) for split in ("train", "validation")
+    )
+    truth = load_masks(args.data, "validation")
+    generator = torch.Generator().manual_seed(params.seed)
+    with (
+        whole_folder(args.out) as draft,
+        Tracker.start(f"segment@{args.model}", flat(params, "seed", "runtime", section), machine.tags) as tracker,
+    ):
+        rows = fit(
+            network,
+            train,
+            segmenter_loss(network, training, generator),
+            section=section,
+            training=training,
+            lr=training.lr,
+            machine=machine,
+            generator=generator,
+            tracker=tracker,
+            validate=segmenter_scores(network, validation, truth, training, machine),
+            after_epoch=snapshots(network, draft, section, training.epochs, picture_epochs(training.epochs)),
+        )
+        write_history(rows, COLUMNS, args.history)
+        tracker.log_history(args.history)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,109 @@
+"""Validation with a network whose logits are known: the stored red level names the class."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hw1.data.batches import Batches
+from hw1.evaluate.validation import classify, features, segment, tile_scores
+from hw1.models.losses import focal_loss
+from hw1.runtime import Machine
+
+CPU = Machine(torch.device("cpu"), None, 0.5)
+SURE = 5.0  # logit of the class that is predicted, the others have 0
+UNKNOWN = 6
+
+
+class RedIsTheClass(nn.Module):
+    """Logits of a pixel: SURE for the class that its stored red value names."""
+
+    def __init__(self, outputs, per_pixel=False):
+        super().__init__()
+        self.outputs, self.per_pixel = outputs, per_pixel
+
+    def forward(self, images):
+        assert not self.training
+        assert not torch.is_grad_enabled()
+        level = (255 * (images[:, 0] * 0.229 + 0.485)).round().long()  # undoes the ImageNet normalisation, (N, H, W)
+        logits = SURE * nn.functional.one_hot(level, self.outputs).movedim(-1, 1).float()
+        return logits if self.per_pixel else logits[..., 0, 0]
+
+    def features(self, images):
+        return images.flatten(1)
+
+
+def pictures(reds, size=4):
+    array = np.zeros((len(reds), size, size, 3), np.uint8)
+    array[..., 0] = np.array(reds).reshape(-1, 1, 1)
+    return array
+
+
+def loss_of_one(hit, outputs):
+    return math.log(math.exp(SURE) + outputs - 1) - (SURE if hit else 0)
+
+
+# -- classification
+
+
+def test_classify_counts_and_averages_over_the_images_of_unequal_batches():
+    labels = np.array([0, 1, 1, 2, 2])
+    batches = Batches(pictures([0, 1, 0, 2, 2]), labels, 3, CPU)
+    loss, confusion = classify(RedIsTheClass(3).train(), batches, CPU, 3)
+    assert confusion.tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 2, 0]]
+    assert loss == pytest.approx((4 * loss_of_one(True, 3) + loss_of_one(False, 3)) / 5)
+
+
+def test_classify_takes_a_network_with_more_outputs_than_classes():
+    _, confusion = classify(RedIsTheClass(9), Batches(pictures([0, 7]), np.array([0, 1]), 2, CPU), CPU, 2)
+    assert confusion.tolist() == [[1, 0, 0], [0, 0, 1]]
+
+
+def test_classify_shows_the_network_the_view_of_the_images():
+    batches = Batches(pictures([0, 1]), np.array([1, 2]), 2, CPU)
+    _, confusion = classify(RedIsTheClass(3), batches, CPU, 3, view=lambda images: images + 1)
+    assert confusion.diagonal().tolist() == [0, 1, 1]
+
+
+def test_features_are_rows_of_float32_in_stored_order():
+    rows = features(RedIsTheClass(3), Batches(pictures([3, 1, 2], size=1), None, 2, CPU), CPU)
+    assert rows.shape == (3, 3)
+    assert rows.dtype == np.float32
+    assert (255 * (rows[:, 0] * 0.229 + 0.485)).round().tolist() == [3, 1, 2]
+
+
+# -- segmentation
+
+
+def pixel_loss(logits, masks):
+    return focal_loss(logits, masks, alpha=1.0, gamma=0.0, ignore=UNKNOWN)
+
+
+def test_tile_scores_have_each_masks_own_size():
+    network = RedIsTheClass(7, per_pixel=True)
+    shapes = [(4, 4), (8, 8), (3, 5)]
+    scores = list(tile_scores(network, Batches(pictures([0, 1, 2]), None, 2, CPU), shapes, CPU))
+    assert [tuple(score.shape) for score in scores] == [(7, *shape) for shape in shapes]
+    assert [score.argmax(0).unique().tolist() for score in scores] == [[0], [1], [2]]
+
+
+def test_tile_scores_are_enlarged_bilinearly():
+    network = RedIsTheClass(7, per_pixel=True)
+    tile = pictures([0], size=2)
+    tile[0, :, 1, 0] = 3  # the right half is class 3
+    (scores,) = tile_scores(network, Batches(tile, None, 2, CPU), [(2, 4)], CPU)
+    assert scores[3].tolist() == [pytest.approx([0, SURE / 4, 3 * SURE / 4, SURE])] * 2
+
+
+def test_segment_counts_every_pixel_of_masks_of_different_sizes():
+    masks = [np.array([[0, 0, 1, UNKNOWN]] * 4, np.uint8), np.full((6, 3), 2, np.uint8)]
+    batches = Batches(pictures([0, 2]), None, 2, CPU)
+    loss, confusion = segment(RedIsTheClass(7, per_pixel=True), batches, masks, CPU, pixel_loss)
+    expected = torch.zeros(7, 8, dtype=torch.int64)
+    expected[0, 0], expected[1, 0], expected[UNKNOWN, 0], expected[2, 2] = 8, 4, 4, 18
+    assert torch.equal(confusion, expected)
+    # Unknown is left out of the loss; every tile weighs the same, whatever its size.
+    first = (2 * loss_of_one(True, 7) + loss_of_one(False, 7)) / 3
+    assert loss == pytest.approx((first + loss_of_one(True, 7)) / 2, rel=1e-5)

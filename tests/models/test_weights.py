@@ -1,0 +1,157 @@
+"""Weights on disk: what is kept, and every file that is refused."""
+
+import os
+
+import pytest
+import torch
+from torch import nn
+
+from hw1.errors import InputError
+from hw1.models.weights import load_state_dict, load_weights, picture_epochs, save_weights, snapshot_file, snapshots
+
+
+def network(width=4):
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.Flatten(), nn.Linear(width, 2))
+
+
+@pytest.fixture
+def path(tmp_path):
+    """The saved weights of a network whose statistics have moved."""
+    saved = network()
+    saved(torch.randn(4, 3, 3, 3))
+    save_weights(saved, tmp_path / "weights.safetensors", {})
+    return tmp_path / "weights.safetensors"
+
+
+def differing(first, second):
+    ours, theirs = first.state_dict(), second.state_dict()
+    return [name for name in ours if not torch.equal(ours[name], theirs[name])]
+
+
+# -- the project's own
+
+
+def test_every_parameter_and_buffer_comes_back_bit_for_bit(tmp_path):
+    saved, loaded = network().to(memory_format=torch.channels_last), network()
+    saved(torch.randn(4, 3, 3, 3))
+    assert "1.running_mean" in differing(saved, loaded)
+    save_weights(saved, tmp_path / "w.safetensors", {})
+    load_weights(loaded, tmp_path / "w.safetensors")
+    assert differing(saved, loaded) == []
+
+
+def test_metadata_comes_back_as_text(tmp_path):
+    save_weights(network(), tmp_path / "w.safetensors", {"trained by": "classify.A", "epoch": 3})
+    metadata = load_weights(network(), tmp_path / "w.safetensors")
+    assert metadata == {"trained by": "classify.A", "epoch": "3"}
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.safetensors: no such weights; run `dvc repro`"):
+        load_weights(network(), tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("length", [0, 5, 60, -1])
+def test_cut_file_is_named(path, length):
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(InputError, match=r"weights\.safetensors: not a whole safetensors file"):
+        load_weights(network(), path)
+
+
+def without_bias():
+    return nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), *network()[1:])
+
+
+def with_another_layer():
+    return nn.Sequential(*network(), nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    "build, counts",
+    [
+        (with_another_layer, "2 keys missing, 0 unexpected, 0 of another shape, such as 4.bias"),
+        (without_bias, "0 keys missing, 1 unexpected, 0 of another shape, such as 0.bias"),
+        # Convolution and Linear with their weights, BatchNorm with four: 2 + 4 + 1.
+        (lambda: network(5), "0 keys missing, 0 unexpected, 7 of another shape, such as 0.bias"),
+    ],
+    ids=["missing", "unexpected", "reshaped"],
+)
+def test_weights_of_another_network_are_refused_with_the_path(path, build, counts):
+    other = build()
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(InputError) as caught:
+        load_weights(other, path)
+    assert str(caught.value) == f"{path}: weights of another network ({counts})"
+    assert all(torch.equal(tensor, before[name]) for name, tensor in other.state_dict().items())
+
+
+# -- given state dicts
+
+
+def test_state_dict_fills_the_network_without_the_dropped_keys(tmp_path):
+    saved, loaded = network(), network()
+    torch.save({**saved.state_dict(), "fc.weight": torch.ones(9, 9), "fc.bias": torch.ones(9)}, tmp_path / "sl.pt")
+    load_state_dict(loaded, tmp_path / "sl.pt", drop=("fc.",))
+    assert differing(saved, loaded) == []
+
+
+def test_state_dict_with_keys_that_are_not_dropped_is_refused(tmp_path):
+    torch.save({**network().state_dict(), "head.weight": torch.ones(1)}, tmp_path / "sl.pt")
+    with pytest.raises(InputError, match=r"sl\.pt: weights of another network \(0 keys missing, 1 unexpected.*head"):
+        load_state_dict(network(), tmp_path / "sl.pt", drop=("fc.",))
+
+
+class Malicious:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_pickle_that_would_run_code_is_refused_and_does_not_run_it(tmp_path):
+    torch.save({"weight": Malicious(tmp_path / "harm")}, tmp_path / "sl.pt")
+    with pytest.raises(InputError, match=r"sl\.pt: not a plain state dict"):
+        load_state_dict(network(), tmp_path / "sl.pt", drop=())
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("length", [0, 30, 1000, -1])
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_cut_state_dict_is_named(tmp_path, as_zip, length):
+    torch.save(network().state_dict(), tmp_path / "sl.pt", _use_new_zipfile_serialization=as_zip)
+    (tmp_path / "sl.pt").write_bytes((tmp_path / "sl.pt").read_bytes()[:length])
+    with pytest.raises(InputError, match=r"sl\.pt: not a plain state dict \(.+\)"):
+        load_state_dict(network(), tmp_path / "sl.pt", drop=())
+
+
+@pytest.mark.parametrize("content", [torch.ones(3), {"epoch": 3}, [torch.ones(3)]], ids=["tensor", "number", "list"])
+def test_file_that_holds_no_state_dict_is_named(tmp_path, content):
+    torch.save(content, tmp_path / "sl.pt")
+    with pytest.raises(InputError, match=r"sl\.pt: not a state dict of tensors"):
+        load_state_dict(network(), tmp_path / "sl.pt", drop=())
+
+
+# -- snapshots
+
+
+@pytest.mark.parametrize(
+    "epochs, expected",
+    [(1, [1]), (2, [1, 2]), (3, [1, 3]), (80, [1, 40, 80]), (100, [1, 50, 100])],
+)
+def test_picture_epochs_are_first_middle_last(epochs, expected):
+    assert picture_epochs(epochs) == expected
+
+
+def test_snapshots_keep_the_weights_of_their_epochs(tmp_path):
+    trained, loaded = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    after_epoch = snapshots(trained, tmp_path, "classify.A", 5, picture_epochs(5))
+    for epoch in range(1, 6):
+        nn.init.constant_(trained.weight, epoch)
+        after_epoch(epoch)
+    names = {"epoch_1.safetensors": 1, "epoch_2.safetensors": 2, "weights.safetensors": 5}
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+    for name, epoch in names.items():
+        assert snapshot_file(tmp_path, epoch, 5) == tmp_path / name
+        assert load_weights(loaded, tmp_path / name) == {"trained by": "classify.A", "epoch": str(epoch)}
+        assert loaded.weight.item() == epoch

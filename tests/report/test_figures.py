@@ -1,0 +1,71 @@
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from hw1.report import curves, figures
+
+PROMISED = (
+    *("p1_network_a", "p1_network_b", "p1_pca", "p1_tsne", "p1_curves", "p1_confusion"),
+    *("p2_networks", "p2_pretraining", "p2_curves", "p2_bars", "p2_confusion"),
+    *("p3_network_a", "p3_network_b", "p3_curves", "p3_masks_a", "p3_masks_b", "p3_iou_bars", "p3_confusion"),
+)
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_plots_writes_the_promised_picture(usual, name):
+    with Image.open(usual / f"plots/figures/{name}.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.width > 900
+        assert np.asarray(picture.convert("L")).std() > 10  # not one blank sheet
+
+
+def test_plots_writes_nothing_else(usual):
+    assert {path.stem for path in (usual / "plots/figures").iterdir()} == set(PROMISED)
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_unusual_inputs_give_the_same_pictures(unusual, name):
+    with Image.open(unusual / f"plots/figures/{name}.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 10
+
+
+def test_a_picture_has_the_same_bytes_each_time(tmp_path):
+    points = pd.DataFrame({"x": range(9), "y": range(9), "label": [0, 1, 2] * 3})
+    for name in ("one.png", "two.png"):
+        figures.pca_scatter(points, tmp_path / name)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_header_only_history_is_drawn_as_given_weights(usual, unusual):
+    name = "plots/figures/p2_pretraining.png"
+    assert (usual / name).read_bytes() != (unusual / name).read_bytes()
+    columns = ["epoch", "lr", "train_loss", "train_accuracy"]
+    assert list(pd.read_csv(unusual / "plots/history/pretrain/supervised.csv").columns) == columns
+
+
+def test_empty_byol_history_does_not_fail(tmp_path):
+    empty = pd.DataFrame(columns=["epoch", "lr", "train_loss", "train_accuracy"])
+    byol = pd.DataFrame(columns=["epoch", "lr", "ema", "loss", "projection_std"])
+    curves.pretraining_curves(empty, byol, 128, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").is_file()
+
+
+def test_masks_have_the_data_sets_colours(tmp_path):
+    image, classes = np.zeros((14, 14, 3), np.uint8), np.repeat(np.arange(7, dtype=np.uint8), 28).reshape(14, 14)
+    figures.mask_table({"1": image}, {"1": classes}, {("1", 1): classes}, "masks", tmp_path / "masks.png")
+    with Image.open(tmp_path / "masks.png") as picture:
+        drawn = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
+    assert drawn >= {tuple(colour) for colour in figures.MASK_COLOURS.tolist()}
+
+
+def test_mask_and_image_may_differ_in_size(tmp_path):
+    image, truth = np.zeros((10, 10, 3), np.uint8), np.zeros((30, 20), np.uint8)
+    figures.mask_table({"1": image}, {"1": truth}, {("1", 1): truth}, "masks", tmp_path / "masks.png")
+    assert (tmp_path / "masks.png").is_file()
+
+
+def test_a_class_without_truth_does_not_fail(tmp_path):
+    counts = np.array([[3, 1], [0, 0]])
+    figures.confusion_matrices({"A": counts}, {"A": "A"}, None, "confusion", tmp_path / "confusion.png")
+    assert (tmp_path / "confusion.png").is_file()

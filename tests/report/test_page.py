@@ -1,0 +1,136 @@
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from made_up import write_inputs
+
+from hw1.params import load
+from hw1.report.page import read_inputs, render
+
+
+class Page(HTMLParser):
+    """Links, pictures, ids and unclosed tags of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.addresses, self.pictures, self.ids, self.open, self.text = [], [], set(), [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.addresses += [values[name] for name in ("src", "href", "srcset", "action") if name in values]
+        if tag == "img":
+            self.pictures.append(values)
+        self.ids.add(values.get("id"))
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text += data
+
+    @property
+    def words(self):
+        return " ".join(self.text.split())
+
+
+def read(root):
+    return Page((root / "report/index.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def page(usual):
+    return read(usual)
+
+
+@pytest.fixture
+def rerun(usual, tmp_path):
+    """Render again with inputs written afresh, on the pictures that are there."""
+
+    def rendered(archive=None, **changes):
+        root = write_inputs(tmp_path, **changes)
+        if archive:
+            (root / "data/raw/archive.json").write_text(json.dumps(archive))
+        folders = (root / "data/evaluation", root / "metrics", usual / "plots/figures", root / "data/raw/archive.json")
+        return Page(render(read_inputs(load(root / "params.yaml"), *folders)))
+
+    return rendered
+
+
+def test_page_refers_to_nothing_outside_itself(page):
+    assert all(address.startswith(("data:image/png;base64,", "#")) for address in page.addresses)
+
+
+def test_page_style_loads_nothing(usual):
+    assert not re.search(r"@import|url\(|<script", (usual / "report/index.html").read_text(encoding="utf-8"))
+
+
+def test_page_shows_each_picture_once(usual, page):
+    shown = sorted(base64.b64decode(picture["src"].split(",", 1)[1]) for picture in page.pictures)
+    assert shown == sorted(path.read_bytes() for path in (usual / "plots/figures").iterdir())
+
+
+def test_every_picture_has_a_text_for_those_who_cannot_see_it(page):
+    assert all(len(picture["alt"]) > 20 for picture in page.pictures)
+
+
+def test_every_tag_is_closed(page):
+    assert page.open == []
+
+
+def test_every_link_inside_has_its_target(page):
+    assert {address[1:] for address in page.addresses if address.startswith("#")} <= page.ids
+
+
+def test_sections_follow_the_report(page):
+    places = [page.words.index(f"Problem {number}: ") for number in (1, 2, 3)]
+    assert places == sorted(places)
+
+
+def test_synthetic_data_are_called_not_comparable(page):
+    assert "not the course's data, so our numbers and the report's are not comparable one to one" in page.words
+
+
+def test_given_archive_is_named_with_its_hash(rerun):
+    archive = {"source": "path", "name": "some.zip", "sha256": "cd" * 32, "bytes": 10}
+    words = rerun(archive).words
+    assert "the archive some.zip" in words
+    assert "cd" * 32 in words
+
+
+def test_given_archive_of_other_size_is_called_not_comparable(rerun):
+    archive = {"source": "path", "name": "some.zip", "sha256": "cd" * 32, "bytes": 10}
+    assert "Its counts of images or classes are not those of the course's archive" in rerun(archive).words
+
+
+def test_discussion_changes_its_verdict_with_the_numbers(page, rerun):
+    sentence = "the supervised backbone (B) is {} points above random weights (A): {}"
+    assert sentence.format("19.0", "resolved (p") in page.words
+    close = {"A": 0.41, "B": 0.43, "C": 0.50, "D": 0.54, "E": 0.34}
+    assert sentence.format("2.0", "not resolved by 406 images") in rerun(p2=close).words
+
+
+def test_given_backbone_is_named(unusual):
+    assert "is the given file pretrain_model_SL.pt" in read(unusual).words
+
+
+def test_class_without_iou_is_named(unusual):
+    assert "Without an IoU, as neither truth nor prediction holds it: water." in read(unusual).words
+
+
+def test_setting_beyond_the_reports_is_marked(unusual):
+    assert "Not as in the report, or not in it: setting F." in read(unusual).words
+
+
+def test_usual_settings_are_not_marked(page):
+    assert "Not as in the report" not in page.words
+
+
+def test_text_from_the_data_is_escaped(rerun):
+    archive = {"source": "path", "name": "<b>&.zip", "sha256": "cd" * 32, "bytes": 10}
+    assert "the archive <b>&.zip" in rerun(archive).words

@@ -1,0 +1,58 @@
+import re
+import subprocess
+import sys
+
+import pytest
+from made_up import P2, ROOT, write_inputs
+
+from hw1.errors import InputError
+from hw1.report import summary
+
+
+@pytest.fixture
+def lines(tmp_path):
+    write_inputs(tmp_path)
+    return summary.table(summary.results(summary.read_metrics(tmp_path / "metrics"))).splitlines()
+
+
+def test_table_has_a_line_for_every_model(lines):
+    names = [line[:4] for line in lines[1:]]
+    assert names == ["P1 A", "P1 B", "P2 A", "P2 B", "P2 C", "P2 D", "P2 E", "P3 A", "P3 B"]
+
+
+def test_line_has_ours_best_and_the_report(lines):
+    assert re.split(r"  +", lines[1].strip()) == ["P1 A", "small CNN", "accuracy", "62.0 %", "64.0 (9)", "30.7 %"]
+
+
+def test_lines_are_aligned(lines):
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_setting_without_a_printed_figure_gets_a_dash(tmp_path):
+    write_inputs(tmp_path, p2=P2 | {"F": 0.5})
+    rows = summary.results(summary.read_metrics(tmp_path / "metrics"))
+    assert summary.table([row for row in rows if row.name == "P2 F"]).endswith(" -")
+
+
+def test_absent_metrics_are_one_clear_error(tmp_path):
+    with pytest.raises(InputError, match=r"p1\.json: not there; run `dvc repro` first"):
+        summary.read_metrics(tmp_path)
+
+
+def test_broken_metrics_are_one_clear_error(tmp_path):
+    (tmp_path / "p1.json").write_text("{")
+    with pytest.raises(InputError, match=r"p1\.json: no JSON"):
+        summary.read_metrics(tmp_path)
+
+
+def test_command_prints_where_the_page_lies(tmp_path):
+    write_inputs(tmp_path)
+    command = [sys.executable, "-m", "hw1.report.summary", "--metrics", str(tmp_path / "metrics")]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.endswith("page: report/index.html\n")
+
+
+def test_command_needs_the_standard_library_only():
+    code = "import sys, hw1.report.summary; print(sorted({'numpy', 'yaml', 'matplotlib', 'jinja2'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,237 @@
+"""The real DAG, end to end, on a tiny data set in a clone of its own: repro, experiments, MLflow, errors."""
+
+import json
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hw1.params import load
+
+ROOT = Path(__file__).parent.parent
+TRAINED = [
+    *("pretrain@supervised", "pretrain@byol", "classify@A", "classify@B"),
+    *(f"finetune@{setting}" for setting in "ABCDE"),
+    *("segment@A", "segment@B"),
+]
+AFTER_LR = [*(f"finetune@{setting}" for setting in "ABCDE"), "evaluate", "plots", "report"]
+LIGHT = ("plots", "report")  # they show parameters, which is not using them
+
+
+def tiny(text: str) -> str:
+    """quick.yaml with as few images, epochs and channels as every stage can still run on."""
+    tree = yaml.safe_load(text)
+    tree["synthetic"] |= {
+        "p1": {"classes": 3, "train": 33, "validation": 12, "size": 32},
+        "mini": {"classes": 4, "train": 34, "size": 32},
+        "office": {"classes": 3, "train": 21, "validation": 9, "size": 32},
+        "p3": {"train": 9, "validation": 4, "size": 48},
+    }
+    tree["prepare"]["p3"]["size"] = 32  # not the tiles' own size
+    tree["classify"]["B"] |= {"resize": 33, "crop": 32}
+    sections = [*tree["pretrain"].values(), *tree["classify"].values(), tree["finetune"], *tree["segment"].values()]
+    for section in sections:
+        section |= {"epochs": 2, "batch_size": 8}
+    tree["segment"]["A"]["width"] = tree["segment"]["B"]["width"] = 0.0625
+    return yaml.safe_dump(tree, sort_keys=False)
+
+
+class Project:
+    """A copy of the working tree, committed to a repository of its own, with the tiny parameters."""
+
+    def __init__(self, folder: Path, trace: Path):
+        self.folder, self.trace = folder, trace
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        for name in listed.stdout.split("\n"):
+            if (ROOT / name).is_file() and name not in ("dvc.lock", "") and not name.startswith(("metrics/", "plots/")):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name)
+        (folder / "params.yaml").write_text(tiny((ROOT / "presets/quick.yaml").read_text()))
+        self.run("git", "init", "-q", "-b", "main")
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", "tiny")
+
+    def run(self, *command: str, status: int = 0) -> str:
+        """Output of a command, run as a user would with the environment activated."""
+        author = {
+            f"GIT_{who}_{what}": "test@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+        }
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_"))}
+        environment |= author | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT / "tests/trace"),
+            "PARAMS_TRACE": str(self.trace),
+        }
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert done.returncode == status, f"{command} ended with {done.returncode}:\n{done.stdout[-4000:]}"
+        return done.stdout
+
+    def json(self, path: str) -> dict:
+        return json.loads((self.folder / path).read_text())
+
+    def runs(self) -> list[dict]:
+        """Every run of the tracking database: name, status, params, tags, epochs of val/train curves, pictures."""
+        self.run(sys.executable, "-m", "hw1.train.tracking")
+        with sqlite3.connect(self.folder / "mlflow.db") as db:
+            runs = []
+            for run, name, status, artifacts in db.execute("select run_uuid, name, status, artifact_uri from runs"):
+                params = dict(db.execute("select key, value from params where run_uuid = ?", (run,)))
+                tags = dict(db.execute("select key, value from tags where run_uuid = ?", (run,)))
+                steps = [
+                    row[0] for row in db.execute("select step from metrics where run_uuid = ? and key = 'lr'", (run,))
+                ]
+                pictures = sorted(path.name for path in Path(artifacts.removeprefix("file://"), "pictures").glob("*"))
+                runs.append(
+                    {"name": name, "status": status, "params": params, "tags": tags, "steps": sorted(steps)}
+                    | {"pictures": pictures}
+                )
+        return runs
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Project:
+    project = Project(tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("trace"))
+    project.first_output = project.run("dvc", "repro")
+    return project
+
+
+def stages_run(output: str) -> list[str]:
+    return sorted(set(re.findall(r"Running stage '([^']+)'", output)))
+
+
+def test_repro_runs_every_stage_once(project):
+    listed = [line.split()[0] for line in project.run("dvc", "stage", "list").splitlines()]
+    assert stages_run(project.first_output) == sorted(listed)
+
+
+def test_output_without_a_terminal_has_plain_lines_only(project):
+    assert "\x1b" not in project.first_output and "\r" not in project.first_output
+    assert re.search(r"finetune@C  epoch 2/2  .*images/s", project.first_output)
+
+
+def test_metrics_hold_a_fraction_for_every_model(project):
+    accuracies = [
+        *project.json("metrics/p1.json")["accuracy"].values(),
+        *project.json("metrics/p2.json")["accuracy"].values(),
+    ]
+    assert len(accuracies) == 7 and all(0 <= value <= 1 for value in accuracies)
+    p3 = project.json("metrics/p3.json")
+    assert sorted(p3["miou"]) == ["A", "B"] and len(p3["iou"]) == 6
+
+
+def test_final_accuracy_is_the_last_row_of_the_history(project):
+    for setting, value in project.json("metrics/p2.json")["accuracy"].items():
+        last = (project.folder / f"plots/history/finetune/{setting}.csv").read_text().splitlines()[-1]
+        assert float(last.split(",")[-1]) == pytest.approx(value, abs=1e-5)
+
+
+def test_second_repro_does_nothing(project):
+    assert "Data and pipelines are up to date." in project.run("dvc", "repro")
+
+
+def test_archive_carries_its_checksum(project):
+    assert "hw1_data.zip: OK" in project.run("sh", "-c", "cd data/raw && sha256sum -c hw1_data.zip.sha256")
+
+
+def test_every_parameter_is_used_by_a_stage_that_computes(project):
+    used = set()
+    for file in project.trace.iterdir():
+        if file.stem not in LIGHT:
+            used |= set(file.read_text().split())
+    leaves = set(_leaves(yaml.safe_load((project.folder / "params.yaml").read_text())))
+    other_source = {"data.path"}  # read with data.source: path
+    assert leaves - used - other_source == set()
+
+
+def test_every_stage_declares_the_parameters_it_reads_and_no_others(project):
+    lock = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]
+    for stage, entry in lock.items():
+        read = set((project.trace / f"{stage}.txt").read_text().split())
+        declared = set(entry.get("params", {}).get("params.yaml", {}))
+        undeclared = {key for key in read if not any(key == name or key.startswith(f"{name}.") for name in declared)}
+        unread = {name for name in declared if not any(key == name or key.startswith(f"{name}.") for key in read)}
+        assert (undeclared, unread) == (set(), set()), stage
+
+
+def test_mlflow_has_one_finished_run_per_training_stage(project):
+    assert sorted((run["name"], run["status"]) for run in project.runs()) == sorted((s, "FINISHED") for s in TRAINED)
+
+
+def test_mlflow_run_has_parameters_commit_curves_and_pictures(project):
+    run = next(run for run in project.runs() if run["name"] == "finetune@C")
+    assert run["params"]["settings.C.backbone"] == "byol" and run["params"]["lr"] == "0.0005"
+    assert run["tags"]["git.commit"] == project.run("git", "rev-parse", "HEAD").strip()
+    assert run["tags"]["git.dirty"] == "false"
+    assert {"device", "precision", "version.torch"} <= run["tags"].keys()
+    assert run["steps"] == [1, 2]
+    assert "p2_curves.png" in run["pictures"]
+
+
+def test_mlflow_records_the_parameters_that_dvc_records(project):
+    lock = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]
+    for run in project.runs():
+        declared = lock[run["name"]]["params"]["params.yaml"]
+        assert set(run["params"]) == set(_leaves(declared)), run["name"]
+
+
+def test_mistyped_parameter_ends_in_one_line_and_spoils_nothing(project):
+    params = project.folder / "params.yaml"
+    before = params.read_text()
+    params.write_text(before.replace("lr: 0.0005\nruntime", "lr: fast\nruntime"))
+    output = project.run("dvc", "repro", "finetune", status=255)
+    params.write_text(before)
+    assert "error: lr: got 'fast', allowed: a number" in output and "Traceback" not in output
+    project.run("dvc", "repro")
+
+
+def test_missing_archive_ends_in_one_line(project):
+    params = project.folder / "params.yaml"
+    before = params.read_text()
+    params.write_text(before.replace("source: synthetic", "source: path"))
+    output = project.run("dvc", "repro", status=255)
+    params.write_text(before)
+    assert "error: hw1_data.zip: no such file or folder (data.path)" in output and "Traceback" not in output
+    assert not (project.folder / "data/raw/hw1_data.zip").exists()
+    assert stages_run(project.run("dvc", "repro")) == []  # restored from the cache, nothing trained again
+
+
+def test_experiment_with_another_lr_reruns_finetuning_and_what_hangs_on_it(project):
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "results")
+    output = project.run("dvc", "exp", "run", "-n", "low", "-S", "lr=1e-5")
+    assert stages_run(output) == sorted(AFTER_LR)
+    assert load(project.folder / "params.yaml").lr == 1e-5
+
+
+def test_metrics_diff_names_the_settings(project):
+    table = project.run("dvc", "metrics", "diff", "main", "--all")
+    assert "accuracy.A" in table and "miou.B" in table and "iou.forest.A" in table
+
+
+def test_queued_experiment_lands_in_the_same_database(project):
+    project.run("git", "checkout", "-q", ".")
+    project.run("dvc", "checkout", "-q")
+    project.run("dvc", "exp", "run", "--queue", "-n", "short", "-S", "finetune.epochs=1")
+    project.run("dvc", "queue", "start")
+    output = project.run("dvc", "queue", "logs", "short", "-f")
+    assert stages_run(output) == sorted(AFTER_LR)
+    queued = [run for run in project.runs() if run["tags"].get("dvc.exp.name") == "short"]
+    assert sorted(run["name"] for run in queued) == AFTER_LR[:5]
+    assert {run["params"]["finetune.epochs"] for run in queued} == {"1"}
+    assert all("p2_curves.png" in run["pictures"] for run in queued)
+
+
+def _leaves(node: object, path: str = "") -> list[str]:
+    if not isinstance(node, dict):
+        return [path]
+    return [leaf for key, value in node.items() for leaf in _leaves(value, f"{path}.{key}" if path else key)]

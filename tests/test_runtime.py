@@ -1,0 +1,79 @@
+"""What a run computes on, on a machine without GPU."""
+
+import pytest
+import torch
+from torch import nn
+
+from hw1 import runtime
+from hw1.errors import InputError
+from hw1.params import Runtime
+from hw1.runtime import Machine, start
+
+
+@pytest.fixture(autouse=True)
+def without_gpu(monkeypatch):
+    """No GPU to be seen, and torch's switches as they were afterwards."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    benchmark = torch.backends.cudnn.benchmark
+    yield
+    torch.backends.cudnn.benchmark = benchmark
+    torch.use_deterministic_algorithms(False)
+
+
+def started(device="auto", precision="fp32", deterministic=False, seed=1):
+    return start(Runtime(device, precision, deterministic, 0.25), seed)
+
+
+def product(machine):
+    with machine.autocast():
+        return (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_machine_without_gpu_is_the_cpu(device):
+    machine = started(device)
+    assert machine == Machine(torch.device("cpu"), None, 0.25)
+    assert "threads" in machine.name
+
+
+def test_cuda_without_gpu_names_its_key():
+    with pytest.raises(InputError, match=r"runtime\.device: got cuda, but torch sees no GPU"):
+        started("cuda")
+
+
+@pytest.mark.parametrize("precision, dtype", [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_products_are_computed_in_the_precision_asked_for(precision, dtype):
+    assert product(started(precision=precision)) == dtype
+
+
+@pytest.mark.parametrize("hardware, dtype", [(True, torch.bfloat16), (False, torch.float32)])
+def test_auto_takes_bf16_where_the_hardware_has_it(monkeypatch, hardware, dtype):
+    monkeypatch.setattr(runtime, "_has_bf16", lambda device: hardware)
+    assert product(started(precision="auto")) == dtype
+
+
+def test_seed_decides_every_draw():
+    draws = []
+    for seed in (1, 1, 2):
+        started(seed=seed)
+        draws.append(torch.rand(4).tolist())
+    assert draws[0] == draws[1] != draws[2]
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_deterministic_reaches_torch(deterministic):
+    started(deterministic=deterministic)
+    assert torch.are_deterministic_algorithms_enabled() == deterministic
+    assert torch.backends.cudnn.benchmark == (not deterministic)
+
+
+def test_placed_convolutions_are_channels_last():
+    convolution = started().place(nn.Conv2d(3, 4, 3))
+    assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_tags_name_chip_and_precision(precision):
+    machine = started(precision=precision)
+    assert machine.tags == {"device": machine.name, "precision": precision}
