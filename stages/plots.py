@@ -13,6 +13,8 @@ from hw1.files import whole_folder
 from hw1.params import Params, load
 from hw1.report import curves, figures, networks
 from hw1.report.names import LOSSES, model_names
+from hw1.report.pictures import pictures_by_history
+from hw1.train.tracking import Tracker
 
 
 def main() -> None:
@@ -27,6 +29,9 @@ def main() -> None:
         networks.draw_networks(params, summary["p1"]["classes"], summary["p2"]["classes"], out)
         draw_curves(params, args.history, out)
         draw_results(params, summary, metrics, args.evaluation, out)
+    with Tracker("plots") as tracker:
+        for history, pictures in pictures_by_history(params, args.history, args.out).items():
+            tracker.log_pictures(history, pictures)
 
 
 def draw_curves(params: Params, folder: Path, out: Path) -> None:

@@ -65,7 +65,7 @@ def test_number_as_dvc_or_a_hand_writes_it_is_a_float(tmp_path, text):
         ("lr: 0.0005 ", "lr: .inf ", "lr: got inf, allowed: a number"),
         ("seed: 1 ", "seed: 1.5 ", "seed: got 1.5, allowed: a whole number"),
         ("seed: 1 ", "seed: true ", "seed: got True, allowed: a whole number"),
-        ("batch_size: 64", "batch_size: 0", "finetune.batch_size: got 0, allowed: 2 or more"),
+        ("batch_size: 64", "batch_size: 0", "pretrain.byol.batch_size: got 0, allowed: 2 or more"),
         ("deterministic: false", "deterministic: 0", "runtime.deterministic: got 0, allowed: true or false"),
         ("device: auto", "device: tpu", "runtime.device: got 'tpu', allowed: auto, cpu, cuda"),
         ("backbone: resnet18", "backbone: resnet19", "backbone: got 'resnet19', allowed: resnet18, resnet34, resnet50"),

@@ -64,7 +64,7 @@ class Project:
         author = {
             f"GIT_{who}_{what}": "test@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
         }
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_"))}
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_", "HW1_", "OMP_"))}
         environment |= author | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT / "tests/trace"),
