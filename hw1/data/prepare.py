@@ -90,9 +90,8 @@ def _labels_of(archive: Archive, folder: str, table: str) -> dict[str, int]:
     for member in members:
         if member not in labels:
             raise archive.fault(member, f"has no line in {table}; add one or remove the image")
-    for member in labels:
-        if member not in archive:
-            raise archive.fault(member, f"missing, but {table} has a line for it")
+    for member in sorted(labels.keys() - set(members)):
+        raise archive.fault(member, f"missing or no .jpg, but {table} has a line for it")
     return {member: labels[member] for member in members}
 
 
@@ -120,7 +119,7 @@ def _mask(archive: Archive, tile: str) -> np.ndarray:
 def _resized(archive: Archive, geometry: Square | ResizeCrop) -> Decode:
     """Bicubic resize to a square, centre crop: (size, size, 3) uint8."""
     resize, crop = (geometry.size, geometry.size) if isinstance(geometry, Square) else (geometry.resize, geometry.crop)
-    edge = (resize - crop) // 2
+    edge = round((resize - crop) / 2)  # as torchvision's CenterCrop
 
     def decode(member: str) -> np.ndarray:
         picture = archive.image(member)

@@ -78,13 +78,14 @@ def input_view(params: SmallCnn | ConvNeXt) -> Callable[[Tensor], Tensor]:
 
 def build_convnext(params: ConvNeXt, classes: int) -> nn.Module:
     """Model B of problem 1: a torchvision ConvNeXt with the report's classifier and freezing rule."""
+    pretrained = params.weights == "imagenet"
     if params.network == "convnext_atto":
         blocks = [convnext.CNBlockConfig(*stage) for stage in ATTO]
         network = convnext.ConvNeXt(blocks, layer_scale=1.0)
     else:
         build, weights = CONVNEXTS[params.network]
         network = build()
-        if params.weights == "imagenet":
+        if pretrained:
             network.load_state_dict(imagenet(weights))
     width = network.classifier[-1].in_features
     # The report's classifier takes the place of torchvision's, LayerNorm included.

@@ -31,7 +31,8 @@ def focal_loss(logits: Tensor, masks: Tensor, *, alpha: float, gamma: float, ign
     known = masks != ignore
     target = masks.long().where(known, 0).unsqueeze(1)  # (N, 1, H, W)
     log_p = logits.float().log_softmax(1).gather(1, target).squeeze(1)
-    weight = 1.0 if gamma == 0 else (1 - log_p.exp()) ** gamma
+    # The clamp keeps the slope finite where p rounds to 1 and gamma is below 1.
+    weight = (1 - log_p.exp()).clamp(min=1e-6) ** gamma
     return (-alpha * weight * log_p * known).sum() / known.sum().clamp(min=1)
 
 

@@ -69,11 +69,13 @@ def load_state_dict(module: nn.Module, path: Path, drop: tuple[str, ...]) -> Non
     """
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its unpickler meets
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{path.name}: not a plain state dict ({reason})") from None
+    except Exception:  # torch raises whatever its unpickler meets
+        raise InputError(
+            f"{path}: not a whole file of plain tensors, so it was not loaded (it could run code); "
+            "save it again with torch.save(model.state_dict(), ...)"
+        ) from None
     if not isinstance(tensors, Mapping) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-        raise InputError(f"{path.name}: not a state dict of tensors; save model.state_dict()")
+        raise InputError(f"{path}: not a state dict of tensors; save model.state_dict()")
     _fill(module, {name: tensor for name, tensor in tensors.items() if not name.startswith(drop)}, path)
 
 

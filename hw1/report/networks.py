@@ -201,6 +201,7 @@ def _fcn32s(model: Segmenter, size: int) -> list[Block]:
 def _deeplabv3(model: Segmenter, size: int) -> list[Block]:
     depths = [max(1, round(blocks * model.width)) for blocks in (3, 4, 6, 3)]
     inner = [round(64 * model.width) * 2**stage for stage in range(4)]
+    outer = [64 * max(1, round(4 * model.width)) * 2**stage for stage in range(4)]
     half, quarter, eighth = (-(-size // step) for step in (2, 4, 8))
     sides = (quarter, eighth, eighth, eighth)
     notes = ("", ", halve", _dilation(depths[2], 1, 2), _dilation(depths[3], 2, 4))
@@ -209,7 +210,7 @@ def _deeplabv3(model: Segmenter, size: int) -> list[Block]:
     blocks.append(Block("stem", stem, "conv", shape(64, quarter, quarter)))
     for stage in range(4):
         detail = f"{depths[stage]} bottleneck{'s' * (depths[stage] > 1)}\n{inner[stage]} inside{notes[stage]}"
-        out = shape(256 * 2**stage, sides[stage], sides[stage])
+        out = shape(outer[stage], sides[stage], sides[stage])
         blocks.append(Block(f"layer {stage + 1}", detail, "conv", out))
     branches = ("conv 1×1", "3×3, rate 12", "3×3, rate 24", "3×3, rate 36", "global average")
     blocks += [

@@ -73,9 +73,9 @@ def fit(
             **extra,
             **{key: float(total) / len(batches) for key, total in totals.items()},
         }
-        _check_finite(row, section)
         network.eval()
         row |= validate()
+        _check_finite(row, section)
         rows.append(row)
         progress.epoch(row)
         tracker.log_epoch(row)

@@ -235,7 +235,7 @@ FAULTS = {
     "line without image": (
         "office",
         drop("p2_data/office/val/v1.jpg"),
-        "p2_data/office/val/v1.jpg: missing, but p2_data/office/val.csv has a line for it",
+        "p2_data/office/val/v1.jpg: missing or no .jpg, but p2_data/office/val.csv has a line for it",
     ),
     "image without line": (
         "mini",

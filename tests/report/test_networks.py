@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from hw1.models.segmenters import build_segmenter
 from hw1.report.networks import convnext_blocks, segmenter_blocks, small_cnn_blocks
 
 
@@ -73,3 +74,9 @@ def test_deeplabv3_at_full_width_has_resnet50s_blocks(params):
     model = replace(params.segment.B, width=1.0)
     counts = [block.detail.split()[0] for block in segmenter_blocks(model, 512)[2:6]]
     assert counts == ["3", "4", "6", "3"]
+
+
+def test_drawn_deeplabv3_is_as_wide_as_the_network_that_is_trained(params):
+    backbone = build_segmenter(params.segment.B, 7).network.backbone
+    drawn = shapes(segmenter_blocks(params.segment.B, 96))[5]
+    assert drawn.split("×")[0] == str(backbone.layer4[-1].conv3.out_channels)

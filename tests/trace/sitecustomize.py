@@ -7,9 +7,8 @@ Every attribute read of a loaded Params appends its dotted path to ``$PARAMS_TRA
 import atexit
 import dataclasses
 import os
+import sys
 from pathlib import Path
-
-from hw1 import params
 
 _paths: dict[int, str] = {}
 _read: set[str] = set()
@@ -27,24 +26,34 @@ def _register(node: object, path: str) -> None:
 def _get(self: object, name: str) -> object:
     value = object.__getattribute__(self, name)
     path = _paths.get(id(self))
-    if path is not None and name in type(self).__dataclass_fields__ and not dataclasses.is_dataclass(value):
+    is_section = dataclasses.is_dataclass(value) or isinstance(value, dict)
+    if path is not None and name in type(self).__dataclass_fields__ and not is_section:
         _read.add(f"{path}.{name}" if path else name)
     return value
 
 
-def _load(*arguments: object) -> params.Params:
-    loaded = _original(*arguments)
-    _register(loaded, "")
-    return loaded
-
-
-@atexit.register
 def _write() -> None:
-    if _read and "DVC_STAGE" in os.environ:
-        Path(os.environ["PARAMS_TRACE"], f"{os.environ['DVC_STAGE']}.txt").write_text("\n".join(sorted(_read)))
+    Path(os.environ["PARAMS_TRACE"], f"{os.environ['DVC_STAGE']}.txt").write_text("\n".join(sorted(_read)))
 
 
-_original, params.load = params.load, _load
-for _kind in vars(params).values():
-    if isinstance(_kind, type) and dataclasses.is_dataclass(_kind) and _kind is not params.Range:
-        _kind.__getattribute__ = _get
+def _watch() -> None:
+    sys.path.insert(0, os.getcwd())  # as `python -m` will do later
+    from hw1 import params
+
+    sys.path.pop(0)
+    original = params.load
+
+    def load(*arguments: object) -> params.Params:
+        loaded = original(*arguments)
+        _register(loaded, "")
+        atexit.register(_write)
+        return loaded
+
+    params.load = load
+    for kind in vars(params).values():
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind is not params.Range:
+            kind.__getattribute__ = _get
+
+
+if "DVC_STAGE" in os.environ:
+    _watch()
