@@ -5,6 +5,8 @@ import json
 import re
 import shlex
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -42,7 +44,10 @@ def test_command_is_one_the_project_has(command):
     else:
         known = "dvc exp run|dvc exp show|dvc queue start|dvc metrics (show|diff)|dvc plots (show|diff)|mlflow ui"
         assert re.match(rf"({known})\b", command)
-        subprocess.run([program, *words[: 1 if program == "mlflow" else 2], "--help"], check=True, capture_output=True)
+        program = str(Path(sys.executable).parent / program)
+        subprocess.run(
+            [program, *words[: 1 if program.endswith("mlflow") else 2], "--help"], check=True, capture_output=True
+        )
 
 
 @pytest.mark.parametrize("override", re.findall(r"-S (\S+?)=", README))
