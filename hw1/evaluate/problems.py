@@ -2,6 +2,7 @@
 
 import csv
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,12 +136,22 @@ def save(results: Sequence[Result], sources: Sources, folder: Path) -> None:
     confusions = {
         f"{r.name}.{model}": counts[:, :-1].numpy() for r in results for model, counts in r.confusions.items()
     }
-    np.savez_compressed(folder / "confusion.npz", **confusions)
-    np.savez_compressed(folder / "masks.npz", **{name: array for r in results for name, array in r.arrays.items()})
+    _save_npz(folder / "confusion.npz", confusions)
+    _save_npz(folder / "masks.npz", {name: array for r in results for name, array in r.arrays.items()})
     with open(folder / "projections.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("method", "epoch", "x", "y", "label"))
         writer.writerows(row for result in results for row in result.projections)
+
+
+def _save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """What ``np.load`` reads, without the time of writing that ``np.savez`` puts in: equal arrays, equal bytes."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w") as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(array))
 
 
 def _load(network: nn.Module, weights: Path, machine: Machine) -> nn.Module:

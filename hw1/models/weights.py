@@ -1,5 +1,6 @@
 """Weights on disk: the project's own in safetensors, given ones as state dicts, torchvision's by download."""
 
+import json
 import urllib.error
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,8 +18,9 @@ from hw1.files import whole_file
 def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any]) -> None:
     """Write every parameter and buffer of ``module``; ``metadata`` (text) says what they are."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    # safetensors writes its metadata in a random order: one entry keeps equal weights equal bytes.
     with whole_file(path) as draft:
-        save_file(tensors, draft, {key: str(value) for key, value in metadata.items()})
+        save_file(tensors, draft, {"hw1": json.dumps({key: str(value) for key, value in metadata.items()})})
 
 
 def picture_epochs(epochs: int) -> list[int]:
@@ -52,7 +54,7 @@ def load_weights(module: nn.Module, path: Path) -> dict[str, str]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-            metadata = file.metadata() or {}
+            metadata = json.loads((file.metadata() or {}).get("hw1", "{}"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such weights; run `dvc repro`") from None
     except (SafetensorError, OSError) as error:

@@ -155,3 +155,12 @@ def test_snapshots_keep_the_weights_of_their_epochs(tmp_path):
         assert snapshot_file(tmp_path, epoch, 5) == tmp_path / name
         assert load_weights(loaded, tmp_path / name) == {"trained by": "classify.A", "epoch": str(epoch)}
         assert loaded.weight.item() == epoch
+
+
+def test_equal_weights_are_equal_bytes(tmp_path):
+    module = network()
+    written = set()
+    for _ in range(8):
+        save_weights(module, tmp_path / "w.safetensors", {"a": 1, "b": 2, "c": 3, "d": 4})
+        written.add((tmp_path / "w.safetensors").read_bytes())
+    assert len(written) == 1
