@@ -1,6 +1,7 @@
 """Device, precision and seed of a run."""
 
 import contextlib
+import ctypes
 import os
 import platform
 from dataclasses import dataclass
@@ -11,18 +12,21 @@ from torch import nn
 from hw1.errors import InputError
 from hw1.params import Runtime
 
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
+
 
 @dataclass(frozen=True)
 class Machine:
     """What a run computes on.
 
     ``autocast_dtype`` None means plain float32; a data set that takes at most ``resident_share`` of the
-    GPU's free memory lives there.
+    GPU's free memory lives there; ``compile`` is ``runtime.compile`` of the parameters.
     """
 
     device: torch.device
     autocast_dtype: torch.dtype | None
     resident_share: float
+    compile: str = "none"
 
     def place(self, module: nn.Module) -> nn.Module:
         """The module on the device, its convolutions' weights in channels_last."""
@@ -62,8 +66,23 @@ def start(runtime: Runtime, seed: int) -> Machine:
     if runtime.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
         torch.use_deterministic_algorithms(True)
+    if not on_gpu:
+        _keep_freed_memory()
     wants_bf16 = runtime.precision == "bf16" or (runtime.precision == "auto" and _has_bf16(device))
-    return Machine(device, torch.bfloat16 if wants_bf16 else None, runtime.resident_share)
+    return Machine(device, torch.bfloat16 if wants_bf16 else None, runtime.resident_share, runtime.compile)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc reuse what the last step freed instead of giving it back and asking for it anew.
+
+    Each page asked for anew is filled with zeros by the kernel at its first use, which costs as much as
+    the arithmetic on it. Other C libraries are left as they are.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(M_TOP_PAD, 2**28)
 
 
 def _has_bf16(device: torch.device) -> bool:

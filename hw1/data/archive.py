@@ -11,6 +11,7 @@ import io
 import posixpath
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ class Archive:
             raise self.fault(member, "missing in the archive")
         try:
             return self._zip.read(self._root + member)
-        except (zipfile.BadZipFile, zipfile.zlib.error, EOFError, RuntimeError, NotImplementedError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError) as error:
             raise self.fault(member, f"cannot be unpacked ({error}); get the archive again") from None
 
     def image(self, member: str) -> Image.Image:

@@ -6,9 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hw1.data.streaming import ahead
 from hw1.runtime import Machine
 
 Batch = tuple[Tensor, Tensor]
+AHEAD = 3  # batches that wait on the GPU while it computes on another
 
 
 class Batches:
@@ -16,8 +18,8 @@ class Batches:
 
     Without targets, each batch brings the images' positions in the split instead.
 
-    On a GPU the arrays live in its memory where they fit the machine's ``resident_share`` of what is free, else each
-    batch travels through pinned memory. On a CPU the memory map is indexed as it is.
+    On a GPU the arrays live in its memory where they fit the machine's ``resident_share`` of what is free, else
+    batches stream ahead of their use through pinned memory. On a CPU the memory map is indexed as it is.
     """
 
     def __init__(self, images: np.ndarray, targets: np.ndarray | None, batch_size: int, machine: Machine):
@@ -58,12 +60,37 @@ class Batches:
         yield from self._batches(torch.arange(len(self)))
 
     def _batches(self, order: Tensor) -> Iterator[Batch]:
-        order = order.to(self._arrays[0].device)
-        for index in order.split(self._sizes()):
-            images, targets = (self._to_device(array.index_select(0, index)) for array in self._arrays)
-            yield images.permute(0, 3, 1, 2), targets  # NHWC bytes seen as NCHW: channels_last
+        if self._arrays[0].device == self._device:
+            yield from map(self._take, order.to(self._device).split(self._sizes()))
+        else:
+            yield from self._streamed(order)
 
-    def _to_device(self, array: Tensor) -> Tensor:
-        if array.device == self._device or self._device.type == "cpu":
-            return array
-        return array.pin_memory().to(self._device, non_blocking=True)
+    def _take(self, index: Tensor) -> Batch:
+        images, targets = (array.index_select(0, index) for array in self._arrays)
+        return _channels_first(images), targets
+
+    def _streamed(self, order: Tensor) -> Iterator[Batch]:
+        """Batches gathered into pinned memory and copied on a stream of their own, ahead of their use."""
+        copies = torch.cuda.Stream(self._device)
+
+        def send(index: Tensor) -> tuple[list[Tensor], torch.cuda.Event]:
+            sent = []
+            for array in self._arrays:
+                staged = torch.empty((len(index), *array.shape[1:]), dtype=array.dtype, pin_memory=True)
+                torch.index_select(array, 0, index, out=staged)
+                with torch.cuda.stream(copies):
+                    sent.append(staged.to(self._device, non_blocking=True))
+            return sent, copies.record_event()
+
+        for sent, arrived in ahead(map(send, order.split(self._sizes())), AHEAD):
+            steps = torch.cuda.current_stream(self._device)
+            steps.wait_event(arrived)
+            for tensor in sent:
+                tensor.record_stream(steps)  # its memory is not reused while the step reads it
+            images, targets = sent
+            yield _channels_first(images), targets
+
+
+def _channels_first(images: Tensor) -> Tensor:
+    """NHWC bytes seen as NCHW: channels_last."""
+    return images.permute(0, 3, 1, 2)

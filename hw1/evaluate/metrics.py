@@ -7,14 +7,21 @@ from torch import Tensor
 
 
 def count_confusion(truth: Tensor, prediction: Tensor, classes: int) -> Tensor:
-    """Confusion counts (classes, classes) int64 on the CPU: rows are the truth, columns the prediction.
+    """Confusion counts (classes, classes + 1) int64 on their device: rows are the truth, columns the prediction.
 
     truth and prediction are whole numbers of one shape. A prediction outside the classes (the printed
-    head of model A has more outputs than classes) is counted in an extra, last column, so the result is
-    (classes, classes + 1).
+    head of model A has more outputs than classes) is counted in the extra, last column.
     """
-    cell = truth.long() * (classes + 1) + prediction.long().clamp(max=classes)
-    return torch.bincount(cell.flatten(), minlength=classes * (classes + 1)).view(classes, classes + 1).cpu()
+    cells = classes * (classes + 1)
+    kind = torch.uint8 if cells <= 256 else torch.int64  # a CPU counts bytes ten times as fast
+    cell = truth.to(kind) * (classes + 1) + prediction.clamp(max=classes).to(kind)
+    if cell.device.type == "cpu":
+        counts = torch.bincount(cell.flatten(), minlength=cells)
+    else:  # bincount would wait for the device to learn the largest cell
+        one = torch.ones(1, dtype=torch.int64, device=cell.device)
+        counts = torch.zeros(cells, dtype=torch.int64, device=cell.device)
+        counts.scatter_add_(0, cell.flatten().long(), one.expand(cell.numel()))
+    return counts.view(classes, classes + 1)
 
 
 def accuracy(confusion: Tensor) -> float:

@@ -242,4 +242,4 @@ def _predicted(
 ) -> list[np.ndarray]:
     batches = Batches(images[shown], None, section.batch_size, machine)
     scores_of_tiles = tile_scores(network, batches, [truth[index].shape for index in shown], machine)
-    return [scores.argmax(0).byte().cpu().numpy() for scores in scores_of_tiles]
+    return [scores.max(0).indices.byte().cpu().numpy() for scores in scores_of_tiles]

@@ -29,13 +29,13 @@ def classify(
     """Mean cross entropy and confusion counts (classes, classes + 1) over a labelled split."""
     network.eval()
     loss = torch.zeros((), device=machine.device)
-    confusion = torch.zeros(classes, classes + 1, dtype=torch.int64)
+    confusion = torch.zeros(classes, classes + 1, dtype=torch.int64, device=machine.device)
     for images, labels in batches.in_order():
         with machine.autocast():
             logits = network(normalise(view(images)))
         loss += cross_entropy(logits, labels) * len(labels)
         confusion += count_confusion(labels, logits.argmax(1), classes)
-    return loss.item() / len(batches), confusion
+    return loss.item() / len(batches), confusion.cpu()
 
 
 @torch.no_grad()
@@ -72,10 +72,11 @@ def segment(
 ) -> tuple[float, Tensor]:
     """Mean over tiles of ``loss``, and confusion counts (7, 8) over all pixels of a split, Unknown included."""
     total = torch.zeros((), device=machine.device)
-    confusion = torch.zeros(len(LAND_COVER), len(LAND_COVER) + 1, dtype=torch.int64)
+    confusion = torch.zeros(len(LAND_COVER), len(LAND_COVER) + 1, dtype=torch.int64, device=machine.device)
     scores_of_tiles = tile_scores(network, batches, [mask.shape for mask in masks], machine)
     for mask, scores in zip(masks, scores_of_tiles, strict=True):
         truth = torch.from_numpy(mask).to(machine.device)
         total += loss(scores[None], truth[None])
-        confusion += count_confusion(truth, scores.argmax(0), len(LAND_COVER))
-    return total.item() / len(masks), confusion
+        prediction = scores.max(0).indices  # argmax over the first dimension is 15 times as slow on a CPU
+        confusion += count_confusion(truth, prediction, len(LAND_COVER))
+    return total.item() / len(masks), confusion.cpu()

@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from hw1.models.view_norm import separate_views
+
 
 class Byol(nn.Module):
     """Online f, g, q and target f, g around a backbone with ``width`` features.
@@ -18,6 +20,8 @@ class Byol(nn.Module):
     layers stay in training mode, as in the paper: each view is normalised by its own batch. Their
     running statistics therefore follow the target's own activations, averaged by BatchNorm itself;
     averaging the online statistics into them as well would mix two networks' activations.
+
+    Both views go through each network in one pass; BatchNorm keeps them apart (:mod:`hw1.models.view_norm`).
     """
 
     def __init__(self, backbone: nn.Module, width: int, hidden: int, projection: int):
@@ -25,6 +29,7 @@ class Byol(nn.Module):
         self.backbone = backbone
         self.projector = mlp(width, hidden, projection)
         self.predictor = mlp(projection, hidden, projection)
+        separate_views(self)
         self.target = copy.deepcopy(nn.Sequential(self.backbone, self.projector)).requires_grad_(False)
 
     def forward(self, view: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
@@ -32,12 +37,12 @@ class Byol(nn.Module):
 
         The loss is symmetrised: each view is predicted from the other one.
         """
+        both = torch.cat([view, other])  # (2N, 3, H, W)
         with torch.no_grad():
-            goals = self.target(view), self.target(other)
-        projections = self.projector(self.backbone(view)), self.projector(self.backbone(other))
-        predictions = self.predictor(projections[0]), self.predictor(projections[1])
-        loss = byol_loss(predictions[0], goals[1]) + byol_loss(predictions[1], goals[0])
-        return loss.mean(), torch.cat(projections).detach()
+            goals = self.target(both)
+        projections = self.projector(self.backbone(both))
+        losses = byol_loss(self.predictor(projections), goals.roll(len(view), 0))  # each view with the other's goal
+        return 2 * losses.mean(), projections.detach()
 
     @torch.no_grad()
     def update_target(self, decay: float) -> None:

@@ -1,6 +1,6 @@
 """Image classifiers: the small CNN and ConvNeXt of problem 1, the ResNets of problem 2."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -92,8 +92,40 @@ def build_convnext(params: ConvNeXt, classes: int) -> nn.Module:
     network.classifier = nn.Sequential(
         nn.Flatten(), nn.Linear(width, params.hidden), nn.ReLU(), nn.Linear(params.hidden, classes)
     )
+    network.features = PartlyFrozen(*network.features)
     freeze_convnext(network, params.trainable)
     return network
+
+
+class PartlyFrozen(nn.Sequential):
+    """Stages of blocks in a row, some of whose parameters take no gradients.
+
+    Blocks before the first that has a trained parameter run without gradients, so nothing of them is
+    kept for the backward pass. Every block without trained parameters stays in eval mode (no
+    stochastic depth, no new statistics), whatever mode the network is in.
+    """
+
+    def train(self, mode: bool = True) -> "PartlyFrozen":
+        super().train(mode)
+        for block in self._blocks():
+            if not _is_trained(block):
+                block.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        trained = False
+        for block in self._blocks():
+            trained = trained or _is_trained(block)
+            with torch.set_grad_enabled(trained and torch.is_grad_enabled()):
+                images = block(images)
+        return images
+
+    def _blocks(self) -> Iterator[nn.Module]:
+        return (block for stage in self for block in stage)
+
+
+def _is_trained(block: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in block.parameters())
 
 
 def freeze_convnext(network: nn.Module, trainable: str) -> None:

@@ -12,6 +12,8 @@ from hw1.errors import InputError
 from hw1.files import whole_file
 from hw1.params import Training
 from hw1.runtime import Machine
+from hw1.train.compilation import compile_network
+from hw1.train.memory import is_out_of_memory, largest_batch
 from hw1.train.progress import Progress
 from hw1.train.schedules import build_optimiser, learning_rate
 from hw1.train.tracking import Tracker
@@ -45,34 +47,22 @@ def fit(
         InputError: the loss stopped being a number, or the batch does not fit in memory; it names the
             keys of ``section`` to change.
     """
-    optimiser = build_optimiser(training, network.parameters())
+    step = _Step(loss_of, build_optimiser(training, network.parameters()), section, machine)
+    compile_network(network.train(), machine, generator, lambda: step.gradients(*next(batches.in_order())))
     steps = training.epochs * batches.steps
     progress = Progress(tracker.stage, training.epochs, len(batches))
     rows: list[Row] = []
-    step = 0
+    done = 0
     for epoch in range(1, training.epochs + 1):
         network.train()
-        totals: dict[str, Tensor] = {}
+        sums = _Sums()
         for images, targets in batches.shuffled(generator):
-            rate = learning_rate(training.schedule, lr, step, steps)
-            try:
-                means = _step(loss_of, images, targets, optimiser, rate, machine)
-            except torch.OutOfMemoryError:
-                raise InputError(
-                    f"{section}.batch_size: {training.batch_size} images do not fit in the memory of {machine.name}; "
-                    "give a smaller one"
-                ) from None
-            step += 1
-            extra = after_step(step, steps)
-            for key, mean in means.items():  # stays on the device: no synchronisation inside the epoch
-                totals[key] = totals.get(key, 0) + mean * len(images)
+            rate = learning_rate(training.schedule, lr, done, steps)
+            sums.add(step(images, targets, rate), len(images))
+            done += 1
+            extra = after_step(done, steps)
             progress.count(len(images))
-        row = {
-            "epoch": epoch,
-            "lr": rate,
-            **extra,
-            **{key: float(total) / len(batches) for key, total in totals.items()},
-        }
+        row = {"epoch": epoch, "lr": rate, **extra, **sums.means(len(batches))}
         network.eval()
         row |= validate()
         _check_finite(row, section)
@@ -86,17 +76,58 @@ def fit(
     return rows
 
 
-def _step(
-    loss_of: LossOf, images: Tensor, targets: Tensor, optimiser: torch.optim.Optimizer, rate: float, machine: Machine
-) -> Mapping[str, Tensor]:
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-    with machine.autocast():
-        loss, means = loss_of(images, targets)
-    loss.backward()
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
-    return means
+class _Step:
+    """One optimiser step on a batch; nothing in it waits for the device."""
+
+    def __init__(self, loss_of: LossOf, optimiser: torch.optim.Optimizer, section: str, machine: Machine):
+        self._loss_of, self._optimiser, self._section, self._machine = loss_of, optimiser, section, machine
+
+    def __call__(self, images: Tensor, targets: Tensor, rate: float) -> Mapping[str, Tensor]:
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        try:
+            return self._update(images, targets)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        # Outside the handler: the error held on to the tensors of the step that failed.
+        raise self._too_large(images, targets)
+
+    def gradients(self, images: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
+        """Forward and backward pass; the means that the loss reports."""
+        torch.compiler.cudagraph_mark_step_begin()
+        with self._machine.autocast():
+            loss, means = self._loss_of(images, targets)
+        loss.backward()
+        return means
+
+    def _update(self, images: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
+        means = self.gradients(images, targets)
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        return means
+
+    def _too_large(self, images: Tensor, targets: Tensor) -> InputError:
+        self._optimiser.zero_grad(set_to_none=True)
+        fits = largest_batch(lambda size: self._update(images[:size], targets[:size]), len(images))
+        advice = f"{fits} do, found by trying" if fits else "not even two do: take a smaller network or image size"
+        fault = f"{len(images)} images do not fit in the memory of {self._machine.name}"
+        return InputError(f"{self._section}.batch_size: {fault}; {advice}")
+
+
+class _Sums:
+    """Sums of a batch's means over an epoch, kept on the device and read once."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+
+    def add(self, means: Mapping[str, Tensor], images: int) -> None:
+        for key, mean in means.items():
+            self._sums[key] = self._sums.get(key, 0) + mean * images
+
+    def means(self, images: int) -> Row:
+        totals = torch.stack([total.float() for total in self._sums.values()]).tolist()
+        return {key: total / images for key, total in zip(self._sums, totals, strict=True)}
 
 
 def _check_finite(row: Row, section: str) -> None:

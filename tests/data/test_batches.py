@@ -91,3 +91,14 @@ def test_writing_to_a_batch_leaves_the_array_unchanged():
     batch, _ = next(Batches(array, None, 4, CPU).in_order())
     batch.zero_()
     assert np.array_equal(array, images(4))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("share", [0.5, 0.0], ids=["resident", "streamed"])
+def test_gpu_gets_the_batches_of_the_cpu(share):
+    gpu = Machine(torch.device("cuda"), None, share)
+    ours, expected = (list(Batches(images(50), None, 4, machine).shuffled(seeded())) for machine in (gpu, CPU))
+    for batch, reference in zip(ours, expected, strict=True):
+        assert batch[0].device.type == "cuda"
+        assert batch[0].is_contiguous(memory_format=torch.channels_last)
+        assert all(torch.equal(tensor.cpu(), other) for tensor, other in zip(batch, reference, strict=True))

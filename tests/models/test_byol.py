@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from hw1.models.byol import Byol, byol_loss, ema_decay, projection_std
+from hw1.models.view_norm import ViewBatchNorm
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +25,15 @@ def network():
 
 def views(count=5):
     return torch.randn(count, 3, 8, 8), torch.randn(count, 3, 8, 8) + 1
+
+
+def in_two_passes(network):
+    """A copy with torch's own BatchNorm, which must see one view at a time."""
+    reference = copy.deepcopy(network)
+    for module in reference.modules():
+        if isinstance(module, ViewBatchNorm):
+            module.__class__ = nn.BatchNorm1d if module.num_features == 16 else nn.BatchNorm2d
+    return reference
 
 
 def online(network):
@@ -62,7 +72,7 @@ def test_loss_is_symmetric_in_the_two_views(network):
 
 def test_loss_compares_the_prediction_from_one_view_with_the_target_of_the_other(network):
     view, other = views()
-    reference = copy.deepcopy(network)
+    reference = in_two_passes(network)
     first = reference.predictor(reference.projector(reference.backbone(view)))
     second = reference.predictor(reference.projector(reference.backbone(other)))
     of_view, of_other = reference.target(view), reference.target(other)
@@ -75,7 +85,8 @@ def test_forward_returns_the_projections_of_both_views_without_graph(network):
     _, projections = network(view, other)
     assert projections.shape == (10, 8)
     assert not projections.requires_grad
-    assert torch.allclose(projections[5:], network.projector(network.backbone(other)))
+    reference = in_two_passes(network)
+    assert torch.allclose(projections[5:], reference.projector(reference.backbone(other)))
 
 
 # -- gradients
@@ -92,7 +103,7 @@ def test_targets_pass_keeps_no_graph(network):
     seen = []
     network.target.register_forward_hook(lambda module, inputs, output: seen.append(output.requires_grad))
     network(*(view.requires_grad_() for view in views()))
-    assert seen == [False, False]
+    assert seen == [False]
 
 
 def test_a_batch_of_one_passes_in_eval(network):

@@ -1,5 +1,6 @@
 """The classifiers: layout, sizes, and what is frozen."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 
 from hw1.models.classifiers import (
     FinetunedClassifier,
+    PartlyFrozen,
     SmallCNN,
     build_backbone,
     build_classifier,
@@ -220,3 +222,50 @@ def test_frozen_backbone_keeps_no_graph():
     # Even where the images themselves take gradients, which alone would make the backbone keep its activations.
     assert network(torch.randn(2, 3, 32, 32, requires_grad=True)).requires_grad
     assert not seen[0].requires_grad
+
+
+# -- the frozen part of ConvNeXt
+
+
+def partly_frozen():
+    """Three stages of blocks; the first with a trained parameter is the second stage's second."""
+    blocks = [[nn.Linear(4, 4)], [nn.Linear(4, 4), nn.Linear(4, 4)], [nn.Sequential(nn.Linear(4, 4), nn.Dropout())]]
+    network = PartlyFrozen(*(nn.Sequential(*stage) for stage in blocks)).requires_grad_(False)
+    network[1][1].requires_grad_(True)
+    return network
+
+
+def test_blocks_before_the_first_trained_one_keep_nothing_for_the_backward_pass():
+    network, graphs = partly_frozen(), []
+    for block in (network[0][0], network[1][0], network[1][1], network[2][0]):
+        block.register_forward_hook(lambda module, inputs, output: graphs.append(output.requires_grad))
+    network(torch.randn(2, 4, requires_grad=True)).sum().backward()
+    assert graphs == [False, False, True, True]
+    trained = [name for name, parameter in network.named_parameters() if parameter.grad is not None]
+    assert trained == ["1.1.weight", "1.1.bias"]
+
+
+def test_blocks_without_trained_parameters_stay_in_eval_mode():
+    network = partly_frozen().train()
+    modes = [block.training for block in (network[0][0], network[1][0], network[1][1], network[2][0], network[2][0][1])]
+    assert modes == [False, False, True, False, False]
+    assert not any(block.training for block in network.eval()[1])
+
+
+def test_under_no_grad_nothing_of_it_has_a_graph():
+    with torch.no_grad():
+        assert not partly_frozen()(torch.randn(2, 4)).requires_grad
+
+
+def test_frozen_convnext_gives_its_trained_part_the_gradients_of_the_whole():
+    torch.manual_seed(0)
+    network = build_convnext(dataclasses.replace(ATTO, trainable="stage7"), 5)
+    whole = copy.deepcopy(network).requires_grad_(True)
+    images = torch.randn(2, 3, 36, 36)
+    for each in (network, whole):
+        each(images).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        if name.startswith(("classifier.", "features.7.")):
+            assert torch.allclose(parameter.grad, whole.get_parameter(name).grad, atol=1e-5), name
+        else:
+            assert parameter.grad is None, name

@@ -165,7 +165,7 @@ def test_network_trains_in_training_mode_and_validates_in_eval_mode():
 
     def loss_of(images, targets):
         modes.append(network.training)
-        return network.weight, {}
+        return network.weight, {"train_loss": network.weight.detach()}
 
     train(network, labelled(4), loss_of, training(), validate=lambda: modes.append(network.training) or {})
     assert modes == [True, False, True, False]
@@ -238,11 +238,28 @@ def test_loss_that_is_no_number_stops_the_training_and_names_the_section(value):
     assert epochs == [1]
 
 
-def test_batch_that_does_not_fit_in_memory_names_its_key():
-    def loss_of(images, targets):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+@pytest.mark.parametrize("room, advice", [(3, "3 do, found by trying"), (1, "not even two do")])
+def test_batch_that_does_not_fit_in_memory_names_its_key_and_what_fits(error, room, advice):
+    network = Weight()
 
-    with pytest.raises(InputError, match=r"classify\.A\.batch_size: 4 images do not fit in the memory"):
+    def loss_of(images, targets):
+        if len(images) > room:
+            raise error
+        return network.weight, {"train_loss": network.weight.detach()}
+
+    message = rf"^classify\.A\.batch_size: 4 images do not fit in the memory of .*; {advice}"
+    with pytest.raises(InputError, match=message):
+        train(network, labelled(), loss_of, training())
+
+
+def test_other_errors_of_a_step_are_not_taken_for_want_of_memory():
+    def loss_of(images, targets):
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
         train(Weight(), labelled(), loss_of, training())
 
 
