@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test lint setup clean
+.PHONY: repro test lint bench setup clean
 
 repro: setup            ## rebuild every result from data to page, then print the results table
 	dvc repro
@@ -16,6 +16,10 @@ test: setup             ## run the tests
 lint: setup             ## check style
 	ruff check .
 	ruff format --check .
+
+bench: setup            ## measure speed beside others', about 40 minutes on two cores
+	.venv/bin/uv pip install -q --python .venv/bin/python -c constraints.txt -r pyproject.toml --extra bench
+	python -m benchmarks
 
 setup: .venv/installed  ## create .venv with the pinned dependencies
 

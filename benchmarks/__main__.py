@@ -1,0 +1,51 @@
+"""Run the benchmarks and write their tables: ``python -m benchmarks [names]``."""
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+
+from benchmarks.augmentation import augmentations
+from benchmarks.byol import epoch
+from benchmarks.growth import growth
+from benchmarks.machine import describe
+from benchmarks.overhead import overhead
+from benchmarks.preparation import preparation
+from benchmarks.scoring import scoring
+from benchmarks.tables import Table, write
+from benchmarks.training import epochs
+
+BENCHMARKS = {
+    "byol": epoch,
+    "training": epochs,
+    "augmentation": augmentations,
+    "preparation": preparation,
+    "scoring": scoring,
+    "growth": growth,
+    "overhead": overhead,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; all without any")
+    parser.add_argument("--rounds", type=int, default=5, help="alternating rounds, of which the median counts")
+    parser.add_argument(
+        "--out", type=Path, default=Path("benchmarks/results", "gpu" if torch.cuda.is_available() else "cpu")
+    )
+    args = parser.parse_args()
+    for name in args.names:
+        if name not in BENCHMARKS:
+            parser.error(f"{name}: no such benchmark, there are: {', '.join(BENCHMARKS)}")
+    os.environ["HW1_TRACKING"] = "off"
+    tables: list[Table] = []
+    for name in args.names or BENCHMARKS:
+        measured = BENCHMARKS[name](args.rounds)
+        tables += measured
+        write(tables, describe(), args.out)
+        print("\n".join(table.markdown() for table in measured), flush=True)
+
+
+if __name__ == "__main__":
+    main()
