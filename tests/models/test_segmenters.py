@@ -7,7 +7,7 @@ from torchvision.models import vgg16
 from torchvision.models.segmentation import deeplabv3_resnet50
 from torchvision.models.vgg import make_layers
 
-from hw1.models.segmenters import VGG16, DeepLabV3, Fcn32s, bilinear_kernel, build_segmenter
+from hw1.models.segmenters import VGG16, DeepLabV3, Fcn32s, bilinear_kernel, build_segmenter, transposed_convolution
 from hw1.params import Segmenter
 
 
@@ -83,7 +83,7 @@ def test_fresh_upsampling_of_a_ramp_climbs_evenly(upsample):
 
 def test_fresh_upsampling_equals_interpolate_inside(upsample):
     scores = torch.randn(2, 7, 4, 5)
-    ours = upsample(scores)[..., 32:-32, 32:-32]
+    ours = transposed_convolution(scores)[..., 32:-32, 32:-32]
     reference = nn.functional.interpolate(scores, scale_factor=32, mode="bilinear", align_corners=False)
     assert torch.allclose(ours, reference[..., 16:-16, 16:-16], atol=1e-5)
 
@@ -174,3 +174,18 @@ def test_deeplab_of_width_one_computes_as_torchvisions():
     images = torch.randn(1, 3, 33, 50)
     with torch.no_grad():
         assert torch.equal(ours(images), reference(images)["out"])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 3, 1, 1)])
+def test_upsampling_is_torchs_transposed_convolution(shape):
+    torch.manual_seed(0)
+    reference = torch.nn.ConvTranspose2d(3, 5, 8, stride=4, bias=False)
+    scores, towards = (
+        torch.randn(shape, requires_grad=True),
+        torch.randn(shape[0], 5, *(4 * (n + 1) for n in shape[2:])),
+    )
+    expected = torch.autograd.grad(reference(scores), (scores, reference.weight), towards)
+    ours = transposed_convolution(scores, reference.weight)
+    assert torch.allclose(ours, reference(scores), atol=1e-5)
+    for gradient, other in zip(torch.autograd.grad(ours, (scores, reference.weight), towards), expected, strict=True):
+        assert torch.allclose(gradient, other, atol=1e-4)
