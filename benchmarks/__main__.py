@@ -18,12 +18,12 @@ from benchmarks.training import epochs
 
 BENCHMARKS = {
     "byol": epoch,
-    "training": epochs,
-    "augmentation": augmentations,
-    "preparation": preparation,
     "scoring": scoring,
-    "growth": growth,
+    "preparation": preparation,
+    "augmentation": augmentations,
     "overhead": overhead,
+    "growth": growth,
+    "training": epochs,
 }
 
 

@@ -66,8 +66,9 @@ class Fcn32s(nn.Module):
 def transposed_convolution(scores: Tensor, weight: Tensor) -> Tensor:
     """Transposed convolution of (N, K, h, w) by ``weight`` (K, L, 2 s, 2 s) with stride s.
 
-    Returns (N, L, s (h + 1), s (w + 1)). Each s x s block of the result depends on the four cells that meet at its corner, so it is a 2 x 2
-    convolution to s * s channels per class, laid out as pixels: many times as fast as torch's own on a CPU.
+    Returns (N, L, s (h + 1), s (w + 1)). Each s x s block of it depends on the four cells that meet at
+    its corner, so it is a 2 x 2 convolution to s * s channels per class, laid out as pixels: many times
+    as fast as torch's own on a CPU.
     """
     inputs, outputs, side, _ = weight.shape
     stride = side // 2
