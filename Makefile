@@ -17,7 +17,7 @@ lint: setup             ## check style
 	ruff check .
 	ruff format --check .
 
-bench: setup            ## measure speed beside others', about 40 minutes on two cores
+bench: setup            ## measure speed beside others'; takes long on two cores
 	.venv/bin/uv pip install -q --python .venv/bin/python -c constraints.txt -r pyproject.toml --extra bench
 	python -m benchmarks
 

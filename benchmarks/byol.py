@@ -1,6 +1,7 @@
 """BYOL with ResNet50: an epoch end to end, ours and two others', and our own bare step."""
 
 import copy
+import dataclasses
 import os
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
@@ -23,6 +24,7 @@ from hw1.data.augment import augment
 from hw1.data.batches import Batches
 from hw1.models.byol import Byol
 from hw1.models.classifiers import build_backbone, feature_width
+from hw1.params import Byol as ByolParams
 from hw1.params import load
 from hw1.runtime import Machine
 from hw1.train import pretraining
@@ -40,15 +42,12 @@ def images_on_disk(count: int, size: int) -> np.ndarray:
     return load_array(folder, "train_images")
 
 
-def section(batch_size: int) -> pretraining.Byol:
+def section(batch_size: int) -> ByolParams:
     """The paper preset's BYOL for one epoch, with its second table's learning rate."""
-    training = copy.copy(load(PAPER).pretrain.byol)
-    for key, value in {"epochs": 1, "batch_size": batch_size, "lr": 5e-4}.items():
-        object.__setattr__(training, key, value)
-    return training
+    return dataclasses.replace(load(PAPER).pretrain.byol, epochs=1, batch_size=batch_size, lr=5e-4)
 
 
-def network_on(place: Machine, backbone: str, training: pretraining.Byol) -> Byol:
+def network_on(place: Machine, backbone: str, training: ByolParams) -> Byol:
     trunk = build_backbone(backbone)
     return place.place(Byol(trunk, feature_width(trunk), training.hidden, training.projection))
 

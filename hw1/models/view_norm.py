@@ -24,8 +24,24 @@ class ViewBatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(batch)
         self.num_batches_tracked.add_(VIEWS)
-        norm = _normalise_by_operators if torch.compiler.is_compiling() else _EachView.apply
-        return norm(batch, self.weight, self.bias, self.running_mean, self.running_var, self.momentum, self.eps)
+        if torch.compiler.is_compiling():
+            return self._by_operators(batch)
+        statistics = self.running_mean, self.running_var
+        return _EachView.apply(batch, self.weight, self.bias, *statistics, self.momentum, self.eps)
+
+    def _by_operators(self, batch: Tensor) -> Tensor:
+        """Training's forward pass in plain operators, which torch.compile fuses with what stands around them."""
+        views = batch.float().unflatten(0, (VIEWS, -1))  # (2, N, C, ...)
+        shape = (1, 1, -1) + (1,) * (batch.ndim - 2)
+        others = [1, *range(3, views.ndim)]
+        var, mean = torch.var_mean(views, others, correction=0, keepdim=True)
+        count = views.numel() / (VIEWS * views.shape[2])
+        with torch.no_grad():
+            for view in range(VIEWS):
+                self.running_mean.lerp_(mean[view].flatten(), self.momentum)
+                self.running_var.lerp_(var[view].flatten() * (count / (count - 1)), self.momentum)
+        normal = (views - mean) * (var + self.eps).rsqrt() * self.weight.view(shape) + self.bias.view(shape)
+        return normal.flatten(0, 1).to(batch.dtype)
 
     def _check_input_dim(self, batch: Tensor) -> None:
         """Any number of dimensions: the projector's BatchNorm is one of rows."""
@@ -40,7 +56,7 @@ def separate_views(network: nn.Module) -> nn.Module:
 
 
 class _EachView(torch.autograd.Function):
-    """torch's fused BatchNorm on each view, which writes into its part of one result: nothing is copied."""
+    """torch's fused BatchNorm on each view, which writes into its part of one result."""
 
     @staticmethod
     def forward(
@@ -79,26 +95,3 @@ class _EachView(torch.autograd.Function):
             to_weight += to_affine[0]
             to_bias += to_affine[1]
         return to_batch, to_weight, to_bias, None, None, None, None
-
-
-def _normalise_by_operators(
-    batch: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    running_mean: Tensor,
-    running_var: Tensor,
-    momentum: float,
-    eps: float,
-) -> Tensor:
-    """The same in plain operators, which torch.compile fuses with what stands around them."""
-    views = batch.float().unflatten(0, (VIEWS, -1))  # (2, N, C, ...)
-    shape = (1, 1, -1) + (1,) * (batch.ndim - 2)
-    others = [1, *range(3, views.ndim)]
-    var, mean = torch.var_mean(views, others, correction=0, keepdim=True)
-    count = views.numel() / (VIEWS * views.shape[2])
-    with torch.no_grad():
-        for view in range(VIEWS):
-            running_mean.lerp_(mean[view].flatten(), momentum)
-            running_var.lerp_(var[view].flatten() * (count / (count - 1)), momentum)
-    normal = (views - mean) * (var + eps).rsqrt() * weight.view(shape) + bias.view(shape)
-    return normal.flatten(0, 1).to(batch.dtype)

@@ -95,7 +95,8 @@ class _Step:
 
     def gradients(self, images: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
         """Forward and backward pass; the means that the loss reports."""
-        torch.compiler.cudagraph_mark_step_begin()
+        if self._machine.compile == "cuda_graphs":  # its first call imports for seconds
+            torch.compiler.cudagraph_mark_step_begin()
         with self._machine.autocast():
             loss, means = self._loss_of(images, targets)
         loss.backward()

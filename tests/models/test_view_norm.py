@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from hw1.models import view_norm
 from hw1.models.view_norm import ViewBatchNorm, separate_views
 
 
@@ -36,7 +35,7 @@ SHAPES = [(4, 6, 5, 3), (7, 5)]
 @pytest.fixture(params=["fused", "operators"])
 def form(request, monkeypatch):
     if request.param == "operators":
-        monkeypatch.setattr(view_norm._EachView, "apply", view_norm._normalise_by_operators)
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     return request.param
 
 

@@ -1,6 +1,7 @@
 """The training loop on networks of a few weights."""
 
 import copy
+import dataclasses
 import math
 from types import SimpleNamespace
 
@@ -65,7 +66,7 @@ def labelled(count=10):
     return Batches(images(count), np.arange(count) % 3, 4, CPU)
 
 
-def train(network, batches, loss_of, settings, lr=0.1, seed=0, tracker=None, **options):
+def train(network, batches, loss_of, settings, lr=0.1, seed=0, tracker=None, machine=CPU, **options):
     return fit(
         network,
         batches,
@@ -73,7 +74,7 @@ def train(network, batches, loss_of, settings, lr=0.1, seed=0, tracker=None, **o
         section="classify.A",
         training=settings,
         lr=lr,
-        machine=CPU,
+        machine=machine,
         generator=torch.Generator().manual_seed(seed),
         tracker=tracker or Tracker("classify@A"),
         **options,
@@ -178,6 +179,16 @@ def test_every_row_and_the_speed_are_tracked(monkeypatch):
     rows = train(network, labelled(10), weight_itself(network), training(), tracker=tracker)
     assert epochs == rows
     assert metrics == {"seconds": 4.0, "images_per_second": 5.0}  # two epochs of ten images
+
+
+@pytest.mark.parametrize("mode, marks", [("none", 0), ("default", 0), ("cuda_graphs", 4)])
+def test_steps_are_marked_for_cuda_graphs_only(monkeypatch, mode, marks):
+    marked, network = [], Weight()
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: marked.append(1))
+    monkeypatch.setattr(loop, "compile_network", lambda *_: None)
+    machine = dataclasses.replace(CPU, compile=mode)
+    train(network, labelled(8), weight_itself(network), training(epochs=2), machine=machine)
+    assert len(marked) == marks
 
 
 # -- columns of the four kinds of training
