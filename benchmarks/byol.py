@@ -229,7 +229,7 @@ def epoch(rounds: int) -> list[Table]:
     )
     for name, speed in speeds.items():
         table.add(name, speed.missing or f"{speed.median:.2f}", speed.spread, ratio(speeds["ours"], speed))
-    shares = Shares(rounds)
+    shares = Shares("BYOL", rounds)
     for name in ("ours", "ours, bare step"):
         shares.add(f"BYOL, {name}", flops("resnet50", 128), speeds[name])
     return [table, shares.table, profile(rounds)]

@@ -39,10 +39,10 @@ def product_peak(rounds: int) -> float:
 class Shares:
     """A table of speeds as shares of a matrix product measured beside them."""
 
-    def __init__(self, rounds: int):
+    def __init__(self, what: str, rounds: int):
         self._peak = product_peak(rounds)
         self.table = Table(
-            "Share of a measured matrix product",
+            f"{what}: share of a measured matrix product",
             ("", "GFLOP an image", "images/s", "GFLOP/s", "share"),
             note=f"Measured product of two 4096 x 4096 bf16 matrices: {self._peak / 1e9:,.0f} GFLOP/s. Counted: "
             "convolutions and matrix products of the step, forward and backward.",

@@ -1,6 +1,5 @@
 """The machine a benchmark ran on, and the sizes that suit it."""
 
-import datetime
 import importlib.metadata
 import os
 import platform
@@ -47,13 +46,12 @@ def wait(device: torch.device) -> None:
 
 
 def describe() -> dict[str, str]:
-    """Date, chip and versions, for the head of the tables."""
+    """Chip and versions, for the head of the tables."""
     chip = machine().name
     if not torch.cuda.is_available():
         chip = f"{_processor()}, {os.cpu_count()} cores, no GPU, {_extensions()}"
     versions = {name: _version(name) for name in PACKAGES}
     return {
-        "date": datetime.date.today().isoformat(),
         "machine": chip,
         "python": platform.python_version(),
         **{name: version for name, version in versions.items() if version},

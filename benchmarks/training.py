@@ -143,7 +143,7 @@ def epochs(rounds: int) -> list[Table]:
         ("", "batch", "ours, images/s", "plain fp32 recipe, images/s", "ours / plain"),
         note="Plain: float32, contiguous tensors, gradients through frozen parts as well, Adam without fusing.",
     )
-    shares = Shares(rounds)
+    shares = Shares("Training epochs", rounds)
     for name, case in CASES.items():
         speeds = race({"ours": partial(ours, name), "plain": partial(plain, name)}, rounds)
         medians = (f"{speed.median:.2f}" for speed in speeds.values())

@@ -7,6 +7,8 @@ Units and sources of the values stand beside them in ``presets/``.
 
 import dataclasses
 import re
+import reprlib
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -14,6 +16,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import yaml
 
 from hw1.errors import InputError
+
+MAX_BYTES = 1 << 20  # of a parameter file; the presets have 10 KiB
 
 
 @dataclass(frozen=True)
@@ -263,16 +267,21 @@ def load(path: str | Path = "params.yaml") -> Params:
     """Read and check a parameter file.
 
     Raises:
-        InputError: no such file, no valid YAML, or a key that is unknown, missing, of a wrong
-            type or out of range.
+        InputError: no such file, more than MAX_BYTES, no valid YAML, or a key that is unknown, missing,
+            of a wrong type or out of range.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            tree = yaml.load(file, _Loader)
+        with open(path, "rb") as file:
+            text = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; run from the project's root") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if len(text) > MAX_BYTES:
+        raise InputError(f"{path}: more than {MAX_BYTES:,} bytes, which is no parameter file; copy one of presets/")
+    try:
+        tree = yaml.load(text, _Loader)
+    except Exception as error:  # beside YAMLError, constructors of odd scalars raise whatever they meet
+        reason = textwrap.shorten(str(error) or type(error).__name__, 300)
+        raise InputError(f"{path}: not valid YAML: {reason}") from None
     return _build(Params, tree, "")
 
 
@@ -300,15 +309,28 @@ def _children(node: Any) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 numbers (3e-4, 1e-05 are floats, which YAML 1.1 reads as text); no duplicate keys."""
+    """YAML 1.2 numbers (3e-4, 1e-05 are floats, which YAML 1.1 reads as text); no duplicate keys.
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+    Aliases and merge keys (``<<``) work; what they stand for is never written out more than once.
+    """
+
+    def __init__(self, stream: bytes):
+        super().__init__(stream)
+        self._flat: set[yaml.MappingNode] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        if node in self._flat:
+            return
+        self._flat.add(node)
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key that is no plain name", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} twice", key.start_mark)
             seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        super().flatten_mapping(node)
+        node.value = list({key.value: (key, value) for key, value in node.value}.values())
 
 
 _Loader.add_implicit_resolver(
@@ -346,12 +368,12 @@ def _build_section(kind: Any, section: dict, path: str) -> Any:
     if get_origin(kind) is dict:
         for key in section:
             if not (isinstance(key, str) and key.isidentifier()):
-                raise _refuse(f"{prefix}{key}", key, "a name of letters, digits and _ as the key")
+                raise _refuse(f"{prefix}{_name(key)}", key, "a name of letters, digits and _ as the key")
         return {key: _build(get_args(kind)[1], value, f"{prefix}{key}") for key, value in section.items()}
     hints = get_type_hints(kind, include_extras=True)
     for key in section:
         if key not in hints:
-            raise InputError(f"{prefix}{key}: got an unknown key, allowed here: {', '.join(hints)}")
+            raise InputError(f"{prefix}{_name(key)}: got an unknown key, allowed here: {', '.join(hints)}")
     for key in hints:
         if key not in section:
             raise InputError(f"{prefix}{key}: missing; presets/ has complete files to copy it from")
@@ -366,7 +388,7 @@ _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 def _build_scalar(kind: type, value: Any, path: str) -> Any:
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 1e300:
         value = float(value)
     if type(value) is not kind or value in (float("inf"), float("-inf")) or value != value:
         raise _refuse(path, value, _NAMES[kind])
@@ -374,4 +396,20 @@ def _build_scalar(kind: type, value: Any, path: str) -> Any:
 
 
 def _refuse(path: str, value: Any, allowed: str) -> InputError:
-    return InputError(f"{path}: got {value!r}, allowed: {allowed}")
+    return InputError(f"{path}: got {_short(value)}, allowed: {allowed}")
+
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 2, 80, 80
+
+
+def _short(value: Any) -> str:
+    """``repr`` of at most a line, whatever a file holds."""
+    try:
+        return _REPR.repr(value)
+    except ValueError:  # Python writes out no numbers of more than 4300 digits
+        return "a number of thousands of digits"
+
+
+def _name(key: Any) -> str:
+    return key if isinstance(key, str) and key.isidentifier() and len(key) <= 80 else _short(key)

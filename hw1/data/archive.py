@@ -6,13 +6,18 @@ Layout, under ``hw1_data/`` or at the top: ``p1_data/{train_50,val_50}/{label}_{
 optionally, ``pretrain_model_SL.pt``.
 """
 
+import collections
 import csv
 import io
+import lzma
 import posixpath
-import warnings
+import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -20,8 +25,15 @@ from PIL import Image
 from hw1.data.classes import CLASS_OF_CODE, NO_CLASS
 from hw1.errors import InputError
 
-# Pillow refuses huge pictures with an error and merely warns of large ones: refuse both.
-warnings.simplefilter("error", Image.DecompressionBombWarning)
+MAX_PIXELS = 50_000_000  # of a picture, 150 MB decoded; DeepGlobe's tiles have 6 million
+MAX_MEMBER = 128 << 20  # bytes of an unpacked picture or table
+MAX_DIGITS = 9  # of a label
+MAX_WEIGHTS = 1 << 30  # bytes of unpacked weights; a ResNet50 has 0.1 billion
+CHUNK = 1 << 20  # bytes unpacked at a time
+Image.MAX_IMAGE_PIXELS = None  # Pillow merely warns of large pictures: MAX_PIXELS is checked here
+
+# What zipfile and the decompressors below it raise on damaged bytes.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, OSError, ValueError)
 
 
 class Archive:
@@ -33,12 +45,12 @@ class Archive:
             self._zip = zipfile.ZipFile(path)
         except FileNotFoundError:
             raise InputError(f"{path}: no such archive; run `dvc repro download`") from None
-        except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
+        except _DAMAGE as error:
             raise InputError(f"{path}: not a whole zip file ({error}); get the archive again") from None
         names = [name for name in self._zip.namelist() if not name.startswith("__MACOSX/")]
         self._root = "hw1_data/" if any(name.startswith("hw1_data/") for name in names) else ""
         inside = (name for name in names if name.startswith(self._root) and not name.endswith("/"))
-        self._members = {name.removeprefix(self._root) for name in inside}
+        self._members = collections.Counter(name.removeprefix(self._root) for name in inside)
 
     def __contains__(self, member: str) -> bool:
         return member in self._members
@@ -57,21 +69,49 @@ class Archive:
         return found
 
     def fault(self, member: str, what: str) -> InputError:
-        return InputError(f"{self.path}: {self._root}{member}: {what}")
+        name = f"{self._root}{member}"
+        return InputError(f"{self.path}: {name if name.isprintable() else ascii(name)}: {what}")
 
     def read(self, member: str) -> bytes:
+        """The unpacked bytes of a picture or table, at most MAX_MEMBER."""
+        buffer = io.BytesIO()
+        self._unpack(member, buffer, MAX_MEMBER)
+        return buffer.getvalue()
+
+    def copy_weights(self, member: str, path: Path) -> None:
+        """Unpack a member of at most MAX_WEIGHTS to ``path``."""
+        with open(path, "wb") as file:
+            self._unpack(member, file, MAX_WEIGHTS)
+
+    def _unpack(self, member: str, into: IO[bytes], most: int) -> None:
         if member not in self._members:
             raise self.fault(member, "missing in the archive")
+        if self._members[member] > 1:
+            raise self.fault(member, "stands twice in the archive; pack it with one of them")
+        entry = self._zip.getinfo(self._root + member)
+        if entry.file_size > most:  # zipfile unpacks no more than it declares
+            raise self.fault(member, f"unpacks to {entry.file_size:,} bytes, at most {most:,} are read")
+        for chunk in self._chunks(entry, member):
+            into.write(chunk)
+
+    def _chunks(self, entry: zipfile.ZipInfo, member: str) -> Iterator[bytes]:
         try:
-            return self._zip.read(self._root + member)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError) as error:
+            with self._zip.open(entry) as packed:
+                yield from iter(partial(packed.read, CHUNK), b"")
+        except _DAMAGE as error:
             raise self.fault(member, f"cannot be unpacked ({error}); get the archive again") from None
 
     def image(self, member: str) -> Image.Image:
-        """The decoded picture in RGB; greyscale, palette and alpha pictures are converted."""
+        """The decoded picture in RGB, its pixels in stored order: an EXIF rotation is not applied.
+
+        Greyscale, palette, CMYK and 16-bit pictures are converted; alpha is dropped.
+        """
+        picture = self._open(member)
         try:
-            return self._open(member).convert("RGB")
-        except (OSError, SyntaxError, ValueError):
+            if picture.mode.startswith("I"):  # 16-bit greyscale, which Pillow's convert would cut off at 255
+                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+            return picture.convert("RGB")
+        except Exception:  # decoders raise whatever they meet
             raise self.fault(member, "not a whole JPEG or PNG picture; replace or remove it") from None
 
     def image_size(self, member: str) -> tuple[int, int]:
@@ -81,9 +121,16 @@ class Archive:
     def _open(self, member: str) -> Image.Image:
         data = self.read(member)
         try:
-            return Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+            picture = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
+            animated = picture.format == "PNG" and picture.is_animated
+        except Exception:  # decoders raise whatever they meet
             raise self.fault(member, "not a JPEG or PNG picture; replace or remove it") from None
+        if animated:
+            raise self.fault(member, "an animated picture; replace it by a still one")
+        width, height = picture.size
+        if width * height > MAX_PIXELS:
+            raise self.fault(member, f"{width} x {height} pixels, at most {MAX_PIXELS:,} are read; make it smaller")
+        return picture
 
     def mask(self, member: str) -> np.ndarray:
         """Classes of a colour mask: (H, W) uint8, 0 to 6 in the order of LAND_COVER."""
@@ -115,6 +162,6 @@ class Archive:
         return labels
 
     def label(self, text: str, where: str) -> int:
-        if not (text.isascii() and text.isdigit()):
-            raise self.fault(where, f"label {text!r} is not a class number (0, 1, 2, ...)")
+        if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
+            raise self.fault(where, f"label {text[:20]!r} is not a class number (0, 1, 2, ...)")
         return int(text)

@@ -46,7 +46,7 @@ def prepare_mini(archive: Archive, prepare: Prepare, out: Path) -> None:
         _save_images(out / "train_images.npy", members, _resized(archive, prepare.mini))
         Manifest(0, _names(members), []).save(out)
     if GIVEN_WEIGHTS in archive:
-        (out / GIVEN_WEIGHTS).write_bytes(archive.read(GIVEN_WEIGHTS))
+        archive.copy_weights(GIVEN_WEIGHTS, out / GIVEN_WEIGHTS)
 
 
 def prepare_office(archive: Archive, prepare: Prepare, out: Path) -> None:

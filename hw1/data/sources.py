@@ -73,6 +73,9 @@ def _zip_folder(folder: Path, draft: Path) -> None:
         raise InputError(f"{folder}: no p1_data in it (data.path); give the folder that holds p1_data or hw1_data")
     with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix())
+            name = path.relative_to(folder).as_posix()
+            if not name.isprintable():  # bytes that are no UTF-8, line breaks: no zip can hold them faithfully
+                raise InputError(f"{folder}: {name!a}: a file name of unprintable characters; rename or remove it")
+            entry = zipfile.ZipInfo(name)
             with open(path, "rb") as file, archive.open(entry, "w", force_zip64=True) as member:
                 shutil.copyfileobj(file, member, CHUNK)

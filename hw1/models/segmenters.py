@@ -54,11 +54,11 @@ class Fcn32s(nn.Module):
         x = self.features(nn.functional.pad(images, padding))  # (N, 512, h/32, w/32)
         x = self.dropout(torch.relu(self.fc6(x)))
         x = self.dropout(torch.relu(self.fc7(x)))
-        scores = self.score(x)
-        with torch.autocast(scores.device.type, enabled=False):  # seven channels cost nothing in float32
-            x = transposed_convolution(
-                scores.float(), self.upsample.weight
-            )  # (N, 7, h + 32, w + 32), half a stride too much a side
+        # Seven channels cost nothing in float32, and torch 2.15's bf16 convolution of 4096 channels to few,
+        # with a bias, writes beyond its memory on CPUs with AMX.
+        with torch.autocast(x.device.type, enabled=False):
+            scores = self.score(x.float())
+            x = transposed_convolution(scores, self.upsample.weight)  # (N, 7, h + 32, w + 32): half a stride a side
         edge = STRIDE // 2
         return x[..., edge : edge + height, edge : edge + width]
 

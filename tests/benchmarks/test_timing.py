@@ -55,16 +55,40 @@ def test_median_and_ratio():
     assert ratio(ours, Speed((), "not installed: x")) == ""
 
 
+MACHINE = {"machine": "a chip", "torch": "1.2"}
+
+
+def table_of(title, images_per_second, date="2026-01-02"):
+    table = Table(title, ("", "images/s"), note="Two rounds.", date=date)
+    table.add("ours", images_per_second)
+    return table
+
+
 def test_tables_are_written_as_markdown_and_json(tmp_path):
-    table = Table("Speed", ("", "images/s"), note="Two rounds.")
-    table.add("ours", 3)
-    write([table], {"date": "2026-01-02", "machine": "a chip", "torch": "1.2"}, tmp_path / "new/cpu")
+    write([table_of("Speed", 3)], MACHINE, tmp_path / "new/cpu")
     text = (tmp_path / "new/cpu.md").read_text()
-    assert text.startswith("# Measured on 2026-01-02: a chip\n\ntorch 1.2.\n")
-    assert "## Speed\n\n|  | images/s |\n| --- | --- |\n| ours | 3 |\n\nTwo rounds.\n" in text
+    assert text.startswith("# a chip\n\ntorch 1.2.\n")
+    assert "## Speed\n\n|  | images/s |\n| --- | --- |\n| ours | 3 |\n\nTwo rounds. Measured on 2026-01-02.\n" in text
     content = json.loads((tmp_path / "new/cpu.json").read_text())
     assert content["machine"]["machine"] == "a chip"
     assert content["tables"][0]["rows"] == [["ours", "3"]]
+
+
+def test_earlier_tables_of_the_same_machine_stay_until_measured_anew(tmp_path):
+    write([table_of("Speed", 3), table_of("Growth", 4)], MACHINE, tmp_path / "cpu")
+    write([table_of("Speed", 5, date="2026-01-03")], MACHINE, tmp_path / "cpu")
+    tables = json.loads((tmp_path / "cpu.json").read_text())["tables"]
+    assert [(table["title"], table["rows"], table["date"]) for table in tables] == [
+        ("Growth", [["ours", "4"]], "2026-01-02"),
+        ("Speed", [["ours", "5"]], "2026-01-03"),
+    ]
+    assert "| ours | 4 |" in (tmp_path / "cpu.md").read_text()
+
+
+def test_tables_of_another_version_are_dropped(tmp_path):
+    write([table_of("Growth", 4)], MACHINE | {"torch": "1.1"}, tmp_path / "cpu")
+    write([table_of("Speed", 5)], MACHINE, tmp_path / "cpu")
+    assert [table["title"] for table in json.loads((tmp_path / "cpu.json").read_text())["tables"]] == ["Speed"]
 
 
 def test_stages_whose_start_is_measured_are_those_of_the_dag():

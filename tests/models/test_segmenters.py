@@ -189,3 +189,13 @@ def test_upsampling_is_torchs_transposed_convolution(shape):
     assert torch.allclose(ours, reference(scores), atol=1e-5)
     for gradient, other in zip(torch.autograd.grad(ours, (scores, reference.weight), towards), expected, strict=True):
         assert torch.allclose(gradient, other, atol=1e-4)
+
+
+def test_fcn32s_scores_in_float32_under_autocast():
+    # torch 2.15's bf16 convolution of 4096 channels to few corrupts memory on CPUs with AMX.
+    network = Fcn32s(7, width=0.0625)
+    seen = []
+    network.score.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0].dtype, output.dtype)))
+    with torch.autocast("cpu", torch.bfloat16):
+        network(torch.zeros(1, 3, 32, 32))
+    assert seen == [(torch.float32, torch.float32)]
