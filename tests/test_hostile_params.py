@@ -1,11 +1,9 @@
 """Damaged, odd and hostile parameter files: each loads rightly or is refused in one line of bounded length."""
 
-import resource
-import signal
-
 import numpy as np
 import pytest
 from closure import ROOT
+from limits import limits
 
 from hw1.errors import InputError
 from hw1.params import MAX_BYTES, Params, load
@@ -17,18 +15,8 @@ QUICK = (ROOT / "presets/quick.yaml").read_text()
 
 @pytest.fixture(autouse=True)
 def bounded():
-    """Seconds and memory of a case."""
-
-    def late(*_):
-        raise TimeoutError(f"more than {SECONDS} s")
-
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    earlier = signal.signal(signal.SIGALRM, late)
-    signal.alarm(SECONDS)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, earlier)
-    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < MEMORY
+    with limits(SECONDS, MEMORY):
+        yield
 
 
 def outcome(tmp_path, content):

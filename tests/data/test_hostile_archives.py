@@ -5,14 +5,13 @@ came out of it, within seconds, without much memory, and without a file where no
 """
 
 import io
-import resource
-import signal
 import struct
 import zipfile
 import zlib
 
 import numpy as np
 import pytest
+from limits import limits
 from PIL import Image, ImageCms
 from small_course import SIZES, course_members, encode, noise, pack
 
@@ -31,18 +30,8 @@ TABLE = "p2_data/office/train.csv"
 
 @pytest.fixture(autouse=True)
 def bounded():
-    """Seconds and memory of a case."""
-
-    def late(*_):
-        raise TimeoutError(f"more than {SECONDS} s")
-
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    earlier = signal.signal(signal.SIGALRM, late)
-    signal.alarm(SECONDS)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, earlier)
-    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < MEMORY
+    with limits(SECONDS, MEMORY):
+        yield
 
 
 def faults(tmp_path, archive):
@@ -168,11 +157,11 @@ CONVERTED = {
 def test_odd_picture_is_converted(tmp_path, name):
     assert faults_of(tmp_path, {PICTURES["p1"]: CONVERTED[name]}) == {}
     stored = load_array(tmp_path / "p1", "train_images")[0]
-    if "alpha" not in name and "JPEG" not in name and "EXIF" not in name:
-        return
     assert stored.shape == (8, 8, 3)
     if name == "alpha" or "EXIF" in name:  # dropped, and left aside
         assert (stored == noise(5, 8, 8)).all()
+    if name in ("greyscale", "greyscale and alpha"):
+        assert (stored == np.asarray(Image.fromarray(noise(5, 8, 8)).convert("L"))[..., None]).all()
 
 
 def test_16_bit_greyscale_keeps_its_range(tmp_path):
@@ -331,6 +320,13 @@ def test_decompression_bomb_is_refused_unread(tmp_path, method):
             bomb.write(bytes(1 << 20))
     found = faults(tmp_path, path)
     assert f"{PICTURES['p1']}: unpacks to" in found["p1"]
+
+
+def test_weights_beyond_the_bound_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("hw1.data.archive.MAX_WEIGHTS", 3)
+    found = faults_of(tmp_path, {"pretrain_model_SL.pt": b"four"})
+    assert found.keys() == {"mini"}
+    assert "pretrain_model_SL.pt: unpacks to 4 bytes, at most 3 are read" in found["mini"]
 
 
 @pytest.mark.parametrize("field", ["method", "encrypted", "size"])

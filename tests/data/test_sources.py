@@ -114,6 +114,14 @@ def test_folder_without_p1_data_is_refused(workplace):
         fetched(workplace / "raw/hw1_data.zip", "empty")
 
 
+@pytest.mark.parametrize("name", [b"0_\xff.png", b"0_\n.png"])
+def test_file_name_of_unprintable_characters_is_named_and_leaves_nothing(workplace, folder, name):
+    (folder / "hw1_data/p1_data/train_50" / os.fsdecode(name)).write_bytes(b"")
+    with pytest.raises(InputError, match=r"train_50/0_\\.*rename or remove it"):
+        fetched(workplace / "raw/hw1_data.zip", folder)
+    assert list((workplace / "raw").iterdir()) == []
+
+
 def test_relative_path_starts_at_the_projects_root(workplace, archive, monkeypatch):
     (workplace / "experiment").mkdir()
     monkeypatch.chdir(workplace / "experiment")
