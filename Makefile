@@ -30,4 +30,4 @@ setup: .venv/installed  ## create .venv with the pinned dependencies
 	touch $@
 
 clean:                  ## remove what the pipeline made; DVC's cache stays
-	rm -rf data models report dvc_plots
+	rm -rf data models report dvc_plots .checkpoints

@@ -28,7 +28,7 @@ def ours(name: str, size: int) -> Run:
     batches = Batches(images(size), None, BATCH, place)
 
     def run() -> float:
-        for batch, _ in batches.shuffled(generator):
+        for batch, _ in batches.take(batches.shuffled(generator)):
             augment(name, batch, generator)
         wait(place.device)
         return COUNT

@@ -55,6 +55,11 @@ class Runtime:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    minutes: Positive
+
+
+@dataclass(frozen=True)
 class Data:
     source: Literal["synthetic", "path"]
     path: str
@@ -245,6 +250,7 @@ class Params:
     seed: Seed
     lr: Positive
     runtime: Runtime
+    checkpoint: Checkpoint
     data: Data
     synthetic: Synthetic
     prepare: Prepare

@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 
 from hw1.data.arrays import Manifest
-from hw1.errors import run_stage
 from hw1.files import whole_folder
 from hw1.models.classifiers import build_classifier, input_view
 from hw1.models.weights import picture_epochs, snapshots
 from hw1.params import Classify, flat, load
 from hw1.runtime import start
+from hw1.supervision import run_stage
+from hw1.train.checkpoint import checkpointed
 from hw1.train.classification import COLUMNS, classifier_loss, classifier_scores, labelled_batches
 from hw1.train.loop import fit, write_history
 from hw1.train.tracking import Tracker
@@ -37,10 +38,13 @@ def main() -> None:
     )
     generator = torch.Generator().manual_seed(params.seed)
     kept = picture_epochs(training.epochs) if args.model == "A" else [training.epochs]  # t-SNE shows A only
+    stage, used = f"classify@{args.model}", flat(params, "seed", "runtime", section)
     with (
+        checkpointed(stage, used, [args.data], params.checkpoint.minutes) as checkpoint,
         whole_folder(args.out) as draft,
-        Tracker.start(f"classify@{args.model}", flat(params, "seed", "runtime", section), machine.tags) as tracker,
+        Tracker.start(stage, used, machine.tags) as tracker,
     ):
+        checkpoint.include(draft)
         rows = fit(
             network,
             train,
@@ -51,6 +55,7 @@ def main() -> None:
             machine=machine,
             generator=generator,
             tracker=tracker,
+            checkpoint=checkpoint,
             validate=classifier_scores(network, validation, machine, classes, view),
             after_epoch=snapshots(network, draft, section, training.epochs, kept),
         )

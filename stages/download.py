@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from hw1.data.sources import fetch
-from hw1.errors import run_stage
 from hw1.params import load
+from hw1.supervision import run_stage
 
 
 def main() -> None:

@@ -4,11 +4,11 @@ import argparse
 import json
 from pathlib import Path
 
-from hw1.errors import run_stage
 from hw1.evaluate.problems import Sources, evaluate_p1, evaluate_p2, evaluate_p3, save
 from hw1.files import whole_file, whole_folder
 from hw1.params import load
 from hw1.runtime import start
+from hw1.supervision import run_stage
 
 
 def main() -> None:

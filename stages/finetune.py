@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 
 from hw1.data.arrays import Manifest
-from hw1.errors import run_stage
 from hw1.models.classifiers import FinetunedClassifier, build_backbone, feature_width
 from hw1.models.weights import load_weights, save_weights
 from hw1.params import flat, load
 from hw1.runtime import start
+from hw1.supervision import run_stage
+from hw1.train.checkpoint import checkpointed
 from hw1.train.classification import COLUMNS, classifier_loss, classifier_scores, labelled_batches
 from hw1.train.loop import fit, write_history
 from hw1.train.tracking import Tracker
@@ -36,8 +37,12 @@ def main() -> None:
         labelled_batches(args.data, split, training.batch_size, machine) for split in ("train", "validation")
     )
     generator = torch.Generator().manual_seed(params.seed)
+    stage = f"finetune@{args.setting}"
     used = flat(params, "seed", "lr", "runtime", "backbone", "finetune", f"settings.{args.setting}")
-    with Tracker.start(f"finetune@{args.setting}", used, machine.tags) as tracker:
+    with (
+        checkpointed(stage, used, [args.data, args.backbone], params.checkpoint.minutes) as checkpoint,
+        Tracker.start(stage, used, machine.tags) as tracker,
+    ):
         rows = fit(
             network,
             train,
@@ -48,9 +53,10 @@ def main() -> None:
             machine=machine,
             generator=generator,
             tracker=tracker,
+            checkpoint=checkpoint,
             validate=classifier_scores(network, validation, machine, classes),
         )
-        save_weights(network, args.out, {"trained by": f"finetune@{args.setting}", "epoch": training.epochs})
+        save_weights(network, args.out, {"trained by": stage, "epoch": training.epochs})
         write_history(rows, COLUMNS, args.history)
         tracker.log_history(args.history)
 

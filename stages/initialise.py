@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from hw1.errors import run_stage
 from hw1.models.classifiers import build_backbone
 from hw1.models.weights import save_weights
 from hw1.params import load
 from hw1.runtime import start
+from hw1.supervision import run_stage
 
 
 def main() -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from hw1.data.archive import Archive
 from hw1.data.prepare import PARTS
-from hw1.errors import run_stage
 from hw1.files import whole_folder
 from hw1.params import load
+from hw1.supervision import run_stage
 
 
 def main() -> None:

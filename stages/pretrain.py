@@ -7,14 +7,15 @@ import torch
 from torch import nn
 
 from hw1.data.arrays import GIVEN_WEIGHTS, Manifest
-from hw1.errors import run_stage
 from hw1.models.byol import Byol
 from hw1.models.classifiers import FinetunedClassifier, build_backbone, feature_width
 from hw1.models.weights import load_state_dict, load_weights, save_weights
 from hw1.params import Params, flat, load
 from hw1.runtime import Machine, start
+from hw1.supervision import run_stage
 from hw1.train import classification, pretraining
-from hw1.train.loop import fit, write_history
+from hw1.train.checkpoint import Checkpoint, checkpointed
+from hw1.train.loop import Row, fit, write_history
 from hw1.train.tracking import Tracker
 
 
@@ -30,30 +31,33 @@ def main() -> None:
     machine = start(params.runtime, params.seed)
     section = f"pretrain.{args.method}"
     backbone = build_backbone(params.backbone)
-    with Tracker.start(
-        f"pretrain@{args.method}", flat(params, "seed", "runtime", "backbone", section), machine.tags
-    ) as tracker:
+    stage, used = f"pretrain@{args.method}", flat(params, "seed", "runtime", "backbone", section)
+    with (
+        checkpointed(stage, used, [args.data, args.start], params.checkpoint.minutes) as checkpoint,
+        Tracker.start(stage, used, machine.tags) as tracker,
+    ):
+        train, columns = METHODS[args.method]
         if args.method == "supervised" and (args.data / GIVEN_WEIGHTS).is_file():
             load_state_dict(backbone, args.data / GIVEN_WEIGHTS, drop=("fc.",))
-            write_history([], classification.TRAIN_COLUMNS, args.history)
+            rows = []
         else:
             load_weights(backbone, args.start)
-            METHODS[args.method](backbone, params, machine, tracker, args.data, args.history)
+            rows = train(backbone, params, args.data, machine, tracker, checkpoint)
         save_weights(backbone, args.out, {"backbone": params.backbone, "trained by": section})
+        write_history(rows, columns, args.history)
         tracker.log_history(args.history)
 
 
 def train_supervised(
-    backbone: nn.Module, params: Params, machine: Machine, tracker: Tracker, data: Path, history: Path
-) -> None:
+    backbone: nn.Module, params: Params, data: Path, machine: Machine, tracker: Tracker, checkpoint: Checkpoint
+) -> list[Row]:
     training = params.pretrain.supervised
     classes = pretraining.labelled_classes(Manifest.load(data))
     network = machine.place(FinetunedClassifier(backbone, feature_width(backbone), classes, frozen=False))
-    train = classification.labelled_batches(data, "train", training.batch_size, machine)
     generator = torch.Generator().manual_seed(params.seed)
-    rows = fit(
+    return fit(
         network,
-        train,
+        classification.labelled_batches(data, "train", training.batch_size, machine),
         classification.classifier_loss(network, training, generator),
         section="pretrain.supervised",
         training=training,
@@ -61,20 +65,19 @@ def train_supervised(
         machine=machine,
         generator=generator,
         tracker=tracker,
+        checkpoint=checkpoint,
     )
-    write_history(rows, classification.TRAIN_COLUMNS, history)
 
 
 def train_byol(
-    backbone: nn.Module, params: Params, machine: Machine, tracker: Tracker, data: Path, history: Path
-) -> None:
+    backbone: nn.Module, params: Params, data: Path, machine: Machine, tracker: Tracker, checkpoint: Checkpoint
+) -> list[Row]:
     training = params.pretrain.byol
     network = machine.place(Byol(backbone, feature_width(backbone), training.hidden, training.projection))
-    train = pretraining.unlabelled_batches(data, training.batch_size, machine)
     generator = torch.Generator().manual_seed(params.seed)
-    rows = fit(
+    return fit(
         network,
-        train,
+        pretraining.unlabelled_batches(data, training.batch_size, machine),
         pretraining.byol_loss_of(network, training, generator),
         section="pretrain.byol",
         training=training,
@@ -82,12 +85,15 @@ def train_byol(
         machine=machine,
         generator=generator,
         tracker=tracker,
+        checkpoint=checkpoint,
         after_step=pretraining.target_update(network, training),
     )
-    write_history(rows, pretraining.COLUMNS, history)
 
 
-METHODS = {"supervised": train_supervised, "byol": train_byol}
+METHODS = {
+    "supervised": (train_supervised, classification.TRAIN_COLUMNS),
+    "byol": (train_byol, pretraining.COLUMNS),
+}
 
 if __name__ == "__main__":
     run_stage(main)

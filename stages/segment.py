@@ -8,12 +8,13 @@ import torch
 
 from hw1.data.arrays import load_masks
 from hw1.data.classes import LAND_COVER
-from hw1.errors import run_stage
 from hw1.files import whole_folder
 from hw1.models.segmenters import build_segmenter
 from hw1.models.weights import picture_epochs, snapshots
 from hw1.params import Segment, flat, load
 from hw1.runtime import start
+from hw1.supervision import run_stage
+from hw1.train.checkpoint import checkpointed
 from hw1.train.loop import fit, write_history
 from hw1.train.segmentation import COLUMNS, segmenter_loss, segmenter_scores, tile_batches
 from hw1.train.tracking import Tracker
@@ -36,10 +37,13 @@ def main() -> None:
     )
     truth = load_masks(args.data, "validation")
     generator = torch.Generator().manual_seed(params.seed)
+    stage, used = f"segment@{args.model}", flat(params, "seed", "runtime", section)
     with (
+        checkpointed(stage, used, [args.data], params.checkpoint.minutes) as checkpoint,
         whole_folder(args.out) as draft,
-        Tracker.start(f"segment@{args.model}", flat(params, "seed", "runtime", section), machine.tags) as tracker,
+        Tracker.start(stage, used, machine.tags) as tracker,
     ):
+        checkpoint.include(draft)
         rows = fit(
             network,
             train,
@@ -50,6 +54,7 @@ def main() -> None:
             machine=machine,
             generator=generator,
             tracker=tracker,
+            checkpoint=checkpoint,
             validate=segmenter_scores(network, validation, truth, training, machine),
             after_epoch=snapshots(network, draft, section, training.epochs, picture_epochs(training.epochs)),
         )

@@ -25,10 +25,12 @@ def imported_names(path: Path) -> set[str]:
 
 
 def import_closure(module: str) -> set[str]:
-    """Paths, relative to the root, of ``module`` and all project modules it imports, directly or not."""
+    """Paths, relative to the root, of ``module``, its packages and all project modules they import, directly or not."""
     waiting, found = [module], set()
     while waiting:
-        path = module_file(waiting.pop())
+        name = waiting.pop()
+        waiting += [f"{name.rpartition('.')[0]}.__init__"] if "." in name and not name.endswith("__init__") else []
+        path = module_file(name)
         if path is not None and path not in found:
             found.add(path)
             waiting += imported_names(path)

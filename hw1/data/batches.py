@@ -1,6 +1,6 @@
 """Batches of a prepared split on the device, as uint8: augmentation and normalisation happen there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -51,25 +51,25 @@ class Batches:
             sizes.append(rest)
         return sizes
 
-    def shuffled(self, generator: torch.Generator) -> Iterator[Batch]:
-        """Every image once in a random order: images (n, 3, H, W) uint8 in channels_last, targets."""
-        yield from self._batches(torch.randperm(len(self), generator=generator))
+    def shuffled(self, generator: torch.Generator) -> Tensor:
+        """A random order of the images: (N,) int64."""
+        return torch.randperm(len(self), generator=generator)
+
+    def take(self, order: Tensor, skip: int = 0) -> Iterator[Batch]:
+        """Images (n, 3, H, W) uint8 in channels_last and targets, in that order, without the first ``skip`` batches."""
+        place = self._arrays[0].device
+        parts = order.to(place).split(self._sizes())[skip:]
+        return map(self._take, parts) if place == self._device else self._streamed(parts)
 
     def in_order(self) -> Iterator[Batch]:
         """Every image once in stored order."""
-        yield from self._batches(torch.arange(len(self)))
-
-    def _batches(self, order: Tensor) -> Iterator[Batch]:
-        if self._arrays[0].device == self._device:
-            yield from map(self._take, order.to(self._device).split(self._sizes()))
-        else:
-            yield from self._streamed(order)
+        return self.take(torch.arange(len(self)))
 
     def _take(self, index: Tensor) -> Batch:
         images, targets = (array.index_select(0, index) for array in self._arrays)
         return _channels_first(images), targets
 
-    def _streamed(self, order: Tensor) -> Iterator[Batch]:
+    def _streamed(self, parts: Sequence[Tensor]) -> Iterator[Batch]:
         """Batches gathered into pinned memory and copied on a stream of their own, ahead of their use."""
         copies = torch.cuda.Stream(self._device)
 
@@ -82,7 +82,7 @@ class Batches:
                     sent.append(staged.to(self._device, non_blocking=True))
             return sent, copies.record_event()
 
-        for sent, arrived in ahead(map(send, order.split(self._sizes())), AHEAD):
+        for sent, arrived in ahead(map(send, parts), AHEAD):
             steps = torch.cuda.current_stream(self._device)
             steps.wait_event(arrived)
             for tensor in sent:

@@ -4,7 +4,6 @@ Whatever the source, one zip file lies on disk afterwards, with its SHA-256 besi
 links every file of an output, and sixty thousand small ones would cost minutes at every command.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,10 +12,10 @@ from pathlib import Path
 
 from hw1.data.synthetic import write_archive
 from hw1.errors import InputError
-from hw1.files import whole_file
+from hw1.files import sha256, whole_file
 from hw1.params import Data, Synthetic
 
-CHUNK = 1 << 20  # bytes copied or hashed at a time
+CHUNK = 1 << 20  # bytes copied at a time
 
 
 def fetch(data: Data, synthetic: Synthetic, out: Path) -> None:
@@ -36,12 +35,6 @@ def fetch(data: Data, synthetic: Synthetic, out: Path) -> None:
     record = {"source": data.source, "name": name, "sha256": digest, "bytes": size}
     with whole_file(out.with_name("archive.json")) as draft:
         draft.write_text(json.dumps(record, indent=2) + "\n")
-
-
-def sha256(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _draw(synthetic: Synthetic, draft: Path) -> str:

@@ -8,8 +8,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from hw1.errors import InputError, run_stage
+from hw1.errors import InputError
 from hw1.report import published
+from hw1.supervision import run_stage
 
 PROBLEMS = ("p1", "p2", "p3")
 MODELS = {"P1 A": "small CNN", "P1 B": "ConvNeXt", "P3 A": "FCN32s", "P3 B": "DeepLabv3"}

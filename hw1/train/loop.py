@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from hw1.errors import InputError
 from hw1.files import whole_file
 from hw1.params import Training
 from hw1.runtime import Machine
+from hw1.supervision import deferred, stop, stop_requested, undeferred
+from hw1.train.checkpoint import NO_CHECKPOINT, Checkpoint
 from hw1.train.compilation import compile_network
 from hw1.train.memory import is_out_of_memory, largest_batch
 from hw1.train.progress import Progress
@@ -34,6 +37,7 @@ def fit(
     machine: Machine,
     generator: torch.Generator,
     tracker: Tracker,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
     validate: Callable[[], Row] = dict,
     after_step: Callable[[int, int], Row] = lambda step, steps: {},
     after_epoch: Callable[[int], None] = lambda epoch: None,
@@ -43,37 +47,116 @@ def fit(
     ``after_step`` gets the number of the step done and of all steps, its last row of the epoch is
     recorded; ``after_epoch`` gets the number of the epoch done, from 1.
 
+    Goes on from the state in ``checkpoint``, if there is one, to the same weights and rows; writes one after
+    each epoch, every ``checkpoint.minutes`` within one, and when a signal asks the process to end.
+
     Raises:
         InputError: the loss stopped being a number, or the batch does not fit in memory; it names the
             keys of ``section`` to change.
+        SystemExit: a signal came; the state is written.
     """
-    step = _Step(loss_of, build_optimiser(training, network.parameters()), section, machine)
+    optimiser = build_optimiser(training, network.parameters())
+    step = _Step(loss_of, optimiser, section, machine)
+    course = _Course(network, optimiser, generator, batches.steps)
+    if state := checkpoint.load():
+        course.restore(state)
+        print(f"{tracker.stage}: goes on after epoch {len(course.rows)}/{training.epochs}, step {course.step}")
+        tracker.log_resumption(course.rows)
     compile_network(network.train(), machine, generator, lambda: step.gradients(*next(batches.in_order())))
     steps = training.epochs * batches.steps
-    progress = Progress(tracker.stage, training.epochs, len(batches))
-    rows: list[Row] = []
-    done = 0
-    for epoch in range(1, training.epochs + 1):
-        network.train()
-        sums = _Sums()
-        for images, targets in batches.shuffled(generator):
-            rate = learning_rate(training.schedule, lr, done, steps)
-            sums.add(step(images, targets, rate), len(images))
-            done += 1
-            extra = after_step(done, steps)
-            progress.count(len(images))
-        row = {"epoch": epoch, "lr": rate, **extra, **sums.means(len(batches))}
-        network.eval()
-        row |= validate()
-        _check_finite(row, section)
-        rows.append(row)
-        progress.epoch(row)
-        tracker.log_epoch(row)
-        after_epoch(epoch)
-    tracker.log_metrics(
-        {"seconds": progress.seconds, "images_per_second": training.epochs * len(batches) / progress.seconds}
-    )
-    return rows
+    done = len(course.rows) * len(batches) + min(course.step * training.batch_size, len(batches))
+    progress = Progress(tracker.stage, training.epochs, len(batches), done=done, seconds=course.seconds)
+
+    def save() -> None:
+        course.seconds = progress.seconds
+        checkpoint.save(course.state())
+
+    with deferred():
+        for epoch in range(len(course.rows) + 1, training.epochs + 1):
+            network.train()
+            course.begin_epoch(batches)
+            for images, targets in batches.take(course.order, skip=course.step):
+                rate = learning_rate(training.schedule, lr, course.done, steps)
+                course.sums.add(step(images, targets, rate), len(images))
+                course.done += 1
+                course.extra = {"lr": rate, **after_step(course.done, steps)}
+                progress.count(len(images))
+                if checkpoint.due() or stop_requested():
+                    save()
+                    if stop_requested():
+                        stop()
+            row = {"epoch": epoch, **course.extra, **course.sums.means(len(batches))}
+            network.eval()
+            try:
+                with undeferred():
+                    row |= validate()
+            except SystemExit:
+                save()
+                raise
+            _check_finite(row, section)
+            after_epoch(epoch)
+            course.end_epoch(row)
+            progress.epoch(row)
+            tracker.log_epoch(row)
+            save()
+    seconds = progress.seconds
+    tracker.log_metrics({"seconds": seconds, "images_per_second": training.epochs * len(batches) / seconds})
+    return course.rows
+
+
+class _Course:
+    """How far a training has come: all that a later process needs to go on from there, bit for bit."""
+
+    PLAIN = ("rows", "done", "order", "extra", "seconds")
+
+    def __init__(
+        self, network: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator, steps_per_epoch: int
+    ):
+        self._network, self._optimiser, self._generator = network, optimiser, generator
+        self._steps_per_epoch = steps_per_epoch
+        self.rows: list[Row] = []  # of the epochs done
+        self.done = 0  # steps, of all epochs
+        self.order: Tensor | None = None  # of the images in the epoch under way, (N,) int64
+        self.sums = _Sums()  # over that epoch
+        self.extra: Row = {}  # of the last step
+        self.seconds = 0.0
+
+    @property
+    def step(self) -> int:
+        """Steps done in the epoch under way."""
+        return self.done - len(self.rows) * self._steps_per_epoch
+
+    def begin_epoch(self, batches: Batches) -> None:
+        """Draw the order of the epoch, unless it is one that goes on."""
+        if self.order is None:
+            self.order = batches.shuffled(self._generator)
+
+    def end_epoch(self, row: Row) -> None:
+        self.rows.append(row)
+        self.order, self.sums = None, _Sums()
+
+    def state(self) -> dict[str, Any]:
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return {
+            "network": self._network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "generators": {"ours": self._generator.get_state(), "torch": torch.get_rng_state(), "cuda": cuda},
+            "sums": self.sums.sums,
+            **{name: getattr(self, name) for name in _Course.PLAIN},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        generators = state["generators"]
+        self._generator.set_state(generators["ours"])
+        torch.set_rng_state(generators["torch"])
+        if len(generators["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(generators["cuda"])
+        device = next(self._network.parameters()).device
+        self.sums = _Sums({key: total.to(device) for key, total in state["sums"].items()})
+        for name in _Course.PLAIN:
+            setattr(self, name, state[name])
 
 
 class _Step:
@@ -119,16 +202,16 @@ class _Step:
 class _Sums:
     """Sums of a batch's means over an epoch, kept on the device and read once."""
 
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
+    def __init__(self, sums: dict[str, Tensor] | None = None):
+        self.sums = sums or {}
 
     def add(self, means: Mapping[str, Tensor], images: int) -> None:
         for key, mean in means.items():
-            self._sums[key] = self._sums.get(key, 0) + mean * images
+            self.sums[key] = self.sums.get(key, 0) + mean * images
 
     def means(self, images: int) -> Row:
-        totals = torch.stack([total.float() for total in self._sums.values()]).tolist()
-        return {key: total / images for key, total in zip(self._sums, totals, strict=True)}
+        totals = torch.stack([total.float() for total in self.sums.values()]).tolist()
+        return {key: total / images for key, total in zip(self.sums, totals, strict=True)}
 
 
 def _check_finite(row: Row, section: str) -> None:

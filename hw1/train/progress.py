@@ -7,14 +7,20 @@ from typing import TextIO
 
 
 class Progress:
-    """Counts images; ``stream`` gets the live line only where it is a terminal."""
+    """Counts images; ``stream`` gets the live line only where it is a terminal.
 
-    def __init__(self, name: str, epochs: int, images: int, stream: TextIO = sys.stdout):
+    Of a training that goes on, ``done`` images were trained before, in ``seconds``.
+    """
+
+    def __init__(
+        self, name: str, epochs: int, images: int, *, done: int = 0, seconds: float = 0.0, stream: TextIO = sys.stdout
+    ):
         self._name, self._epochs, self._images = name, epochs, images
+        self._before, self._seconds_before = done, seconds
         self._stream = stream
         self._live = stream.isatty()
         self._start = self._shown = time.monotonic()
-        self._done = 0
+        self._done = done
 
     def count(self, images: int) -> None:
         """Note ``images`` more as trained; refresh the live line at most five times a second."""
@@ -36,10 +42,12 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self._start
+        """Time of training so far, that of earlier processes included."""
+        return self._seconds_before + time.monotonic() - self._start
 
     def _speed(self) -> str:
-        rate = self._done / max(self.seconds, 1e-9)
+        """Of this process, which may run on another machine than those before."""
+        rate = (self._done - self._before) / max(time.monotonic() - self._start, 1e-9)
         left = round((self._epochs * self._images - self._done) / max(rate, 1e-9))
         hours, minutes = divmod(left // 60, 60)
         return f"{rate:,.0f} images/s  {f'{hours}:{minutes:02}' if hours else minutes}:{left % 60:02} left"

@@ -11,7 +11,6 @@ experiments in folders of their own but keeps DVC_ROOT at the checkout, so their
 ``HW1_TRACKING=off`` switches tracking off.
 """
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -23,6 +22,8 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from hw1.files import sha256
 
 EXPERIMENT = "hw1"
 CODE = ("hw1", "stages", "dvc.yaml", "params.yaml")  # what makes a tree dirty; outputs change at every run
@@ -54,13 +55,19 @@ class Tracker:
         metrics = {key: float(value) for key, value in row.items() if key != "epoch"}
         self._write("metrics", step=int(row["epoch"]), metrics=metrics)
 
+    def log_resumption(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Record the epochs that an interrupted process has trained before this one."""
+        self._write("tags", tags={"resumed.after_epoch": str(len(rows))})
+        for row in rows:
+            self.log_epoch(row)
+
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Record numbers that belong to the run as a whole."""
         self._write("metrics", step=0, metrics={key: float(value) for key, value in metrics.items()})
 
     def log_history(self, history: Path) -> None:
         """Tag the run with the hash of its history file, by which :meth:`log_pictures` finds it again."""
-        self._write("tags", tags={"history.sha256": _sha256(history)})
+        self._write("tags", tags={"history.sha256": sha256(history)})
 
     def log_pictures(self, history: Path, pictures: Sequence[Path]) -> None:
         """Add pictures to the latest run that wrote this history file."""
@@ -69,7 +76,7 @@ class Tracker:
         copies = self._folder / self._name  # the originals may be gone before they are sent
         copies.mkdir(exist_ok=True)
         files = [str(shutil.copy(picture, copies)) for picture in pictures]
-        self._write("pictures", history=_sha256(history), files=files)
+        self._write("pictures", history=sha256(history), files=files)
 
     def _write(self, event: str, **content: Any) -> None:
         if self._folder is not None:
@@ -116,10 +123,6 @@ def _tell_of_trouble(folder: Path) -> None:
             "send them with `python -m hw1.train.tracking`",
             file=sys.stderr,
         )
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _surroundings() -> dict[str, str]:

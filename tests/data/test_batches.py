@@ -38,16 +38,20 @@ def test_length_is_the_number_of_images():
     assert len(Batches(images(9), None, 4, CPU)) == 9
 
 
+def shuffled(batches, generator=None):
+    return batches.take(batches.shuffled(generator or seeded()))
+
+
 def test_shuffled_brings_every_image_once_with_its_own_label():
     labels = 100 + np.arange(11)
-    batches = list(Batches(images(11), labels, 4, CPU).shuffled(seeded()))
+    batches = list(shuffled(Batches(images(11), labels, 4, CPU)))
     numbers = torch.cat([batch[:, 0, 0, 0] for batch, _ in batches]).long()
     assert numbers.sort().values.tolist() == list(range(11))
     assert torch.equal(torch.cat([targets for _, targets in batches]), 100 + numbers)
 
 
 def order(batches, generator):
-    return torch.cat([positions for _, positions in batches.shuffled(generator)]).tolist()
+    return torch.cat([positions for _, positions in shuffled(batches, generator)]).tolist()
 
 
 def test_order_follows_from_the_generator():
@@ -60,13 +64,21 @@ def test_next_epoch_has_another_order():
     assert order(batches, generator) != order(batches, generator)
 
 
+@pytest.mark.parametrize("skip", [0, 1, 2, 3])
+def test_skipped_batches_are_left_out_and_the_others_the_same(skip):
+    batches = Batches(images(10), None, 4, CPU)
+    whole, rest = list(batches.take(torch.arange(10))), list(batches.take(torch.arange(10), skip))
+    assert len(rest) == 3 - skip
+    assert all(torch.equal(batch[1], other[1]) for batch, other in zip(rest, whole[skip:], strict=True))
+
+
 def test_in_order_keeps_the_stored_order():
     batches = Batches(images(7), np.arange(7) * 2, 3, CPU)
     assert torch.cat([labels for _, labels in batches.in_order()]).tolist() == [0, 2, 4, 6, 8, 10, 12]
 
 
 def test_without_targets_a_batch_brings_positions():
-    batch, positions = next(Batches(images(9), None, 4, CPU).shuffled(seeded()))
+    batch, positions = next(shuffled(Batches(images(9), None, 4, CPU)))
     assert positions.dtype == torch.int64
     assert torch.equal(batch[:, 0, 0, 0].long(), positions)
 
@@ -81,7 +93,7 @@ def test_images_are_uint8_channels_last_with_channels_in_front():
 
 def test_masks_travel_with_their_images():
     masks = images(9)[..., 1]
-    for batch, targets in Batches(images(9), masks, 4, CPU).shuffled(seeded()):
+    for batch, targets in shuffled(Batches(images(9), masks, 4, CPU)):
         assert targets.dtype == torch.uint8
         assert torch.equal(targets, batch[:, 1])
 
@@ -97,7 +109,7 @@ def test_writing_to_a_batch_leaves_the_array_unchanged():
 @pytest.mark.parametrize("share", [0.5, 0.0], ids=["resident", "streamed"])
 def test_gpu_gets_the_batches_of_the_cpu(share):
     gpu = Machine(torch.device("cuda"), None, share)
-    ours, expected = (list(Batches(images(50), None, 4, machine).shuffled(seeded())) for machine in (gpu, CPU))
+    ours, expected = (list(shuffled(Batches(images(50), None, 4, machine))) for machine in (gpu, CPU))
     for batch, reference in zip(ours, expected, strict=True):
         assert batch[0].device.type == "cuda"
         assert batch[0].is_contiguous(memory_format=torch.channels_last)

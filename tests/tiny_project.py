@@ -1,0 +1,87 @@
+"""The whole project in a folder of its own, and parameters with which its DAG runs in a minute or two."""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+
+
+def tiny() -> str:
+    """quick.yaml with as few images, epochs and channels as every stage can still run on."""
+    tree = yaml.safe_load((ROOT / "presets/quick.yaml").read_text())
+    tree["synthetic"] |= {
+        "p1": {"classes": 3, "train": 33, "validation": 12, "size": 32},
+        "mini": {"classes": 4, "train": 34, "size": 32},
+        "office": {"classes": 3, "train": 21, "validation": 9, "size": 32},
+        "p3": {"train": 9, "validation": 4, "size": 48},
+    }
+    tree["prepare"]["p3"]["size"] = 32  # not the tiles' own size
+    tree["classify"]["B"] |= {"resize": 33, "crop": 32}
+    sections = [*tree["pretrain"].values(), *tree["classify"].values(), tree["finetune"], *tree["segment"].values()]
+    for section in sections:
+        section |= {"epochs": 2, "batch_size": 8}
+    tree["segment"]["A"]["width"] = tree["segment"]["B"]["width"] = 0.0625
+    return yaml.safe_dump(tree, sort_keys=False)
+
+
+class Project:
+    """A copy of the working tree, committed to a repository of its own, with other parameters.
+
+    ``extra`` are environment variables for every command run in it.
+    """
+
+    def __init__(self, folder: Path, params: str, **extra: str):
+        self.folder = folder
+        author = {
+            f"GIT_{who}_{what}": "test@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+        }
+        ours = ("DVC_", "MLFLOW_", "HW1_", "OMP_")
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+        self.environment |= author | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"} | extra
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        for name in listed.stdout.split("\n"):
+            if (ROOT / name).is_file() and name not in ("dvc.lock", "") and not name.startswith(("metrics/", "plots/")):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name)
+        (folder / "params.yaml").write_text(params)
+        self.run("git", "init", "-q", "-b", "main")
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", "project")
+
+    def run(self, *command: str, status: int = 0) -> str:
+        """Output of a command, run as a user would with the environment activated."""
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert done.returncode == status, f"{command} ended with {done.returncode}:\n{done.stdout[-4000:]}"
+        return done.stdout
+
+    def json(self, path: str) -> dict:
+        return json.loads((self.folder / path).read_text())
+
+    def runs(self) -> list[dict]:
+        """Every run of the tracking database: name, status, params, tags, epochs of val/train curves, pictures."""
+        self.run(sys.executable, "-m", "hw1.train.tracking")
+        with sqlite3.connect(self.folder / "mlflow.db") as db:
+            runs = []
+            for run, name, status, artifacts in db.execute("select run_uuid, name, status, artifact_uri from runs"):
+                params = dict(db.execute("select key, value from params where run_uuid = ?", (run,)))
+                tags = dict(db.execute("select key, value from tags where run_uuid = ?", (run,)))
+                steps = [
+                    row[0] for row in db.execute("select step from metrics where run_uuid = ? and key = 'lr'", (run,))
+                ]
+                pictures = sorted(path.name for path in Path(artifacts.removeprefix("file://"), "pictures").glob("*"))
+                runs.append(
+                    {"name": name, "status": status, "params": params, "tags": tags, "steps": sorted(steps)}
+                    | {"pictures": pictures}
+                )
+        return runs
