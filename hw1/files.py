@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from hw1.errors import InputError
+
+FULL = 1 << 16  # bytes free at which an error is put down to a full disk: libraries name it in many ways
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # of file systems without flock: as if alone
 
 
@@ -27,6 +30,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             draft = folder / path.name
             yield draft
             os.replace(draft, path)
+        except InputError:
+            raise
+        except Exception as error:
+            if "No space left" in str(error) or shutil.disk_usage(path.parent).free < FULL:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+            raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

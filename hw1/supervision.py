@@ -47,7 +47,7 @@ def watch() -> None:
             signal.signal(number, _answer)
     # Started by hand under nohup, a stage outlives its shell on purpose.
     if "DVC_STAGE" in os.environ or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        threading.Thread(target=_follow, args=(_ancestors(),), daemon=True).start()
+        threading.Thread(target=_follow, args=(ancestors(),), daemon=True).start()
 
 
 @contextlib.contextmanager
@@ -103,14 +103,14 @@ def _tell() -> None:
         print(f"stopped by {signal.Signals(_received).name}; run `dvc repro` to go on from here", file=sys.stderr)
 
 
-def _follow(ancestors: list[int]) -> None:
-    while _ancestors() == ancestors:
+def _follow(before: list[int]) -> None:
+    while ancestors() == before:
         time.sleep(POLL)
     if not stop_requested():
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _ancestors() -> list[int]:
+def ancestors() -> list[int]:
     """The parent's process number, and its own parent's where it is but a shell of DVC's."""
     parent = os.getppid()
     with contextlib.suppress(OSError, ValueError):  # no /proc: DVC's shell there replaces itself by the stage

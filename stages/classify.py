@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from hw1.data.arrays import Manifest
-from hw1.files import whole_folder
+from hw1.files import whole_file, whole_folder
 from hw1.models.classifiers import build_classifier, input_view
 from hw1.models.weights import picture_epochs, snapshots
 from hw1.params import Classify, flat, load
@@ -42,6 +42,7 @@ def main() -> None:
     with (
         checkpointed(stage, used, [args.data], params.checkpoint.minutes) as checkpoint,
         whole_folder(args.out) as draft,
+        whole_file(args.history) as history,
         Tracker.start(stage, used, machine.tags) as tracker,
     ):
         checkpoint.include(draft)
@@ -59,8 +60,8 @@ def main() -> None:
             validate=classifier_scores(network, validation, machine, classes, view),
             after_epoch=snapshots(network, draft, section, training.epochs, kept),
         )
-        write_history(rows, COLUMNS, args.history)
-        tracker.log_history(args.history)
+        write_history(rows, COLUMNS, history)
+        tracker.log_history(history)
 
 
 if __name__ == "__main__":

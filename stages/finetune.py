@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from hw1.data.arrays import Manifest
+from hw1.files import whole_file
 from hw1.models.classifiers import FinetunedClassifier, build_backbone, feature_width
 from hw1.models.weights import load_weights, save_weights
 from hw1.params import flat, load
@@ -41,6 +42,8 @@ def main() -> None:
     used = flat(params, "seed", "lr", "runtime", "backbone", "finetune", f"settings.{args.setting}")
     with (
         checkpointed(stage, used, [args.data, args.backbone], params.checkpoint.minutes) as checkpoint,
+        whole_file(args.out) as out,
+        whole_file(args.history) as history,
         Tracker.start(stage, used, machine.tags) as tracker,
     ):
         rows = fit(
@@ -56,9 +59,9 @@ def main() -> None:
             checkpoint=checkpoint,
             validate=classifier_scores(network, validation, machine, classes),
         )
-        save_weights(network, args.out, {"trained by": stage, "epoch": training.epochs})
-        write_history(rows, COLUMNS, args.history)
-        tracker.log_history(args.history)
+        save_weights(network, out, {"trained by": stage, "epoch": training.epochs})
+        write_history(rows, COLUMNS, history)
+        tracker.log_history(history)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from hw1.data.arrays import GIVEN_WEIGHTS, Manifest
+from hw1.files import whole_file
 from hw1.models.byol import Byol
 from hw1.models.classifiers import FinetunedClassifier, build_backbone, feature_width
 from hw1.models.weights import load_state_dict, load_weights, save_weights
@@ -34,6 +35,8 @@ def main() -> None:
     stage, used = f"pretrain@{args.method}", flat(params, "seed", "runtime", "backbone", section)
     with (
         checkpointed(stage, used, [args.data, args.start], params.checkpoint.minutes) as checkpoint,
+        whole_file(args.out) as out,
+        whole_file(args.history) as history,
         Tracker.start(stage, used, machine.tags) as tracker,
     ):
         train, columns = METHODS[args.method]
@@ -43,9 +46,9 @@ def main() -> None:
         else:
             load_weights(backbone, args.start)
             rows = train(backbone, params, args.data, machine, tracker, checkpoint)
-        save_weights(backbone, args.out, {"backbone": params.backbone, "trained by": section})
-        write_history(rows, columns, args.history)
-        tracker.log_history(args.history)
+        save_weights(backbone, out, {"backbone": params.backbone, "trained by": section})
+        write_history(rows, columns, history)
+        tracker.log_history(history)
 
 
 def train_supervised(

@@ -8,7 +8,7 @@ import torch
 
 from hw1.data.arrays import load_masks
 from hw1.data.classes import LAND_COVER
-from hw1.files import whole_folder
+from hw1.files import whole_file, whole_folder
 from hw1.models.segmenters import build_segmenter
 from hw1.models.weights import picture_epochs, snapshots
 from hw1.params import Segment, flat, load
@@ -41,6 +41,7 @@ def main() -> None:
     with (
         checkpointed(stage, used, [args.data], params.checkpoint.minutes) as checkpoint,
         whole_folder(args.out) as draft,
+        whole_file(args.history) as history,
         Tracker.start(stage, used, machine.tags) as tracker,
     ):
         checkpoint.include(draft)
@@ -58,8 +59,8 @@ def main() -> None:
             validate=segmenter_scores(network, validation, truth, training, machine),
             after_epoch=snapshots(network, draft, section, training.epochs, picture_epochs(training.epochs)),
         )
-        write_history(rows, COLUMNS, args.history)
-        tracker.log_history(args.history)
+        write_history(rows, COLUMNS, history)
+        tracker.log_history(history)
 
 
 if __name__ == "__main__":

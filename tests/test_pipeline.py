@@ -1,8 +1,12 @@
 """The real DAG, end to end, on a tiny data set in a clone of its own: repro, experiments, MLflow, errors."""
 
+import random
 import re
+import subprocess
+from collections import Counter
 
 import pytest
+import torture
 import yaml
 from tiny_project import ROOT, Project, tiny
 
@@ -155,6 +159,91 @@ def test_queued_experiment_lands_in_the_same_database(project):
     assert sorted(run["name"] for run in queued) == AFTER_LR[:5]
     assert {run["params"]["finetune.epochs"] for run in queued} == {"1"}
     assert all("p2_curves.png" in run["pictures"] for run in queued)
+
+
+@pytest.mark.parametrize("stage, seconds", [("prepare@p3", 0.2), ("pretrain@byol", 8.0), ("segment@A", 8.0)])
+def test_stage_killed_three_times_ends_with_the_same_outputs(project, tmp_path, stage, seconds):
+    project.run("git", "checkout", "-q", ".")
+    project.run("dvc", "checkout", "-q")
+    anew = ("-f", "-s", "--no-run-cache", stage)
+    before = project.outputs(stage)
+    for target in torture.TARGETS:
+        repro = torture.Repro(project, tmp_path / "log", *anew)
+        killed = torture.kill_once(
+            repro, project, target, {stage: seconds}, Counter({stage: 2}), random.Random(0), 0.05
+        )
+        assert killed == stage
+    output = project.run("dvc", "repro", *anew)
+    assert (": goes on after epoch " in output) == (stage != "prepare@p3")
+    assert project.outputs(stage) == before
+    assert torture.leftovers(project.folder) == []
+
+
+# -- disks
+
+
+SEGMENT = (
+    "python -m stages.segment A --data data/prepared/p3 --out models/segment/A --history plots/history/segment/A.csv"
+)
+MOUNTS = subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).returncode == 0
+needs_mounts = pytest.mark.skipif(not MOUNTS, reason="may not mount a small disk here")
+
+
+def segment_on_disk(project, folder, options, status=0):
+    """Output of training segment@A anew with a disk of its own mounted on ``folder``."""
+    project.run("sh", "-c", f"rm -rf models/segment/A plots/history/segment/A.csv .checkpoints && mkdir -p {folder}")
+    mount = f"mount -t tmpfs -o {options} none {folder}"
+    return project.run("unshare", "-rm", "sh", "-c", f"{mount} && DVC_STAGE=segment@A {SEGMENT}", status=status)
+
+
+def written(project):
+    files = [*(project.folder / "models/segment/A").iterdir(), project.folder / "plots/history/segment/A.csv"]
+    return {path.name: path.read_bytes() for path in files}
+
+
+@needs_mounts
+@pytest.mark.parametrize(
+    "folder, options, told",
+    [
+        (".checkpoints", "size=1m", "segment@A: no state could be written ("),
+        (".checkpoints", "size=1m,ro", "segment@A: no state can be kept in "),
+        (".mlflow", "size=4k", "; going on without MLflow"),
+        (".mlflow", "size=4k,ro", "; going on without MLflow"),
+    ],
+)
+def test_full_or_read_only_disk_beside_the_outputs_is_told_once_and_changes_nothing(project, folder, options, told):
+    before = written(project)
+    output = segment_on_disk(project, folder, options)
+    assert output.count(told) == 1 and "Traceback" not in output
+    assert written(project) == before
+
+
+@needs_mounts
+@pytest.mark.parametrize(
+    "folder, options, fault, trained",
+    [
+        ("models/segment", "size=8k", "No space left on device", True),
+        ("models/segment", "ro", "Read-only file system", False),
+        ("plots/history/segment", "ro", "Read-only file system", False),
+    ],
+)
+def test_full_or_read_only_disk_for_the_outputs_is_one_line_and_loses_nothing(project, folder, options, fault, trained):
+    before = written(project)
+    output = segment_on_disk(project, folder, options, status=1)
+    (error,) = (line for line in output.splitlines() if line.startswith("error: "))
+    assert error.startswith(f"error: {folder}/") and fault in error and "Traceback" not in output
+    again = project.run("sh", "-c", f"DVC_STAGE=segment@A {SEGMENT}")
+    assert ("segment@A: goes on after epoch 0/40, step 1\n" in again) == trained
+    assert written(project) == before
+    assert torture.leftovers(project.folder) == []
+
+
+@needs_mounts
+def test_full_disk_ends_the_preparation_in_one_line(project):
+    command = "mount -t tmpfs -o size=16k none data/prepared && python -m stages.prepare p3"
+    options = "--archive data/raw/hw1_data.zip --out data/prepared/p3"
+    output = project.run("unshare", "-rm", "sh", "-c", f"{command} {options}", status=1)
+    assert output == ("error: data/prepared/p3: No space left on device; free some space or mend the permissions\n")
 
 
 def _leaves(node: object, path: str = "") -> list[str]:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import descendants
 
 ROOT = Path(__file__).parent.parent
 PRELUDE = """
@@ -134,16 +135,6 @@ stage.stdout.readline()
 print("ready", flush=True)
 stage.wait()
 """
-
-
-def descendants(pid):
-    """Process numbers of the children, theirs and so on."""
-    children = [
-        int(stat.parent.name)
-        for stat in Path("/proc").glob("[0-9]*/stat")
-        if int(stat.read_text().rpartition(")")[2].split()[1]) == pid
-    ]
-    return children + [found for child in children for found in descendants(child)]
 
 
 @pytest.mark.parametrize("work", [WORKS, TRAINS], ids=["works", "trains"])

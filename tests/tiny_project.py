@@ -27,6 +27,7 @@ def tiny() -> str:
     sections = [*tree["pretrain"].values(), *tree["classify"].values(), tree["finetune"], *tree["segment"].values()]
     for section in sections:
         section |= {"epochs": 2, "batch_size": 8}
+    tree["segment"]["A"]["epochs"] = 40  # time to be killed in
     tree["segment"]["A"]["width"] = tree["segment"]["B"]["width"] = 0.0625
     return yaml.safe_dump(tree, sort_keys=False)
 
@@ -67,6 +68,11 @@ class Project:
 
     def json(self, path: str) -> dict:
         return json.loads((self.folder / path).read_text())
+
+    def outputs(self, stage: str) -> dict[str, str]:
+        """Hash of each output of a stage, as DVC recorded it."""
+        lock = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"]
+        return {out["path"]: out["md5"] for out in lock[stage]["outs"]}
 
     def runs(self) -> list[dict]:
         """Every run of the tracking database: name, status, params, tags, epochs of val/train curves, pictures."""

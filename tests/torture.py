@@ -18,9 +18,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
+from processes import command_of, descendants
 from tiny_project import ROOT, Project, tiny
 
+TRAININGS = {"pretrain", "classify", "finetune", "segment"}
 TARGETS = ("stage", "dvc", "group")
 STARTS = re.compile(r"Running stage '([^']+)'")
 POLL = 0.02  # seconds
@@ -39,11 +40,12 @@ class Outcome:
 class Repro:
     """A ``dvc repro`` in a session of its own, its output in a file."""
 
-    def __init__(self, project: Project, log: Path):
+    def __init__(self, project: Project, log: Path, *options: str):
         self.log = log
-        with open(log, "wb") as file:
+        log.unlink(missing_ok=True)  # a stage of an earlier run may still write to it
+        with open(log, "xb") as file:
             self.process = subprocess.Popen(
-                ["dvc", "repro"],
+                ["dvc", "repro", *options],
                 cwd=project.folder,
                 env=project.environment,
                 stdout=file,
@@ -73,30 +75,6 @@ class Repro:
         return True
 
 
-def descendants(pid: int) -> list[int]:
-    """Process numbers of the children, theirs and so on."""
-    children = [number for number, parent in parents().items() if parent == pid]
-    return children + [found for child in children for found in descendants(child)]
-
-
-def parents() -> dict[int, int]:
-    """Every process's parent."""
-    found = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            found[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-        except (FileNotFoundError, ProcessLookupError):  # ended meanwhile
-            continue
-    return found
-
-
-def command_of(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
-
-
 def undisturbed(project: Project, log: Path) -> dict[str, float]:
     """Run everything once; seconds each stage took, in order."""
     repro = Repro(project, log)
@@ -111,33 +89,60 @@ def undisturbed(project: Project, log: Path) -> dict[str, float]:
 
 
 def disturbed(project: Project, log: Path, seconds: dict[str, float], kills: int, draw: random.Random) -> Outcome:
-    """Run everything, killed ``kills`` times, at moments spread over the stages."""
+    """Run everything, killed ``kills`` times, as often in each stage."""
     outcome = Outcome()
-    turns = [stage for _ in range(-(-kills // len(seconds))) for stage in seconds]
-    due = Counter(turns[:kills] if kills >= len(seconds) else draw.sample(list(seconds), kills))
+    order = list(seconds)
+    due = Counter(
+        order[number * len(order) // kills if kills < len(order) else number % len(order)] for number in range(kills)
+    )
     while True:
+        target = TARGETS[outcome.targets.total() % len(TARGETS)]
         repro = Repro(project, log)
-        seen: dict[str, float] = {}
-        moment: dict[str, float] = {}
-        killed = False
-        while repro.process.poll() is None and not killed:
-            for stage in repro.started:
-                if stage not in seen:
-                    seen[stage], moment[stage] = time.monotonic(), draw.uniform(0, seconds[stage])
-            current = list(seen)[-1] if seen else None
-            if current and due[current] and time.monotonic() - seen[current] >= moment[current]:
-                target = TARGETS[outcome.targets.total() % len(TARGETS)]
-                killed = repro.kill(target)
-                if killed:
-                    due[current] -= 1
-                    outcome.stages[current] += 1
-                    outcome.targets[target] += 1
-                    print(f"{outcome.targets.total():3} {current:20} {target}", flush=True)
-            time.sleep(POLL)
+        stage = kill_once(repro, project, target, seconds, due, draw)
         outcome.resumed += repro.output.count(": goes on after epoch ")
-        if not killed:
+        if stage is None:
             assert repro.process.returncode == 0, repro.output
             return outcome
+        due[stage] -= 1
+        outcome.stages[stage] += 1
+        outcome.targets[target] += 1
+        print(f"{outcome.targets.total():3} {stage:20} {target}", flush=True)
+
+
+def kill_once(
+    repro: Repro,
+    project: Project,
+    target: str,
+    seconds: dict[str, float],
+    due: Counter,
+    draw: random.Random,
+    within: float = 1.0,
+) -> str | None:
+    """Kill the run in the first stage that is due; its name, or None if the run came to its end.
+
+    The moment lies anywhere in the ``seconds`` that the stage takes; every other one of a training lies
+    ``within`` so many seconds after it wrote a state.
+    """
+    current, begun, moment, trains = None, 0.0, 0.0, False
+    while repro.process.poll() is None:
+        stage = repro.started[-1] if repro.started else None
+        if stage != current:
+            if current and due[current] > 0:  # it ended before its moment: the next one gets its kills
+                due[stage] += due.pop(current)
+            current, begun, moment = stage, time.monotonic(), draw.uniform(0, 0.9 * seconds[stage])
+            trains = due[stage] % 2 == 0 and stage.split("@")[0] in TRAININGS
+            before = states(project, stage)
+        if trains and states(project, stage) - before:
+            trains, begun, moment = False, time.monotonic(), draw.uniform(0, within)
+        if current and due[current] > 0 and not trains and time.monotonic() - begun >= moment and repro.kill(target):
+            return current
+        time.sleep(POLL)
+    return None
+
+
+def states(project: Project, stage: str) -> set[str]:
+    """Names of the states of a training on disk."""
+    return {path.name for path in project.folder.glob(f".checkpoints/{stage}-*/*.pt")}
 
 
 def torture(folder: Path, params: str, kills: int, seed: int) -> Outcome:
@@ -148,14 +153,9 @@ def torture(folder: Path, params: str, kills: int, seed: int) -> Outcome:
         projects[name] = Project(folder / name, params, HW1_TRACKING="off")
     seconds = undisturbed(projects["undisturbed"], folder / "undisturbed.log")
     outcome = disturbed(projects["disturbed"], folder / "disturbed.log", seconds, kills, random.Random(seed))
-    before, after = (
-        yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"] for project in projects.values()
-    )
-    assert list(before) == list(after) == list(seconds)
-    for stage in before:
-        for one, other in zip(before[stage]["outs"], after[stage]["outs"], strict=True):
-            if one != other:
-                outcome.different.append(one["path"])
+    for stage in seconds:
+        before, after = (project.outputs(stage) for project in projects.values())
+        outcome.different += [path for path in before if before[path] != after.get(path)]
     outcome.different += [str(path) for path in leftovers(projects["disturbed"].folder)]
     return outcome
 

@@ -150,6 +150,8 @@ def _save_images(path: Path, members: Sequence[str], decode: Decode) -> None:
     """Decode members of one shape into one (N, ...) uint8 array on disk."""
     first = decode(members[0])
     array = np.lib.format.open_memmap(path, "w+", np.uint8, (len(members), *first.shape))
+    with open(path, "r+b") as file:  # a full disk is an error here, and the end of the process in a memory map
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     for index, image in enumerate(_in_threads(decode, members)):
         array[index] = image
     array.flush()

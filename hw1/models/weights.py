@@ -1,7 +1,6 @@
 """Weights on disk: the project's own in safetensors, given ones as state dicts, torchvision's by download."""
 
 import json
-import urllib.error
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,17 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hw1.errors import InputError
-from hw1.files import whole_file
+from hw1.files import sha256, whole_file
+from hw1.network import download
+
+MAX_DOWNLOAD = 1 << 30  # bytes; ConvNeXt-Large, the largest wanted, has 0.8 billion
 
 
 def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any]) -> None:
     """Write every parameter and buffer of ``module``; ``metadata`` (text) says what they are."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    # safetensors writes its metadata in a random order: one entry keeps equal weights equal bytes.
     with whole_file(path) as draft:
+        # safetensors writes its metadata in a random order: one entry keeps equal weights equal bytes.
         save_file(tensors, draft, {"hw1": json.dumps({key: str(value) for key, value in metadata.items()})})
 
 
@@ -69,6 +71,11 @@ def load_state_dict(module: nn.Module, path: Path, drop: tuple[str, ...]) -> Non
     Keys that start with one of ``drop`` (a classifier that is not wanted) are left out; all others must
     be exactly the module's.
     """
+    tensors = _plain_tensors(path)
+    _fill(module, {name: tensor for name, tensor in tensors.items() if not name.startswith(drop)}, path)
+
+
+def _plain_tensors(path: Path) -> Mapping[str, Tensor]:
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # torch raises whatever its unpickler meets
@@ -78,7 +85,7 @@ def load_state_dict(module: nn.Module, path: Path, drop: tuple[str, ...]) -> Non
         ) from None
     if not isinstance(tensors, Mapping) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise InputError(f"{path}: not a state dict of tensors; save model.state_dict()")
-    _fill(module, {name: tensor for name, tensor in tensors.items() if not name.startswith(drop)}, path)
+    return tensors
 
 
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -92,15 +99,20 @@ def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     module.load_state_dict(tensors)
 
 
-def imagenet(weights: Any) -> dict[str, Tensor]:
-    """State dict of a torchvision weights entry, from torch's cache or by download, checksum verified."""
-    try:
-        return torch.hub.load_state_dict_from_url(
-            weights.url, map_location="cpu", check_hash=True, progress=False, weights_only=True
-        )
-    except (urllib.error.URLError, OSError, RuntimeError) as error:
-        folder = Path(torch.hub.get_dir(), "checkpoints")
-        raise InputError(
-            f"weights: imagenet needs {weights.url}, which could not be had ({error}); "
-            f"put the file into {folder} or set weights: none"
-        ) from None
+def imagenet(weights: Any) -> Mapping[str, Tensor]:
+    """State dict of a torchvision weights entry, from torch's cache or by download.
+
+    Its name ends in the first digits of its SHA-256, which is checked at every use.
+    """
+    name = weights.url.rpartition("/")[2]
+    digest = name.rpartition("-")[2].partition(".")[0]
+    path = Path(torch.hub.get_dir(), "checkpoints", name)
+    if not path.is_file():
+        try:
+            download(weights.url, path, MAX_DOWNLOAD, digest)
+        except InputError as error:
+            advice = f"put the file into {path.parent} or set weights: none"
+            raise InputError(f"weights: imagenet could not be had ({error}); {advice}") from None
+    if not sha256(path).startswith(digest):
+        raise InputError(f"{path}: damaged, its SHA-256 does not begin with {digest}; delete it and run again")
+    return _plain_tensors(path)

@@ -69,9 +69,9 @@ class Checkpoint:
         """Write ``state`` (dicts, lists, numbers, text, tensors); the newest but one stays until it is on disk."""
         if self._folder is None:
             return
+        draft = self._folder / "state.tmp"
         try:
             companions = self._keep_companions()
-            draft = self._folder / "state.tmp"
             with open(draft, "wb") as file:
                 hashing = _Hashing(file)
                 torch.save({**state, "companions": companions}, hashing)

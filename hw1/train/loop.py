@@ -60,12 +60,13 @@ def fit(
     course = _Course(network, optimiser, generator, batches.steps)
     if state := checkpoint.load():
         course.restore(state)
-        print(f"{tracker.stage}: goes on after epoch {len(course.rows)}/{training.epochs}, step {course.step}")
         tracker.log_resumption(course.rows)
-    compile_network(network.train(), machine, generator, lambda: step.gradients(*next(batches.in_order())))
-    steps = training.epochs * batches.steps
     done = len(course.rows) * len(batches) + min(course.step * training.batch_size, len(batches))
     progress = Progress(tracker.stage, training.epochs, len(batches), done=done, seconds=course.seconds)
+    if state:
+        progress.resumed(len(course.rows), course.step)
+    compile_network(network.train(), machine, generator, lambda: step.gradients(*next(batches.in_order())))
+    steps = training.epochs * batches.steps
 
     def save() -> None:
         course.seconds = progress.seconds
@@ -90,11 +91,11 @@ def fit(
             try:
                 with undeferred():
                     row |= validate()
-            except SystemExit:
+                _check_finite(row, section)
+                after_epoch(epoch)
+            except (SystemExit, OSError):  # a signal, a full disk
                 save()
                 raise
-            _check_finite(row, section)
-            after_epoch(epoch)
             course.end_epoch(row)
             progress.epoch(row)
             tracker.log_epoch(row)

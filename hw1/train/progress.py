@@ -1,5 +1,6 @@
 """What a training shows while it runs: a live line on a terminal, one plain line per epoch."""
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -30,15 +31,17 @@ class Progress:
             self._shown = now
             epoch = min(self._epochs, self._done // self._images + 1)
             share = self._done / self._images - (epoch - 1)
-            self._stream.write(f"\r\x1b[K{self._name}  epoch {epoch}/{self._epochs}  {share:4.0%}  {self._speed()}")
-            self._stream.flush()
+            self._write(f"\r\x1b[K{self._name}  epoch {epoch}/{self._epochs}  {share:4.0%}  {self._speed()}")
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """End an epoch: its metrics on a line that stays."""
         numbers = "  ".join(f"{key} {value:.4g}" for key, value in row.items() if key not in ("epoch", "lr"))
         clear = "\r\x1b[K" if self._live else ""
-        self._stream.write(f"{clear}{self._name}  epoch {row['epoch']}/{self._epochs}  {numbers}  {self._speed()}\n")
-        self._stream.flush()
+        self._write(f"{clear}{self._name}  epoch {row['epoch']}/{self._epochs}  {numbers}  {self._speed()}\n")
+
+    def resumed(self, epoch: int, step: int) -> None:
+        """Say that the training goes on after ``epoch`` whole epochs and ``step`` steps of the next."""
+        self._write(f"{self._name}: goes on after epoch {epoch}/{self._epochs}, step {step}\n")
 
     @property
     def seconds(self) -> float:
@@ -46,8 +49,18 @@ class Progress:
         return self._seconds_before + time.monotonic() - self._start
 
     def _speed(self) -> str:
-        """Of this process, which may run on another machine than those before."""
-        rate = (self._done - self._before) / max(time.monotonic() - self._start, 1e-9)
+        """Of this process, which may run on another machine than those before, if it has trained anything yet."""
+        done, seconds = self._done - self._before, time.monotonic() - self._start
+        if not done:
+            done, seconds = self._before, self._seconds_before
+        rate = done / max(seconds, 1e-9)
         left = round((self._epochs * self._images - self._done) / max(rate, 1e-9))
         hours, minutes = divmod(left // 60, 60)
         return f"{rate:,.0f} images/s  {f'{hours}:{minutes:02}' if hours else minutes}:{left % 60:02} left"
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:  # whoever read it is gone; the training goes on, and leaves nothing to flush at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())

@@ -4,13 +4,15 @@ Importing MLflow and opening its database take seconds of a core, and a server c
 appends events to a file of its own, ``.mlflow/{run}.jsonl`` under the project's root. One sender for all
 stages (this module, run with ``-m``) reads these files as they grow, speaks to MLflow, deletes what is
 sent, and ends when nothing has come for a while. What cannot be sent stays in its file: the next stage's
-sender, or ``python -m hw1.train.tracking`` by hand, sends it.
+sender, or ``python -m hw1.train.tracking`` by hand, sends it. A run carries the name of its file as the tag
+``hw1.events``, so that a file sent in part and then again from its beginning makes one run.
 
 Where to: ``MLFLOW_TRACKING_URI``, or mlflow.db in the project's root. DVC runs queued and temporary
 experiments in folders of their own but keeps DVC_ROOT at the checkout, so their runs land there too.
 ``HW1_TRACKING=off`` switches tracking off.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -24,8 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from hw1.files import sha256
+from hw1.supervision import ancestors
 
 EXPERIMENT = "hw1"
+EVENTS = "hw1.events"  # tag of a run: the name of its file
 CODE = ("hw1", "stages", "dvc.yaml", "params.yaml")  # what makes a tree dirty; outputs change at every run
 LINGER = 20.0  # seconds without events after which the sender ends
 POLL = 0.5  # seconds between two looks at the files
@@ -38,10 +42,11 @@ class Tracker:
         self.stage = os.environ.get("DVC_STAGE", stage)
         self._folder: Path | None = None
         if os.environ.get("HW1_TRACKING") != "off":
-            self._folder = spool()
             self._name = f"{time.time_ns()}-{uuid.uuid4().hex[:8]}"  # sorts by time
-            self._write("open", pid=os.getpid())
-            _start_sender(self._folder)
+            with self._never_failing():
+                self._folder = spool()
+                self._append("open", pid=os.getpid())
+                _start_sender(self._folder)
 
     @classmethod
     def start(cls, stage: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> "Tracker":
@@ -73,25 +78,41 @@ class Tracker:
         """Add pictures to the latest run that wrote this history file."""
         if self._folder is None:
             return
-        copies = self._folder / self._name  # the originals may be gone before they are sent
-        copies.mkdir(exist_ok=True)
-        files = [str(shutil.copy(picture, copies)) for picture in pictures]
-        self._write("pictures", history=sha256(history), files=files)
+        with self._never_failing():
+            copies = self._folder / self._name  # the originals may be gone before they are sent
+            copies.mkdir(exist_ok=True)
+            files = [str(shutil.copy(picture, copies)) for picture in pictures]
+            self._append("pictures", history=sha256(history), files=files)
 
     def _write(self, event: str, **content: Any) -> None:
         if self._folder is not None:
-            line = json.dumps({"event": event, "time": round(time.time() * 1000), **content})
-            with open(self._folder / f"{self._name}.jsonl", "a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            with self._never_failing():
+                self._append(event, **content)
+
+    def _append(self, event: str, **content: Any) -> None:
+        line = json.dumps({"event": event, "time": round(time.time() * 1000), **content})
+        with open(self._folder / f"{self._name}.jsonl", "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    @contextlib.contextmanager
+    def _never_failing(self) -> Iterator[None]:
+        """A disk that takes no events ends the record, told in one line, and nothing else."""
+        try:
+            yield
+        except OSError as error:
+            self._folder = None
+            print(f"tracking: {error.filename}: {error.strerror}; going on without MLflow", file=sys.stderr)
 
     def __enter__(self) -> "Tracker":
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
-        self._write("end", status="FINISHED" if kind is None else "FAILED")
+        stopped = kind is not None and issubclass(kind, SystemExit)
+        self._write("end", status="FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
         if self._folder is not None:
-            _start_sender(self._folder)  # the one from the beginning may have ended during a long epoch
-            _tell_of_trouble(self._folder)
+            with self._never_failing():
+                _start_sender(self._folder)  # the one from the beginning may have ended during a long epoch
+                _tell_of_trouble(self._folder)
 
 
 def spool() -> Path:
@@ -116,13 +137,18 @@ def _start_sender(folder: Path) -> None:
 
 
 def _tell_of_trouble(folder: Path) -> None:
-    trouble = folder / "trouble.txt"
-    if trouble.exists():
+    """What made the last sender fail, once for all stages of one ``dvc repro``."""
+    trouble, told = folder / "trouble.txt", folder / "told.txt"
+    if not trouble.exists():
+        return
+    text = trouble.read_text().strip()
+    telling = f"{ancestors()[-1]} {text}"
+    if not told.exists() or told.read_text() != telling:
         print(
-            f"tracking: {trouble.read_text().strip()}; runs are kept in .mlflow, "
-            "send them with `python -m hw1.train.tracking`",
+            f"tracking: {text}; runs are kept in .mlflow, send them with `python -m hw1.train.tracking`",
             file=sys.stderr,
         )
+        told.write_text(telling)
 
 
 def _surroundings() -> dict[str, str]:
@@ -175,7 +201,7 @@ class _Run:
                 case "open":
                     self._writer = event["pid"]
                 case "start":
-                    self._run = client.create_run(experiment, event["time"], run_name=event["name"]).info.run_id
+                    self._run = self._run_of(client, experiment, event)
                     params = [Param(key, str(value)) for key, value in event["params"].items()]
                     client.log_batch(self._run, params=params, tags=[RunTag(*tag) for tag in event["tags"].items()])
                 case "metrics":
@@ -184,7 +210,8 @@ class _Run:
                 case "tags":
                     client.log_batch(self._run, tags=[RunTag(*tag) for tag in event["tags"].items()])
                 case "pictures":
-                    _send_pictures(client, experiment, event["history"], event["files"])
+                    waiting = any(file < self.events for file in self.events.parent.glob("*.jsonl"))
+                    _send_pictures(client, experiment, event, waiting)
                 case "end":
                     self.ended = True
         for first in range(0, len(metrics), 1000):  # MLflow's limit for one call
@@ -193,6 +220,14 @@ class _Run:
             client.set_terminated(self._run, events[-1]["status"], events[-1]["time"])
         return bool(events)
 
+    def _run_of(self, client: Any, experiment: str, start: Mapping[str, Any]) -> str:
+        """The run of this file: one that an earlier sender began, or a new one."""
+        begun = client.search_runs([experiment], f"tags.`{EVENTS}` = '{self.events.stem}'", max_results=1)
+        if begun:
+            return begun[0].info.run_id
+        tags = {EVENTS: self.events.stem}
+        return client.create_run(experiment, start["time"], tags=tags, run_name=start["name"]).info.run_id
+
     def _read(self) -> Iterator[dict[str, Any]]:
         """Whole new lines; a writer that is gone without an end has been killed."""
         alive = self._writer is None or _is_alive(self._writer)
@@ -200,7 +235,8 @@ class _Run:
             file.seek(self._position)
             while (line := file.readline()).endswith("\n"):
                 self._position = file.tell()
-                yield json.loads(line)
+                with contextlib.suppress(ValueError):  # a line cut short by a full disk
+                    yield json.loads(line)
         if not alive and not self.ended:
             yield {"event": "end", "time": round(time.time() * 1000), "status": "KILLED"}
 
@@ -209,9 +245,12 @@ class _Run:
         self.events.unlink()
 
 
-def _send_pictures(client: Any, experiment: str, history: str, files: Sequence[str]) -> None:
-    found = client.search_runs([experiment], f"tags.`history.sha256` = '{history}'", max_results=1)
-    for file in files if found else ():
+def _send_pictures(client: Any, experiment: str, event: Mapping[str, Any], waiting: bool) -> None:
+    """Add pictures to the latest run with their history; LookupError if it is not there yet and may be ``waiting``."""
+    found = client.search_runs([experiment], f"tags.`history.sha256` = '{event['history']}'", max_results=1)
+    if not found and waiting:
+        raise LookupError("pictures wait for their run, which could not be sent yet")
+    for file in event["files"] if found else ():
         client.log_artifact(found[0].info.run_id, file, "pictures")
 
 
@@ -242,20 +281,31 @@ def _connect(root: Path) -> tuple[Any, str]:
 
 
 def send_all(folder: Path, linger: float) -> None:
-    """Send every file of events in ``folder``; go on until none is open and none came for ``linger`` seconds."""
+    """Send every file of events in ``folder``; go on until none is open and none came for ``linger`` seconds.
+
+    A file that cannot be sent does not hold up the others; its error is raised in the end.
+    """
     client, experiment = _connect(folder.parent)
     runs: dict[Path, _Run] = {}
+    failed: dict[Path, Exception] = {}
     last = time.monotonic()
     while True:
-        for events in sorted(folder.glob("*.jsonl")):
+        for events in sorted(set(folder.glob("*.jsonl")) - failed.keys()):
             run = runs.setdefault(events, _Run(events))
-            if run.send(client, experiment):
-                last = time.monotonic()
+            try:
+                if run.send(client, experiment):
+                    last = time.monotonic()
+            except Exception as error:  # whatever MLflow, its database or its server raise
+                failed[events] = error
+                runs.pop(events)
+                continue
             if run.ended:
                 runs.pop(events).delete()
-        if not runs and time.monotonic() - last >= linger:
-            return
+        if not runs and (failed or time.monotonic() - last >= linger):
+            break
         time.sleep(POLL)
+    for error in failed.values():
+        raise error
 
 
 def _give_way() -> None:
@@ -279,7 +329,8 @@ def main() -> None:
         try:
             with lock.acquire(blocking=False):
                 send_all(folder, LINGER if lingers else 0.0)
-            trouble.unlink(missing_ok=True)
+            for file in (trouble, folder / "told.txt"):
+                file.unlink(missing_ok=True)
         except Timeout:  # another sender is at work
             if not lingers and any(folder.glob("*.jsonl")):
                 time.sleep(POLL)

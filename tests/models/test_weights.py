@@ -1,13 +1,26 @@
 """Weights on disk: what is kept, and every file that is refused."""
 
+import hashlib
 import os
+import re
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
+from torchvision.models import convnext, resnet, vgg
 
 from hw1.errors import InputError
-from hw1.models.weights import load_state_dict, load_weights, picture_epochs, save_weights, snapshot_file, snapshots
+from hw1.models import weights
+from hw1.models.weights import (
+    imagenet,
+    load_state_dict,
+    load_weights,
+    picture_epochs,
+    save_weights,
+    snapshot_file,
+    snapshots,
+)
 
 
 def network(width=4):
@@ -164,3 +177,59 @@ def test_equal_weights_are_equal_bytes(tmp_path):
         save_weights(module, tmp_path / "w.safetensors", {"a": 1, "b": 2, "c": 3, "d": 4})
         written.add((tmp_path / "w.safetensors").read_bytes())
     assert len(written) == 1
+
+
+# -- torchvision's
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A weights entry whose file lies nowhere yet, the folder of torch's cache, the bytes it stands for."""
+    torch.save({"weight": torch.ones(3)}, tmp_path / "source.pth")
+    content = (tmp_path / "source.pth").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    entry = SimpleNamespace(url=f"https://example.org/models/net-{digest}.pth")
+    return entry, tmp_path / "hub/checkpoints", content
+
+
+def test_imagenet_weights_are_downloaded_once_and_then_taken_from_the_cache(published, monkeypatch):
+    entry, _, content = published
+    asked = []
+
+    def download(url, path, most, digest):
+        asked.append((url, digest))
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+
+    monkeypatch.setattr(weights, "download", download)
+    for _ in range(2):
+        assert torch.equal(imagenet(entry)["weight"], torch.ones(3))
+    assert asked == [(entry.url, hashlib.sha256(content).hexdigest()[:8])]
+
+
+def test_damaged_file_in_the_cache_is_named(published):
+    entry, cache, content = published
+    cache.mkdir(parents=True)
+    (cache / entry.url.rpartition("/")[2]).write_bytes(content[:-1])
+    with pytest.raises(InputError, match=r"net-\w+\.pth: damaged, .*; delete it and run again"):
+        imagenet(entry)
+
+
+def test_imagenet_weights_that_cannot_be_had_say_where_to_put_them(published, monkeypatch):
+    entry, cache, _ = published
+
+    def fail(*_):
+        raise InputError(f"{entry.url}: no route to host")
+
+    monkeypatch.setattr(weights, "download", fail)
+    with pytest.raises(InputError, match=f"no route to host.*put the file into {cache} or set weights: none"):
+        imagenet(entry)
+
+
+def test_name_of_every_imagenet_file_holds_digits_of_its_hash():
+    entries = [vgg.VGG16_Weights.IMAGENET1K_V1, resnet.ResNet50_Weights.IMAGENET1K_V2]
+    entries += [getattr(convnext, f"ConvNeXt_{size}_Weights").DEFAULT for size in ("Tiny", "Small", "Base", "Large")]
+    for entry in entries:
+        assert re.fullmatch(r"https://.+-[0-9a-f]{8}\.pth", entry.url), entry.url
+        assert entry.meta["_file_size"] * 1e6 < weights.MAX_DOWNLOAD

@@ -311,7 +311,12 @@ def test_code_of_the_key_is_what_a_stage_loads(root):
     code = "import hw1.data.classes, hw1.train.checkpoint as c, json; print(json.dumps(sorted(c._loaded_code())))"
     project = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == ["hw1/data/classes.py", "hw1/files.py", "hw1/train/checkpoint.py"]
+    assert json.loads(done.stdout) == [
+        "hw1/data/classes.py",
+        "hw1/errors.py",
+        "hw1/files.py",
+        "hw1/train/checkpoint.py",
+    ]
 
 
 # -- disks

@@ -1,6 +1,9 @@
 """What a terminal and a log file get to see, with a clock set by hand."""
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -100,3 +103,44 @@ def test_seconds_count_from_the_beginning(clock):
     shown, _ = progress(terminal=False)
     clock.now += 7.5
     assert shown.seconds == 7.5
+
+
+def test_training_that_goes_on_counts_from_where_it_was(clock):
+    stream = Stream(terminal=False)
+    shown = Progress("x", epochs=3, images=100, done=150, seconds=60.0, stream=stream)
+    shown.resumed(1, 2)
+    clock.now += 10
+    shown.count(50)
+    shown.epoch({"epoch": 2, "lr": 0.1})
+    assert stream.getvalue() == "x: goes on after epoch 1/3, step 2\nx  epoch 2/3    5 images/s  0:20 left\n"
+    assert shown.seconds == 70.0
+
+
+def test_speed_of_the_processes_before_stands_in_until_something_is_trained(clock):
+    stream = Stream(terminal=False)
+    shown = Progress("x", epochs=2, images=100, done=100, seconds=50.0, stream=stream)
+    shown.epoch({"epoch": 1, "lr": 0.1})
+    assert stream.getvalue() == "x  epoch 1/2    2 images/s  0:50 left\n"
+
+
+def test_reader_that_is_gone_does_not_end_the_training():
+    code = """
+import sys
+from hw1.train.progress import Progress
+shown = Progress("x", epochs=2, images=100)
+sys.stdin.readline()
+for epoch in (1, 2):
+    shown.count(100)
+    shown.epoch({"epoch": epoch, "lr": 0.1})
+print("done", file=sys.stderr)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    _, told = process.communicate(b"go on\n", timeout=30)
+    assert (process.returncode, told) == (0, b"done\n")

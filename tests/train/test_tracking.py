@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -21,7 +23,10 @@ class Client:
     def __init__(self):
         self.calls = []
 
-    def create_run(self, experiment, when, run_name):
+    def search_runs(self, experiments, query, max_results):
+        return []
+
+    def create_run(self, experiment, when, tags, run_name):
         self.calls.append(("create", run_name))
         return type("Run", (), {"info": type("Info", (), {"run_id": "r1"})})
 
@@ -122,16 +127,190 @@ def test_pictures_are_copied_before_the_originals_can_go(root, tmp_path):
     assert Path(event["files"][0]).read_bytes() == b"png"
 
 
-def test_server_that_refuses_leaves_the_run_on_disk_and_says_so_in_one_line(root, capsys):
+# -- MLflow's own client and database
+
+
+@pytest.fixture
+def database(root):
+    """A client of a database in the root, and the experiment's number."""
+    return tracking._connect(root)
+
+
+def runs_in(root: Path) -> list[dict]:
+    """Name, status and metrics (key, step, value) of every run in the database."""
+    with sqlite3.connect(root / "mlflow.db") as db:
+        return [
+            {
+                "name": name,
+                "status": status,
+                "metrics": sorted(db.execute("select key, step, value from metrics where run_uuid = ?", (run,))),
+            }
+            for run, name, status in db.execute("select run_uuid, name, status from runs order by name")
+        ]
+
+
+@pytest.mark.parametrize("method", ["create_run", "log_batch", "set_terminated"])
+def test_file_sent_in_part_and_then_again_makes_one_run(method, root, database, monkeypatch):
+    with Tracker.start("x", {"lr": 0.1}, {"device": "cpu"}) as tracker:
+        tracker.log_epoch({"epoch": 1, "loss": 0.5})
+        tracker.log_epoch({"epoch": 2, "loss": 0.25})
+    client, experiment = database
+    original = getattr(client, method)
+
+    def dies_after(*arguments, **options):
+        original(*arguments, **options)
+        raise ConnectionError("the server died")
+
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(client, method, dies_after)
+        _Run(events_of(root)).send(client, experiment)
+    tracking.send_all(root / ".mlflow", linger=0)
+    whole = {"name": "x", "status": "FINISHED", "metrics": [("loss", 1, 0.5), ("loss", 2, 0.25)]}
+    assert runs_in(root) == [whole]
+    assert not list((root / ".mlflow").glob("*.jsonl"))
+
+
+def test_file_that_mlflow_refuses_does_not_hold_up_the_others(root, database):
+    with Tracker.start("bad", {"key with a ? in it": 1}, {}):
+        pass
+    bad = events_of(root)
+    with Tracker.start("good", {}, {}) as tracker:
+        tracker.log_epoch({"epoch": 1, "loss": 0.5})
+    with pytest.raises(Exception, match="key with a"):
+        tracking.send_all(root / ".mlflow", linger=0)
+    assert [run["name"] for run in runs_in(root) if run["status"] == "FINISHED"] == ["good"]
+    assert events_of(root) == bad
+
+
+def test_pictures_wait_for_a_run_that_could_not_be_sent(root, database, monkeypatch, tmp_path):
+    history, picture = tmp_path / "h.csv", tmp_path / "p.png"
+    history.write_text("epoch\n")
+    picture.write_bytes(b"png")
     with Tracker.start("x", {}, {}) as tracker:
-        tracker.log_epoch({"epoch": 1, "loss": 1.0})
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "PYTHONPATH": str(ROOT)}
+        tracker.log_history(history)
+    with Tracker("plots") as tracker:
+        tracker.log_pictures(history, [picture])
+    send = _Run.send
+    first = min((root / ".mlflow").glob("*.jsonl"))
+
+    def refused(run, client, experiment):
+        if run.events == first:
+            raise ConnectionError("refused")
+        return send(run, client, experiment)
+
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(_Run, "send", refused)
+        tracking.send_all(root / ".mlflow", linger=0)
+    tracking.send_all(root / ".mlflow", linger=0)
+    assert [path.read_bytes() for path in (root / "mlartifacts").rglob("p.png")] == [b"png"]
+
+
+WORKER = """
+import sys
+from hw1.train.tracking import Tracker
+for number in range(10):
+    with Tracker.start(f"{sys.argv[1]}{number}", {"lr": 0.1}, {}) as tracker:
+        for epoch in range(1, 6):
+            tracker.log_epoch({"epoch": epoch, "loss": 1 / epoch})
+"""
+
+
+def test_two_workers_and_their_senders_lose_nothing(root):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    workers = [subprocess.Popen([sys.executable, "-c", WORKER, name], cwd=root, env=environment) for name in "ab"]
+    assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
+    subprocess.run([sys.executable, "-m", "hw1.train.tracking"], cwd=root, env=environment, check=True, timeout=120)
+    runs = runs_in(root)
+    assert [run["name"] for run in runs] == [f"{worker}{number}" for worker in "ab" for number in range(10)]
+    curve = [("loss", epoch, pytest.approx(1 / epoch)) for epoch in range(1, 6)]
+    assert all(run["metrics"] == curve and run["status"] == "FINISHED" for run in runs)
+
+
+# -- servers and disks that fail
+
+
+def send(root, uri, **environment):
     started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "hw1.train.tracking"], cwd=root, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "hw1.train.tracking"],
+        cwd=root,
+        env={**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 1 and time.monotonic() - started < 60
     assert done.stderr.count("\n") == 1 and "the runs are kept in" in done.stderr
+
+
+def test_server_that_hangs_leaves_the_run_on_disk(root):
+    with Tracker.start("x", {}, {}) as tracker:
+        tracker.log_epoch({"epoch": 1, "loss": 1.0})
+    with socket.create_server(("127.0.0.1", 0)) as server:  # accepts, never answers
+        send(root, f"http://127.0.0.1:{server.getsockname()[1]}", MLFLOW_HTTP_REQUEST_TIMEOUT="1")
+    assert events_of(root).exists()
+
+
+def test_trouble_is_told_once_a_pipeline(root, capsys, monkeypatch):
+    def told():
+        with Tracker.start("x", {}, {}):
+            pass
+        return capsys.readouterr().err.count("\n")
+
+    spool = tracking.spool()
+    (spool / "trouble.txt").write_text("MLflow failed: refused\n")
+    assert [told(), told(), told()] == [1, 0, 0]
+    monkeypatch.setattr(tracking, "ancestors", lambda: [12345])  # another `dvc repro`
+    assert [told(), told()] == [1, 0]
+    (spool / "trouble.txt").write_text("MLflow failed: a full disk\n")
+    assert [told(), told()] == [1, 0]
+
+
+@pytest.mark.parametrize("obstacle", ["spool", "events"])
+def test_disk_that_takes_no_events_is_told_once_and_raises_nothing(obstacle, root, capsys, monkeypatch):
+    if obstacle == "spool":
+        (root / ".mlflow").write_text("a file")
+    tracker = Tracker.start("x", {}, {})
+    if obstacle == "events":
+        events_of(root).unlink()
+        (root / ".mlflow").rmdir()
+    with tracker:
+        tracker.log_epoch({"epoch": 1, "loss": 1.0})
+        tracker.log_epoch({"epoch": 2, "loss": 1.0})
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and told.endswith("; going on without MLflow\n")
+
+
+def test_line_cut_short_by_a_full_disk_is_passed_over(root):
+    with Tracker.start("x", {}, {}) as tracker:
+        with open(events_of(root), "a") as file:
+            file.write('{"event": "metr')
+        tracker.log_epoch({"epoch": 1, "loss": 1.0})
+        tracker.log_epoch({"epoch": 2, "loss": 2.0})
+    calls, _ = sent(events_of(root))
+    assert ("metric", "loss", 2.0, 2) in calls and calls[-1] == ("end", "FINISHED")
+
+
+def test_stage_stopped_by_a_signal_ends_its_run_as_killed(root):
+    with pytest.raises(SystemExit), Tracker.start("x", {}, {}):
+        raise SystemExit(143)
+    assert sent(events_of(root))[0][-1] == ("end", "KILLED")
+
+
+def test_resumed_run_has_the_epochs_before_and_says_so(root):
+    with Tracker.start("x", {}, {}) as tracker:
+        tracker.log_resumption([{"epoch": 1, "loss": 3.0}, {"epoch": 2, "loss": 2.0}])
+    events = [json.loads(line) for line in events_of(root).read_text().splitlines()]
+    assert {"resumed.after_epoch": "2"} in [event.get("tags") for event in events]
+    assert [(event["step"], event["metrics"]) for event in events if event["event"] == "metrics"] == [
+        (1, {"loss": 3.0}),
+        (2, {"loss": 2.0}),
+    ]
+
+
+def test_server_that_refuses_leaves_the_run_on_disk_and_says_so_in_one_line(root, capsys):
+    with Tracker.start("x", {}, {}) as tracker:
+        tracker.log_epoch({"epoch": 1, "loss": 1.0})
+    send(root, "http://127.0.0.1:9")
     assert events_of(root).exists()
     with Tracker.start("y", {}, {}):
         pass
