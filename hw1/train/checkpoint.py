@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
@@ -72,13 +72,11 @@ class Checkpoint:
         draft = self._folder / "state.tmp"
         try:
             companions = self._keep_companions()
-            with open(draft, "wb") as file:
-                hashing = _Hashing(file)
-                torch.save({**state, "companions": companions}, hashing)
-                file.flush()
+            torch.save({**state, "companions": companions}, draft)
+            with open(draft, "rb") as file:
                 os.fsync(file.fileno())
             self._number += 1
-            os.replace(draft, self._folder / f"{self._number:09d}.{hashing.digest()}.pt")
+            os.replace(draft, self._folder / f"{self._number:09d}.{sha256(draft)}.pt")
             for old in self._files()[:-KEPT]:
                 old.unlink()
         except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError for a full disk
@@ -217,20 +215,3 @@ def _link(source: Path, target: Path) -> None:
 
 def _number(path: Path) -> int:
     return int(path.name.split(".")[0])
-
-
-class _Hashing:
-    """A file to write to that hashes what passes."""
-
-    def __init__(self, file: BinaryIO):
-        self._file, self._hash = file, hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        self._hash.update(data)
-        return self._file.write(data)
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def digest(self) -> str:
-        return self._hash.hexdigest()
