@@ -14,6 +14,7 @@ from benchmarks.overhead import overhead
 from benchmarks.preparation import preparation
 from benchmarks.scoring import scoring
 from benchmarks.tables import Table, write
+from benchmarks.tracking import tracking
 from benchmarks.training import epochs
 
 BENCHMARKS = {
@@ -23,6 +24,7 @@ BENCHMARKS = {
     "augmentation": augmentations,
     "overhead": overhead,
     "growth": growth,
+    "tracking": tracking,
     "training": epochs,
 }
 
