@@ -6,6 +6,7 @@ import socket
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from hw1.train.loop import fit
 from hw1.train.tracking import Tracker
 
 BATCHES = 12  # an epoch: about as long as one of the quick preset's fine-tunings
-EPOCHS = 4
+EPOCHS = 8
 SIZE = 64  # pixels
 CLASSES = 10
 
@@ -81,6 +82,8 @@ def stage(name: str) -> Run:
                 generator=generator,
                 tracker=tracker,
             )
+        for events in Path(os.environ["DVC_ROOT"]).glob(".mlflow/*.jsonl"):
+            events.unlink()  # or it would be sent during the next contestant's round
         return EPOCHS
 
     return run

@@ -6,13 +6,16 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from hw1.train import tracking
-from hw1.train.tracking import Tracker, _Run
+from hw1.train import sender, tracking
+from hw1.train.sender import Sender, _Run
+from hw1.train.tracking import Tracker
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,11 +91,7 @@ def test_run_whose_process_is_gone_ends_as_killed(root):
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lines[0]["pid"] = gone.pid
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    client, run = Client(), _Run(path)
-    run.send(client, "0")
-    assert not run.ended  # its last events may still have been on their way
-    run.send(client, "0")
-    assert client.calls[-1] == ("end", "KILLED")
+    assert sent(path)[0][-1] == ("end", "KILLED")
 
 
 def test_half_a_line_is_left_for_the_next_time(root):
@@ -133,7 +132,7 @@ def test_pictures_are_copied_before_the_originals_can_go(root, tmp_path):
 @pytest.fixture
 def database(root):
     """A client of a database in the root, and the experiment's number."""
-    return tracking._connect(root)
+    return sender._connect(root)
 
 
 def runs_in(root: Path) -> list[dict]:
@@ -164,7 +163,7 @@ def test_file_sent_in_part_and_then_again_makes_one_run(method, root, database, 
     with monkeypatch.context() as patch, pytest.raises(ConnectionError):
         patch.setattr(client, method, dies_after)
         _Run(events_of(root)).send(client, experiment)
-    tracking.send_all(root / ".mlflow", linger=0)
+    Sender(root / ".mlflow").deliver()
     whole = {"name": "x", "status": "FINISHED", "metrics": [("loss", 1, 0.5), ("loss", 2, 0.25)]}
     assert runs_in(root) == [whole]
     assert not list((root / ".mlflow").glob("*.jsonl"))
@@ -177,7 +176,7 @@ def test_file_that_mlflow_refuses_does_not_hold_up_the_others(root, database):
     with Tracker.start("good", {}, {}) as tracker:
         tracker.log_epoch({"epoch": 1, "loss": 0.5})
     with pytest.raises(Exception, match="key with a"):
-        tracking.send_all(root / ".mlflow", linger=0)
+        Sender(root / ".mlflow").deliver()
     assert [run["name"] for run in runs_in(root) if run["status"] == "FINISHED"] == ["good"]
     assert events_of(root) == bad
 
@@ -200,8 +199,8 @@ def test_pictures_wait_for_a_run_that_could_not_be_sent(root, database, monkeypa
 
     with monkeypatch.context() as patch, pytest.raises(ConnectionError):
         patch.setattr(_Run, "send", refused)
-        tracking.send_all(root / ".mlflow", linger=0)
-    tracking.send_all(root / ".mlflow", linger=0)
+        Sender(root / ".mlflow").deliver()
+    Sender(root / ".mlflow").deliver()
     assert [path.read_bytes() for path in (root / "mlartifacts").rglob("p.png")] == [b"png"]
 
 
@@ -219,11 +218,119 @@ def test_two_workers_and_their_senders_lose_nothing(root):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     workers = [subprocess.Popen([sys.executable, "-c", WORKER, name], cwd=root, env=environment) for name in "ab"]
     assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
-    subprocess.run([sys.executable, "-m", "hw1.train.tracking"], cwd=root, env=environment, check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "hw1.train.sender"], cwd=root, env=environment, check=True, timeout=120)
     runs = runs_in(root)
     assert [run["name"] for run in runs] == [f"{worker}{number}" for worker in "ab" for number in range(10)]
     curve = [("loss", epoch, pytest.approx(1 / epoch)) for epoch in range(1, 6)]
     assert all(run["metrics"] == curve and run["status"] == "FINISHED" for run in runs)
+
+
+# -- when a waiting sender sends
+
+
+class Clock:
+    """Time that passes in sleep only."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def waiting(root, monkeypatch):
+    """Runs a sender on made-up time beside one run; returns when it delivered, in seconds from its start."""
+    Tracker.start("x", {}, {})
+    path, clock, delivered = events_of(root), Clock(), []
+    start = clock.now
+    monkeypatch.setattr(sender, "time", clock)
+
+    def until(writes: float, fails: float = 0.0) -> list[float]:
+        def deliver(self):
+            delivered.append(clock.now - start)
+            if clock.now - start < fails:
+                raise ConnectionError("refused")
+            self.connected = True
+            if clock.now - start >= writes:
+                path.unlink(missing_ok=True)
+
+        monkeypatch.setattr(sender, "is_written", lambda events: clock.now - start < writes)
+        monkeypatch.setattr(Sender, "deliver", deliver)
+        sender.wait(root / ".mlflow")
+        return delivered
+
+    return until
+
+
+def test_sender_stays_out_of_the_way_of_a_training(waiting):
+    assert waiting(writes=100) == [100 + sender.QUIET - sender.POLL]  # counted from the last look that saw it write
+
+
+def test_sender_sends_a_long_training_as_it_goes(waiting):
+    delivered = waiting(writes=310)
+    assert delivered == [*map(float, range(300, 311))]
+
+
+def test_sender_tries_again_after_a_failure_and_forgets_it(waiting, root):
+    delivered = waiting(writes=400, fails=320)
+    assert delivered[:4] == [300, 315, 330, 331]
+    assert not (root / ".mlflow" / "trouble.txt").exists()
+
+
+def test_sender_that_fails_to_the_end_says_why(waiting, root):
+    with pytest.raises(ConnectionError, match="refused"):
+        waiting(writes=100, fails=1000)
+    assert (root / ".mlflow" / "trouble.txt").read_text() == "MLflow failed: refused\n"
+
+
+@pytest.mark.parametrize("server", ["refuses", "hangs"])
+def test_dead_server_is_noted_before_mlflow_is_imported(server, root, monkeypatch, waiting):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1] if server == "hangs" else 9
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://name:secret@127.0.0.1:{port}/")
+        monkeypatch.setattr(sender, "ANSWER", 0.5)
+        monkeypatch.setattr(sender, "_connect", None)
+        with pytest.raises(ConnectionError):
+            waiting(writes=30, fails=1000)
+    reason = {"refuses": "Connection refused", "hangs": "timed out"}[server]
+    assert (root / ".mlflow" / "trouble.txt").read_text() == f"MLflow failed: http://127.0.0.1:{port}: {reason}\n"
+
+
+def test_server_that_wants_a_password_answers(answering):
+    sender.check_server(answering(401))
+
+
+def test_place_that_is_no_server_is_not_asked():
+    sender.check_server("sqlite:////nowhere/mlflow.db")
+    sender.check_server(None)
+
+
+@pytest.fixture
+def answering():
+    """Starts a server that answers everything with a status; returns its address."""
+    servers = []
+
+    def start(status: int) -> str:
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(status)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Answer))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 # -- servers and disks that fail
@@ -232,7 +339,7 @@ def test_two_workers_and_their_senders_lose_nothing(root):
 def send(root, uri, **environment):
     started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "hw1.train.tracking"],
+        [sys.executable, "-m", "hw1.train.sender"],
         cwd=root,
         env={**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)} | environment,
         capture_output=True,
@@ -314,4 +421,4 @@ def test_server_that_refuses_leaves_the_run_on_disk_and_says_so_in_one_line(root
     assert events_of(root).exists()
     with Tracker.start("y", {}, {}):
         pass
-    assert "send them with `python -m hw1.train.tracking`" in capsys.readouterr().err
+    assert "send them with `python -m hw1.train.sender`" in capsys.readouterr().err
