@@ -61,13 +61,20 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Data:
-    source: Literal["synthetic", "path"]
+    source: Literal["synthetic", "path", "url", "course", "public"]
     path: str
+    url: str
+    originals: str
+    weights: str
     sha256: str
 
     def __post_init__(self) -> None:
         if self.source == "path" and not self.path:
-            raise ValueError("path: got '', allowed: the zip file or folder to read")
+            raise ValueError("path: got '', allowed: the zip file, tar file or folder to read")
+        if self.source == "url" and not re.match("https?://[^/]", self.url):
+            raise ValueError(f"url: got {self.url!r}, allowed: the https address of a zip or tar file")
+        if self.source == "public" and not self.originals:
+            raise ValueError("originals: got '', allowed: the folder of the four public data sets")
         if self.sha256 and not re.fullmatch("[0-9a-f]{64}", self.sha256):
             raise ValueError(f"sha256: got {self.sha256!r}, allowed: '' or 64 lower-case hex digits")
 

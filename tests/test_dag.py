@@ -17,6 +17,7 @@ HOMES = {
     "mlflow": {"hw1/train/sender.py"},
     "sklearn": {"hw1/evaluate/embeddings.py"},
     "safetensors": {"hw1/models/weights.py"},
+    "gdown": {"hw1/data/drive.py"},
     "jinja2": {"hw1/report/page.py"},
 }
 

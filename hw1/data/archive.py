@@ -33,7 +33,7 @@ CHUNK = 1 << 20  # bytes unpacked at a time
 Image.MAX_IMAGE_PIXELS = None  # Pillow merely warns of large pictures: MAX_PIXELS is checked here
 
 # What zipfile and the decompressors below it raise on damaged bytes.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, OSError, ValueError)
+DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, OSError, ValueError)
 
 
 class Archive:
@@ -45,7 +45,7 @@ class Archive:
             self._zip = zipfile.ZipFile(path)
         except FileNotFoundError:
             raise InputError(f"{path}: no such archive; run `dvc repro download`") from None
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise InputError(f"{path}: not a whole zip file ({error}); get the archive again") from None
         names = [name for name in self._zip.namelist() if not name.startswith("__MACOSX/")]
         self._root = "hw1_data/" if any(name.startswith("hw1_data/") for name in names) else ""
@@ -98,7 +98,7 @@ class Archive:
         try:
             with self._zip.open(entry) as packed:
                 yield from iter(partial(packed.read, CHUNK), b"")
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise self.fault(member, f"cannot be unpacked ({error}); get the archive again") from None
 
     def image(self, member: str) -> Image.Image:

@@ -109,7 +109,7 @@ def imagenet(weights: Any) -> Mapping[str, Tensor]:
     path = Path(torch.hub.get_dir(), "checkpoints", name)
     if not path.is_file():
         try:
-            download(weights.url, path, MAX_DOWNLOAD, digest)
+            download(weights.url, path, MAX_DOWNLOAD, f"sha256:{digest}")
         except InputError as error:
             advice = f"put the file into {path.parent} or set weights: none"
             raise InputError(f"weights: imagenet could not be had ({error}); {advice}") from None

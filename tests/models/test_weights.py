@@ -205,7 +205,7 @@ def test_imagenet_weights_are_downloaded_once_and_then_taken_from_the_cache(publ
     monkeypatch.setattr(weights, "download", download)
     for _ in range(2):
         assert torch.equal(imagenet(entry)["weight"], torch.ones(3))
-    assert asked == [(entry.url, hashlib.sha256(content).hexdigest()[:8])]
+    assert asked == [(entry.url, f"sha256:{hashlib.sha256(content).hexdigest()[:8]}")]
 
 
 def test_damaged_file_in_the_cache_is_named(published):
