@@ -77,7 +77,12 @@ def download(url: str, path: Path, most: int, digest: str = "") -> None:
             shutil.rmtree(folder)
             return
         part = _Part(url, folder, most, trusted)
-        persist(url, part.attempt)
+        try:
+            persist(url, part.attempt)
+        except InputError:
+            if not part.size():
+                shutil.rmtree(folder)
+            raise
         try:
             require_digest(part.content, digest, url)
         except InputError:
@@ -160,20 +165,21 @@ class _Part:
             reason = getattr(error, "reason", error)
             if isinstance(reason, ssl.SSLCertVerificationError | http.client.InvalidURL):
                 raise InputError(f"{self.url}: {reason}") from None
-            raise PassingFault(reason, progress=self._size() >= have + CHUNK) from None
+            raise PassingFault(reason, progress=self.size() >= have + CHUNK) from None
 
     def _usable(self) -> int:
         """Bytes to go on from: none where the server gave nothing to tell versions by."""
         version = self.version
         if version is None or not version.validator or version.url != self.url:
             self._forget()
-        return self._size()
+        return self.size()
 
     def _forget(self) -> None:
         self.content.write_bytes(b"")
         self.version = None
 
-    def _size(self) -> int:
+    def size(self) -> int:
+        """Bytes that have come."""
         return self.content.stat().st_size
 
     def _receive(self, answer: http.client.HTTPResponse, have: int) -> None:

@@ -1,13 +1,13 @@
 """The course's archive from Google Drive, by gdown: resumed, tried again, its refusals explained."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from hw1.errors import InputError
 from hw1.files import sole_folder
-from hw1.network import PASSING, TIMEOUT, PassingFault, persist, require_digest
+from hw1.network import CHUNK, PASSING, TIMEOUT, PassingFault, persist, require_digest
 
-RETRIES = 4  # of a broken transfer, within an attempt
 TERMS = (
     "The course's archive is for its homework. Its pictures are CIFAR-100's, Mini-ImageNet's (ImageNet's terms: "
     "research and education without profit), Office-Home's (the same) and DeepGlobe's (its challenge's terms)."
@@ -25,21 +25,25 @@ def fetch_drive(file_id: str, path: Path, most: int, digest: str = "") -> None:
     """
     what = f"Google Drive file {file_id}"
     with sole_folder(path.with_name(f".{path.name}.part"), empty=False) as folder:
-        if path.is_file():  # fetched by another process while this one waited
-            return
         content = folder / path.name
-        persist(what, lambda: _attempt(file_id, content, most))
         try:
-            require_digest(content, digest, what)
+            if not path.is_file():  # as it is where another process fetched it while this one waited
+                persist(what, lambda: _attempt(file_id, content, most))
+                require_digest(content, digest, what)
+                content.replace(path)
         except InputError:
-            content.unlink()
+            content.unlink(missing_ok=True)  # other bytes than expected; a part has another name
             raise
-        content.replace(path)
+        finally:
+            with suppress(OSError):  # not empty: a part is kept
+                folder.rmdir()
 
 
 def _attempt(file_id: str, content: Path, most: int) -> None:
     import gdown  # only here: it takes half a second to import, and only this source needs it
     import requests
+
+    before = _size(content)
 
     def bound(size: int, total: int | None) -> None:
         if max(size, total or 0) > most:
@@ -50,7 +54,6 @@ def _attempt(file_id: str, content: Path, most: int) -> None:
             id=file_id,
             output=str(content),
             resume=True,
-            retries=RETRIES,
             timeout=TIMEOUT,
             quiet=not sys.stderr.isatty(),
             use_cookies=False,
@@ -63,8 +66,17 @@ def _attempt(file_id: str, content: Path, most: int) -> None:
         if status not in PASSING:
             raise InputError(_refusal(file_id, content.name, f"{status} {error.response.reason}")) from None
         raise PassingFault(f"{status} {error.response.reason}") from None
+    except requests.exceptions.ConnectionError:
+        raise PassingFault("no connection to Google Drive") from None
+    except requests.exceptions.Timeout:
+        raise PassingFault(f"no answer from Google Drive in {TIMEOUT:.0f} s") from None
     except (gdown.exceptions.DownloadError, requests.exceptions.RequestException) as error:
-        raise PassingFault(str(error).splitlines()[0]) from None
+        raise PassingFault(str(error).splitlines()[0], progress=_size(content) >= before + CHUNK) from None
+
+
+def _size(content: Path) -> int:
+    """Bytes of gdown's part of ``content``, which has a name of its own."""
+    return sum(path.stat().st_size for path in content.parent.glob(f"{content.name}*.part"))
 
 
 def _refusal(file_id: str, name: str, reason: str) -> str:

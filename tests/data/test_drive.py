@@ -99,13 +99,13 @@ def test_passing_faults_are_tried_again(status, drive, path):
 
 
 def test_cut_transfer_is_resumed(drive, path):
-    drive.faults = [Fault(200, HTML, CONFIRM), Fault(headers=FILE, cut_after=1_000_000), Fault(headers=FILE)]
+    again = [Fault(200, HTML, CONFIRM), Fault(headers=FILE), Fault(headers=FILE)]
+    drive.faults = [Fault(200, HTML, CONFIRM), Fault(headers=FILE, cut_after=1_000_000), *again]
     assert fetched(path) == CONTENT
-    assert drive.ranges_asked == ["", "", "bytes=524288-"]  # gdown keeps whole chunks
+    assert drive.ranges_asked[-1] == "bytes=524288-"  # gdown keeps whole chunks
 
 
 def test_later_run_goes_on_from_what_came(drive, path, monkeypatch):
-    monkeypatch.setattr("hw1.data.drive.RETRIES", 0)
     monkeypatch.setattr(network, "ATTEMPTS", 1)
     drive.faults = [Fault(200, HTML, CONFIRM), Fault(headers=FILE, cut_after=1_000_000)]
     with pytest.raises(InputError, match="what came is kept"):
@@ -127,3 +127,13 @@ def test_more_than_the_bound_is_not_taken(drive, path):
     with pytest.raises(InputError, match="more than the 2,560,002 bytes it may have"):
         fetched(path)
     assert not path.exists()
+
+
+def test_network_that_is_down_is_told_in_short(drive, path, monkeypatch):
+    def refuse(session, request, **options):
+        raise requests.exceptions.ConnectionError("a long story of pools and sockets")
+
+    monkeypatch.setattr(requests.Session, "send", refuse)
+    with pytest.raises(InputError, match=r"^Google Drive file abc: no connection to Google Drive, 6 times in a row"):
+        fetched(path)
+    assert list(path.parent.iterdir()) == []
