@@ -30,7 +30,8 @@ def main() -> None:
     section = f"classify.{args.model}"
     training = getattr(params.classify, args.model)
     machine = start(params.runtime, params.seed)
-    classes = Manifest.load(args.data).classes
+    manifest = Manifest.load(args.data)
+    classes, tags = manifest.classes, {**machine.tags, "data": manifest.origin}
     network = machine.place(build_classifier(training, classes))
     view = input_view(training)
     train, validation = (
@@ -43,7 +44,7 @@ def main() -> None:
         checkpointed(stage, used, [args.data], params.checkpoint.minutes) as checkpoint,
         whole_folder(args.out) as draft,
         whole_file(args.history) as history,
-        Tracker.start(stage, used, machine.tags) as tracker,
+        Tracker.start(stage, used, tags) as tracker,
     ):
         checkpoint.include(draft)
         rows = fit(

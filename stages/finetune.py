@@ -29,7 +29,8 @@ def main() -> None:
     params = load()
     setting, training = params.setting(args.setting), params.finetune
     machine = start(params.runtime, params.seed)
-    classes = Manifest.load(args.data).classes
+    manifest = Manifest.load(args.data)
+    classes, tags = manifest.classes, {**machine.tags, "data": manifest.origin}
     backbone = build_backbone(params.backbone)
     load_weights(backbone, args.backbone)
     frozen = setting.train == "classifier"
@@ -44,7 +45,7 @@ def main() -> None:
         checkpointed(stage, used, [args.data, args.backbone], params.checkpoint.minutes) as checkpoint,
         whole_file(args.out) as out,
         whole_file(args.history) as history,
-        Tracker.start(stage, used, machine.tags) as tracker,
+        Tracker.start(stage, used, tags) as tracker,
     ):
         rows = fit(
             network,

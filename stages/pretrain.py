@@ -30,6 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     params = load()
     machine = start(params.runtime, params.seed)
+    tags = {**machine.tags, "data": Manifest.load(args.data).origin}
     section = f"pretrain.{args.method}"
     backbone = build_backbone(params.backbone)
     stage, used = f"pretrain@{args.method}", flat(params, "seed", "runtime", "backbone", section)
@@ -37,7 +38,7 @@ def main() -> None:
         checkpointed(stage, used, [args.data, args.start], params.checkpoint.minutes) as checkpoint,
         whole_file(args.out) as out,
         whole_file(args.history) as history,
-        Tracker.start(stage, used, machine.tags) as tracker,
+        Tracker.start(stage, used, tags) as tracker,
     ):
         train, columns = METHODS[args.method]
         if args.method == "supervised" and (args.data / GIVEN_WEIGHTS).is_file():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from hw1.data.arrays import load_masks
+from hw1.data.arrays import Manifest, load_masks
 from hw1.data.classes import LAND_COVER
 from hw1.files import whole_file, whole_folder
 from hw1.models.segmenters import build_segmenter
@@ -31,6 +31,7 @@ def main() -> None:
     section = f"segment.{args.model}"
     training = getattr(params.segment, args.model)
     machine = start(params.runtime, params.seed)
+    tags = {**machine.tags, "data": Manifest.load(args.data).origin}
     network = machine.place(build_segmenter(training, len(LAND_COVER)))
     train, validation = (
         tile_batches(args.data, split, training.batch_size, machine) for split in ("train", "validation")
@@ -42,7 +43,7 @@ def main() -> None:
         checkpointed(stage, used, [args.data], params.checkpoint.minutes) as checkpoint,
         whole_folder(args.out) as draft,
         whole_file(args.history) as history,
-        Tracker.start(stage, used, machine.tags) as tracker,
+        Tracker.start(stage, used, tags) as tracker,
     ):
         checkpoint.include(draft)
         rows = fit(

@@ -55,6 +55,7 @@ def test_metrics_hold_a_fraction_for_every_model(project):
     ]
     assert len(accuracies) == 7 and all(0 <= value <= 1 for value in accuracies)
     p3 = project.json("metrics/p3.json")
+    assert {project.json(f"metrics/{problem}.json")["data"] for problem in ("p1", "p2", "p3")} == {"synthetic"}
     assert sorted(p3["miou"]) == ["A", "B"] and len(p3["iou"]) == 6
 
 
@@ -79,8 +80,15 @@ def test_every_parameter_is_used_by_a_stage_that_computes(project):
             used |= set(file.read_text().split())
     leaves = set(_leaves(yaml.safe_load((project.folder / "params.yaml").read_text())))
     by_dvc = {f"settings.{setting}.backbone" for setting in "ABCDE"}  # ${item.backbone} in dvc.yaml
-    # Read with source: path, head: declared, loss: focal.
-    in_other_choices = {"data.path", "classify.A.dropout", "segment.A.focal_alpha", "segment.A.focal_gamma"}
+    # Read with source: path, url, public; head: declared, loss: focal.
+    in_other_choices = {
+        "data.path",
+        "data.url",
+        "data.originals",
+        "classify.A.dropout",
+        "segment.A.focal_alpha",
+        "segment.A.focal_gamma",
+    }
     assert leaves - used == by_dvc | in_other_choices
 
 
@@ -104,6 +112,7 @@ def test_mlflow_run_has_parameters_commit_curves_and_pictures(project):
     assert run["tags"]["git.commit"] == project.run("git", "rev-parse", "HEAD").strip()
     assert run["tags"]["git.dirty"] == "false"
     assert {"device", "precision", "version.torch"} <= run["tags"].keys()
+    assert run["tags"]["data"] == "synthetic"
     assert run["steps"] == [1, 2]
     assert "p2_curves.png" in run["pictures"]
 

@@ -3,12 +3,13 @@
 Layout, under ``hw1_data/`` or at the top: ``p1_data/{train_50,val_50}/{label}_{id}.png``,
 ``p2_data/mini/train/*.jpg`` (+ ``mini/train.csv``), ``p2_data/office/{train,val}/*.jpg`` with
 ``train.csv`` and ``val.csv``, ``p3_data/{train,validation}/{id}_{sat.jpg,mask.png}`` and,
-optionally, ``pretrain_model_SL.pt``.
+optionally, ``pretrain_model_SL.pt``. Archives that the project makes say so in ``origin.json``.
 """
 
 import collections
 import csv
 import io
+import json
 import lzma
 import posixpath
 import struct
@@ -30,6 +31,9 @@ MAX_MEMBER = 128 << 20  # bytes of an unpacked picture or table
 MAX_DIGITS = 9  # of a label
 MAX_WEIGHTS = 1 << 30  # bytes of unpacked weights; a ResNet50 has 0.1 billion
 CHUNK = 1 << 20  # bytes unpacked at a time
+ORIGIN = "origin.json"
+# What results are labelled with: where their images come from.
+SYNTHETIC, EQUIVALENT, GIVEN = "synthetic", "equivalent by construction", "given archive"
 Image.MAX_IMAGE_PIXELS = None  # Pillow merely warns of large pictures: MAX_PIXELS is checked here
 
 # What zipfile and the decompressors below it raise on damaged bytes.
@@ -54,6 +58,17 @@ class Archive:
 
     def __contains__(self, member: str) -> bool:
         return member in self._members
+
+    @property
+    def origin(self) -> str:
+        """SYNTHETIC or EQUIVALENT where the archive says so, else GIVEN."""
+        if ORIGIN not in self:
+            return GIVEN
+        try:
+            origin = json.loads(self.read(ORIGIN))["data"]
+        except (ValueError, TypeError, KeyError, RecursionError):  # a file of the user's own
+            return GIVEN
+        return origin if origin in (SYNTHETIC, EQUIVALENT) else GIVEN
 
     def members(self, folder: str, suffix: str) -> list[str]:
         """Sorted members directly in ``folder`` whose name ends in ``suffix``; at least one."""

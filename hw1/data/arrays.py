@@ -3,7 +3,7 @@
 ``{split}_images.npy`` (N, H, W, 3) uint8; ``{split}_labels.npy`` (N,) int64, where there are labels;
 P3 has ``train_masks.npy`` (N, H, W) uint8 and, at the masks' own sizes, ``validation_masks.npy``
 (total pixels,) uint8 with ``validation_mask_shapes.npy`` (N, 2) int64. ``manifest.json`` holds the
-number of classes and the names of the images in the order of the arrays.
+archive's origin, the number of classes and the names of the images in the order of the arrays.
 """
 
 import json
@@ -20,15 +20,15 @@ GIVEN_WEIGHTS = "pretrain_model_SL.pt"  # the course's supervised ResNet50, a st
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a part holds: number of classes (0: no labels), names of the images of each split."""
+    """What a part holds: the archive's origin, number of classes (0: no labels), names of the images of each split."""
 
+    origin: str
     classes: int
     train: Sequence[str]
     validation: Sequence[str]
 
     def save(self, folder: Path) -> None:
-        content = {"classes": self.classes, "train": self.train, "validation": self.validation}
-        (folder / "manifest.json").write_text(json.dumps(content, indent=1) + "\n")
+        (folder / "manifest.json").write_text(json.dumps(vars(self), indent=1) + "\n")
 
     @classmethod
     def load(cls, folder: str | Path) -> "Manifest":

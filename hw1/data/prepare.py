@@ -44,7 +44,7 @@ def prepare_mini(archive: Archive, prepare: Prepare, out: Path) -> None:
     else:
         members = archive.members("p2_data/mini/train", ".jpg")
         _save_images(out / "train_images.npy", members, _resized(archive, prepare.mini))
-        Manifest(0, _names(members), []).save(out)
+        Manifest(archive.origin, 0, _names(members), []).save(out)
     if GIVEN_WEIGHTS in archive:
         archive.copy_weights(GIVEN_WEIGHTS, out / GIVEN_WEIGHTS)
 
@@ -73,7 +73,7 @@ def prepare_p3(archive: Archive, prepare: Prepare, out: Path) -> None:
     _save_images(out / "train_masks.npy", train, square_mask)
     _save_images(out / "validation_images.npy", validation, tile)
     save_masks(out, "validation", list(_in_threads(lambda name: _mask(archive, name), validation)))
-    Manifest(len(LAND_COVER), _names(train), _names(validation)).save(out)
+    Manifest(archive.origin, len(LAND_COVER), _names(train), _names(validation)).save(out)
 
 
 PARTS: dict[str, Callable[[Archive, Prepare, Path], None]] = {
@@ -143,7 +143,8 @@ def _save_labelled(archive: Archive, splits: dict[str, dict[str, int]], decode: 
     for split, labels in splits.items():
         _save_images(out / f"{split}_images.npy", list(labels), decode)
         np.save(out / f"{split}_labels.npy", np.array(list(labels.values()), np.int64))
-    Manifest(classes, _names(splits["train"]), _names(splits.get("validation", ()))).save(out)
+    names = (_names(splits["train"]), _names(splits.get("validation", ())))
+    Manifest(archive.origin, classes, *names).save(out)
 
 
 def _save_images(path: Path, members: Sequence[str], decode: Decode) -> None:

@@ -12,6 +12,7 @@ same: as many images, classes and pixels as the course's, none of them in two sp
 
 import csv
 import io
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,13 +23,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hw1.data.archive import MAX_MEMBER
+from hw1.data.archive import EQUIVALENT, MAX_MEMBER, ORIGIN
 from hw1.data.packing import Entry, entries
 from hw1.data.pickles import load_plain
 from hw1.errors import InputError
 from hw1.network import download, require_digest
-
-EQUIVALENT = "equivalent by construction"  # what results on this archive are labelled
 
 P1_CLASSES = 50
 P1_VALIDATION = Fraction(1, 10)  # 2,500 of 25,000
@@ -101,11 +100,21 @@ def public_entries(folder: Path) -> Iterator[Entry]:
         (OFFICE_HOME, _office),
         (DEEPGLOBE, _p3),
     ]
-    found = _find([original for original, _ in builders], folder)
+    originals = [original for original, _ in builders]
+    found = _find(originals, folder)
+    origin = {
+        "data": EQUIVALENT,
+        "made of": {original.title: path.name for original, path in zip(originals, found, strict=True)},
+    }
+    yield _entry(folder, ORIGIN, json.dumps(origin, indent=2).encode())
     for path, (original, build) in zip(found, builders, strict=True):
         print(f"{original.title}: {path}", file=sys.stderr)
         for name, content in build(path):
-            yield Entry(f"{path}: {name}", name, lambda content=content: io.BytesIO(content))
+            yield _entry(path, name, content)
+
+
+def _entry(path: Path, name: str, content: bytes) -> Entry:
+    return Entry(f"{path}: {name}", name, lambda: io.BytesIO(content))
 
 
 def _find(originals: Sequence[Original], folder: Path) -> list[Path]:

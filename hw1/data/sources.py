@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
+from hw1.data.archive import Archive
 from hw1.data.arrays import GIVEN_WEIGHTS
 from hw1.data.drive import TERMS, fetch_drive
 from hw1.data.packing import Entry, append, entries, pack
-from hw1.data.public import EQUIVALENT, public_entries
+from hw1.data.public import public_entries
 from hw1.data.synthetic import write_archive
 from hw1.errors import InputError
 from hw1.files import sha256, whole_file
@@ -44,10 +45,10 @@ def fetch(data: Data, synthetic: Synthetic, out: Path) -> None:
         _require_pinned(data, given)
         if data.weights:
             _add_weights(data, draft)
-        digest, size = sha256(draft), draft.stat().st_size
+        digest, size, origin = sha256(draft), draft.stat().st_size, Archive(draft).origin
     with whole_file(out.with_name(f"{out.name}.sha256")) as draft:
         draft.write_text(f"{digest}  {out.name}\n")
-    record = {"source": data.source, "name": name, "sha256": digest, "bytes": size}
+    record = {"source": data.source, "name": name, "origin": origin, "sha256": digest, "bytes": size}
     with whole_file(out.with_name("archive.json")) as draft:
         draft.write_text(json.dumps(record, indent=2) + "\n")
 
@@ -93,7 +94,7 @@ def _of_course(data: Data, synthetic: Synthetic, draft: Path) -> tuple[str, Path
 
 def _public(data: Data, synthetic: Synthetic, draft: Path) -> tuple[str, Path]:
     pack(public_entries(of_project(data.originals)), draft)
-    return EQUIVALENT, draft
+    return "built from the public originals", draft
 
 
 SOURCES: dict[str, Source] = {

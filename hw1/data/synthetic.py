@@ -6,20 +6,22 @@ this module decides how many, under which names, and writes them.
 
 import csv
 import io
+import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from hw1.data import landcover, objects
+from hw1.data.archive import ORIGIN, SYNTHETIC
 from hw1.params import LabelledImages, Synthetic, Tiles, UnlabelledImages
 
 REPORT_TILES = (13, 62, 104)  # the validation tiles that question 4 of P3 shows
 JPEG_QUALITY = 92
 
-Members = Iterator[tuple[str, bytes]]  # name below hw1_data/ and content
+Members = Iterable[tuple[str, bytes]]  # name below hw1_data/ and content
 
 
 def write_archive(params: Synthetic, file: BinaryIO) -> None:
@@ -30,8 +32,10 @@ def write_archive(params: Synthetic, file: BinaryIO) -> None:
     its own generator, so another size of one leaves the pictures of the others as they are.
     """
     p1, mini, office, p3 = np.random.default_rng(params.seed).spawn(4)
+    origin = (ORIGIN, json.dumps({"data": SYNTHETIC, "seed": params.seed}).encode())
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for members in (
+            [origin],
             _p1(params.p1, p1),
             _mini(params.mini, mini),
             _office(params.office, office),

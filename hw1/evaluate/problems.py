@@ -64,7 +64,7 @@ def evaluate_p1(params: Params, machine: Machine, sources: Sources) -> Result:
         parameters[model] = _trained_parameters(network)
     projections, width = _projections(params, manifest.classes, machine, data, models / "A")
     summary = {**_summary(manifest), "features": width, "epochs": picture_epochs(params.classify.A.epochs)}
-    metrics = _accuracies(confusions, sources.histories / "classify")
+    metrics = {"data": manifest.origin, **_accuracies(confusions, sources.histories / "classify")}
     return Result("p1", metrics, summary, confusions, parameters, projections=projections)
 
 
@@ -83,7 +83,7 @@ def evaluate_p2(params: Params, machine: Machine, sources: Sources) -> Result:
         parameters[name] = _trained_parameters(network)
     given = (sources.data / "mini" / GIVEN_WEIGHTS).is_file()
     summary = {**_summary(manifest), "supervised_from": GIVEN_WEIGHTS if given else "mini/train.csv"}
-    metrics = _accuracies(confusions, sources.histories / "finetune")
+    metrics = {"data": manifest.origin, **_accuracies(confusions, sources.histories / "finetune")}
     return Result("p2", metrics, summary, confusions, parameters)
 
 
@@ -118,7 +118,7 @@ def evaluate_p3(params: Params, machine: Machine, sources: Sources) -> Result:
         "requested_ids": list(params.evaluate.mask_ids),
         "epochs": epochs,
     }
-    metrics = _ious(confusions, sources.histories / "segment")
+    metrics = {"data": manifest.origin, **_ious(confusions, sources.histories / "segment")}
     return Result("p3", metrics, summary, confusions, parameters, arrays=arrays)
 
 

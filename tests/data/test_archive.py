@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hw1.data.archive import Archive
+from hw1.data.archive import GIVEN, Archive
 from hw1.errors import InputError
 
 PICTURE = Image.fromarray(np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3))
@@ -229,3 +229,13 @@ def test_table_in_another_encoding_is_refused(pack):
 def test_table_with_an_open_quote_is_refused(pack):
     with pytest.raises(InputError, match=r"train\.csv: not a csv table"):
         pack(table('id,filename,label\n0,"' + "a.jpg,1\n" * 20_000)).table("train.csv")
+
+
+@pytest.mark.parametrize(
+    "content", ['{"data": "mine"}', '{"data": ["synthetic"]}', "[]", "null", "not json", "[" * 100_000, b"\xff\xfe", ""]
+)
+def test_origin_of_the_users_own_making_counts_as_given(tmp_path, content):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("hw1_data/origin.json", content)
+    assert Archive(path).origin == GIVEN

@@ -14,7 +14,7 @@ from small_course import SIZES, encode, noise
 from web_server import serve
 
 from hw1.data import public
-from hw1.data.archive import Archive
+from hw1.data.archive import EQUIVALENT, Archive
 from hw1.data.arrays import Manifest, load_array
 from hw1.data.packing import pack
 from hw1.data.pickles import load_plain
@@ -138,8 +138,13 @@ def test_built_archive_can_be_prepared(archive, tmp_path):
     for part, prepare in PARTS.items():
         (tmp_path / part).mkdir()
         prepare(archive, SIZES, tmp_path / part)
+    assert {Manifest.load(tmp_path / part).origin for part in PARTS} == {EQUIVALENT}
     assert Manifest.load(tmp_path / "mini").classes == 2
     assert load_array(tmp_path / "office", "validation_labels").tolist() == [0, 1]
+
+
+def test_archive_says_that_it_is_equivalent_by_construction(archive):
+    assert archive.origin == EQUIVALENT == "equivalent by construction"
 
 
 def test_same_originals_give_the_same_bytes(originals, tmp_path):

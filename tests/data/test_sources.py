@@ -11,7 +11,7 @@ import pytest
 from web_server import serve
 
 from hw1.data import sources
-from hw1.data.archive import Archive
+from hw1.data.archive import GIVEN, SYNTHETIC, Archive
 from hw1.data.sources import fetch
 from hw1.errors import InputError
 from hw1.params import Data, LabelledImages, Synthetic, Tiles, UnlabelledImages
@@ -50,11 +50,11 @@ def archive(workplace):
     return path
 
 
-GIVEN = Data(source="path", path="given.zip", url="", originals="originals", weights="", sha256="")
+OURS = Data(source="path", path="given.zip", url="", originals="originals", weights="", sha256="")
 
 
 def fetched(out, path, sha256=""):
-    fetch(dataclasses.replace(GIVEN, path=str(path), sha256=sha256), TINY, out)
+    fetch(dataclasses.replace(OURS, path=str(path), sha256=sha256), TINY, out)
     return out
 
 
@@ -66,7 +66,7 @@ def test_checksum_and_record_lie_beside_the_archive(workplace, archive):
     out = fetched(workplace / "raw/hw1_data.zip", archive)
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     assert (out.parent / "hw1_data.zip.sha256").read_text() == f"{digest}  hw1_data.zip\n"
-    record = {"source": "path", "name": "given.zip", "sha256": digest, "bytes": archive.stat().st_size}
+    record = {"source": "path", "name": "given.zip", "origin": GIVEN, "sha256": digest, "bytes": archive.stat().st_size}
     assert json.loads((out.parent / "archive.json").read_text()) == record
 
 
@@ -156,10 +156,10 @@ def test_tilde_is_the_users_home_under_dvc_too(workplace, archive, monkeypatch):
 
 
 def test_synthetic_archive_is_drawn_with_its_record(workplace):
-    fetch(dataclasses.replace(GIVEN, source="synthetic"), TINY, workplace / "a.zip")
+    fetch(dataclasses.replace(OURS, source="synthetic"), TINY, workplace / "a.zip")
     assert len(Archive(workplace / "a.zip").members("p1_data/train_50", ".png")) == 2
     record = json.loads((workplace / "archive.json").read_text())
-    assert (record["source"], record["name"]) == ("synthetic", "drawn by the project")
+    assert (record["source"], record["name"], record["origin"]) == ("synthetic", "drawn by the project", SYNTHETIC)
     assert record["sha256"] == sources.sha256(workplace / "a.zip")
 
 
@@ -173,7 +173,7 @@ def site(monkeypatch):
 @pytest.fixture
 def mirror(site, archive):
     """Parameters of an archive on a web server."""
-    return dataclasses.replace(GIVEN, source="url", url=site.put("/mirror/hw1_data.zip", archive.read_bytes()))
+    return dataclasses.replace(OURS, source="url", url=site.put("/mirror/hw1_data.zip", archive.read_bytes()))
 
 
 def test_archive_of_a_mirror_is_fetched_once(workplace, archive, site, mirror, capsys):
@@ -218,7 +218,7 @@ def test_other_checksum_than_the_parameters_is_not_kept(workplace, mirror):
 
 
 def test_web_page_in_place_of_the_archive_is_told_and_not_kept(workplace, site):
-    page = dataclasses.replace(GIVEN, source="url", url=site.put("/hw1_data.zip", b"<html>please log in</html>"))
+    page = dataclasses.replace(OURS, source="url", url=site.put("/hw1_data.zip", b"<html>please log in</html>"))
     with pytest.raises(InputError, match="what was fetched is no zip or tar file, and was deleted"):
         fetch(page, TINY, workplace / "a.zip")
     assert [path for path in workplace.rglob("*") if path.suffix == ".zip" and path.is_file()] == []
@@ -235,7 +235,7 @@ def test_courses_archive_is_fetched_from_drive_with_its_terms_shown(workplace, a
     monkeypatch.setattr(sources, "fetch_drive", fetch_drive)
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     for out in ("a.zip", "b.zip"):
-        fetch(dataclasses.replace(GIVEN, source="course", sha256=digest), TINY, workplace / out)
+        fetch(dataclasses.replace(OURS, source="course", sha256=digest), TINY, workplace / out)
         assert (workplace / out).read_bytes() == archive.read_bytes()
     assert asked == [("1owVOM3V94bC8v2N8s7n56ciVzVbSzYtd", f"sha256:{digest}")]
     assert capsys.readouterr().err.count("terms") == 2  # in one line, once
@@ -245,7 +245,7 @@ def test_courses_archive_is_fetched_from_drive_with_its_terms_shown(workplace, a
 def test_weights_of_their_own_parameter_join_the_archive(root, workplace, folder, archive):
     (workplace / "sl.pt").write_bytes(b"weights")
     path = archive if root == "hw1_data" else folder / "hw1_data"
-    fetch(dataclasses.replace(GIVEN, path=str(path), weights="sl.pt"), TINY, workplace / "a.zip")
+    fetch(dataclasses.replace(OURS, path=str(path), weights="sl.pt"), TINY, workplace / "a.zip")
     Archive(workplace / "a.zip").copy_weights("pretrain_model_SL.pt", workplace / "copied")
     assert (workplace / "copied").read_bytes() == b"weights"
 
@@ -255,10 +255,10 @@ def test_weights_beside_ones_in_the_archive_are_refused(workplace, archive):
     with zipfile.ZipFile(archive, "a") as file:
         file.writestr("hw1_data/pretrain_model_SL.pt", b"others")
     with pytest.raises(InputError, match=r"sl\.pt: the archive has a file of this name already"):
-        fetch(dataclasses.replace(GIVEN, weights="sl.pt"), TINY, workplace / "a.zip")
+        fetch(dataclasses.replace(OURS, weights="sl.pt"), TINY, workplace / "a.zip")
     assert not (workplace / "a.zip").exists()
 
 
 def test_missing_weights_are_named(workplace, archive):
     with pytest.raises(InputError, match=r"none\.pt: no such file \(data\.weights\)"):
-        fetch(dataclasses.replace(GIVEN, weights="none.pt"), TINY, workplace / "a.zip")
+        fetch(dataclasses.replace(OURS, weights="none.pt"), TINY, workplace / "a.zip")

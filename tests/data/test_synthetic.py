@@ -96,7 +96,7 @@ def test_tile_folders_hold_a_picture_and_a_mask_per_number(members):
 
 
 def test_nothing_lies_outside_the_course_s_layout(members):
-    assert len(members) == 8 + 4 + 10 + 7 + 5 + 2 * (4 + 5) + 3  # pictures, tiles with masks, tables
+    assert len(members) == 8 + 4 + 10 + 7 + 5 + 2 * (4 + 5) + 3 + 1  # pictures, tiles with masks, tables, origin
 
 
 def test_members_are_stored_readable_with_one_date(tiny):

@@ -40,7 +40,13 @@ def write_inputs(
     counts = {key: rng.integers(0, 9, (size, size)) + 30 * np.eye(size, dtype=np.int64) for key, size in sizes.items()}
     np.savez(evaluation / "confusion.npz", **counts)
     np.savez(evaluation / "masks.npz", **_masks(rng, side))
-    archive = {"source": "synthetic", "name": "hw1_data.zip", "sha256": "ab" * 32, "bytes": 12_345_678}
+    archive = {
+        "source": "synthetic",
+        "origin": "synthetic",
+        "name": "hw1_data.zip",
+        "sha256": "ab" * 32,
+        "bytes": 12_345_678,
+    }
     (root / "data/raw/archive.json").write_text(json.dumps(archive))
     return root
 

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from made_up import write_inputs
 
+from hw1.data.archive import EQUIVALENT
 from hw1.params import load
 from hw1.report.page import read_inputs, render
 
@@ -97,14 +98,14 @@ def test_synthetic_data_are_called_not_comparable(page):
 
 
 def test_given_archive_is_named_with_its_hash(rerun):
-    archive = {"source": "path", "name": "some.zip", "sha256": "cd" * 32, "bytes": 10}
+    archive = {"source": "path", "origin": "given archive", "name": "some.zip", "sha256": "cd" * 32, "bytes": 10}
     words = rerun(archive).words
     assert "the archive some.zip" in words
     assert "cd" * 32 in words
 
 
 def test_given_archive_of_other_size_is_called_not_comparable(rerun):
-    archive = {"source": "path", "name": "some.zip", "sha256": "cd" * 32, "bytes": 10}
+    archive = {"source": "path", "origin": "given archive", "name": "some.zip", "sha256": "cd" * 32, "bytes": 10}
     assert "Its counts of images or classes are not those of the course's archive" in rerun(archive).words
 
 
@@ -132,5 +133,10 @@ def test_usual_settings_are_not_marked(page):
 
 
 def test_text_from_the_data_is_escaped(rerun):
-    archive = {"source": "path", "name": "<b>&.zip", "sha256": "cd" * 32, "bytes": 10}
+    archive = {"source": "path", "origin": "given archive", "name": "<b>&.zip", "sha256": "cd" * 32, "bytes": 10}
     assert "the archive <b>&.zip" in rerun(archive).words
+
+
+def test_archive_built_from_the_originals_is_called_equivalent_by_construction(rerun):
+    archive = {"source": "public", "origin": EQUIVALENT, "name": "built", "sha256": "cd" * 32, "bytes": 10}
+    assert "It is equivalent by construction: built from the public data sets" in rerun(archive).words
