@@ -77,6 +77,7 @@ def serve():
 
         def give(self, status, headers, body):
             self.send_response(status)
+            self.send_header("Connection", "close")  # or the client may ask again on the connection that ends
             for name, value in ({"Content-Length": str(len(body))} | headers).items():
                 if value:
                     self.send_header(name, value)
