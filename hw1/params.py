@@ -298,6 +298,11 @@ def load(path: str | Path = "params.yaml") -> Params:
     return _build(Params, tree, "")
 
 
+def section(kind: Any, values: dict[str, Any], path: str) -> Any:
+    """A section of type ``kind`` from plain values, checked as those of a file; errors name ``path``."""
+    return _build(kind, values, path)
+
+
 def flat(params: Params, *paths: str) -> dict[str, Any]:
     """The values under the given dotted paths as ``{"finetune.epochs": 3, ...}``: what a run used."""
     values: dict[str, Any] = {}

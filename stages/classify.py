@@ -8,8 +8,9 @@ import torch
 
 from hw1.data.arrays import Manifest
 from hw1.files import whole_file, whole_folder
+from hw1.models.card import Card, snapshots
 from hw1.models.classifiers import build_classifier, input_view
-from hw1.models.weights import picture_epochs, snapshots
+from hw1.models.weights import picture_epochs
 from hw1.params import Classify, flat, load
 from hw1.runtime import start
 from hw1.supervision import run_stage
@@ -40,6 +41,7 @@ def main() -> None:
     generator = torch.Generator().manual_seed(params.seed)
     kept = picture_epochs(training.epochs) if args.model == "A" else [training.epochs]  # t-SNE shows A only
     stage, used = f"classify@{args.model}", flat(params, "seed", "runtime", section)
+    card = Card.of(stage, training.epochs, manifest, used)
     with (
         checkpointed(stage, used, [args.data], params.checkpoint.minutes) as checkpoint,
         whole_folder(args.out) as draft,
@@ -59,7 +61,7 @@ def main() -> None:
             tracker=tracker,
             checkpoint=checkpoint,
             validate=classifier_scores(network, validation, machine, classes, view),
-            after_epoch=snapshots(network, draft, section, training.epochs, kept),
+            after_epoch=snapshots(network, draft, card, training.epochs, kept),
         )
         write_history(rows, COLUMNS, history)
         tracker.log_history(history)

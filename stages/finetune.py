@@ -7,8 +7,9 @@ import torch
 
 from hw1.data.arrays import Manifest
 from hw1.files import whole_file
+from hw1.models.card import Card, save_model
 from hw1.models.classifiers import FinetunedClassifier, build_backbone, feature_width
-from hw1.models.weights import load_weights, save_weights
+from hw1.models.weights import load_weights
 from hw1.params import flat, load
 from hw1.runtime import start
 from hw1.supervision import run_stage
@@ -60,7 +61,7 @@ def main() -> None:
             checkpoint=checkpoint,
             validate=classifier_scores(network, validation, machine, classes),
         )
-        save_weights(network, out, {"trained by": stage, "epoch": training.epochs})
+        save_model(network, out, Card.of(stage, training.epochs, manifest, used))
         write_history(rows, COLUMNS, history)
         tracker.log_history(history)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hw1.models.classifiers import build_backbone
 from hw1.models.weights import save_weights
-from hw1.params import load
+from hw1.params import flat, load
 from hw1.runtime import start
 from hw1.supervision import run_stage
 
@@ -16,7 +16,9 @@ def main() -> None:
     args = parser.parse_args()
     params = load()
     start(params.runtime, params.seed)
-    save_weights(build_backbone(params.backbone), args.out, {"backbone": params.backbone, "trained by": "nothing"})
+    used = flat(params, "seed", "runtime", "backbone")
+    metadata = {"stage": "initialise", "network": params.backbone, "parameters": used}
+    save_weights(build_backbone(params.backbone), args.out, metadata)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def main() -> None:
         else:
             load_weights(backbone, args.start)
             rows = train(backbone, params, args.data, machine, tracker, checkpoint)
-        save_weights(backbone, out, {"backbone": params.backbone, "trained by": section})
+        save_weights(backbone, out, {"stage": stage, "network": params.backbone, "parameters": used})
         write_history(rows, columns, history)
         tracker.log_history(history)
 

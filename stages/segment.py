@@ -9,8 +9,9 @@ import torch
 from hw1.data.arrays import Manifest, load_masks
 from hw1.data.classes import LAND_COVER
 from hw1.files import whole_file, whole_folder
+from hw1.models.card import Card, snapshots
 from hw1.models.segmenters import build_segmenter
-from hw1.models.weights import picture_epochs, snapshots
+from hw1.models.weights import picture_epochs
 from hw1.params import Segment, flat, load
 from hw1.runtime import start
 from hw1.supervision import run_stage
@@ -31,7 +32,8 @@ def main() -> None:
     section = f"segment.{args.model}"
     training = getattr(params.segment, args.model)
     machine = start(params.runtime, params.seed)
-    tags = {**machine.tags, "data": Manifest.load(args.data).origin}
+    manifest = Manifest.load(args.data)
+    tags = {**machine.tags, "data": manifest.origin}
     network = machine.place(build_segmenter(training, len(LAND_COVER)))
     train, validation = (
         tile_batches(args.data, split, training.batch_size, machine) for split in ("train", "validation")
@@ -39,6 +41,7 @@ def main() -> None:
     truth = load_masks(args.data, "validation")
     generator = torch.Generator().manual_seed(params.seed)
     stage, used = f"segment@{args.model}", flat(params, "seed", "runtime", section)
+    card = Card.of(stage, training.epochs, manifest, used)
     with (
         checkpointed(stage, used, [args.data], params.checkpoint.minutes) as checkpoint,
         whole_folder(args.out) as draft,
@@ -58,7 +61,7 @@ def main() -> None:
             tracker=tracker,
             checkpoint=checkpoint,
             validate=segmenter_scores(network, validation, truth, training, machine),
-            after_epoch=snapshots(network, draft, section, training.epochs, picture_epochs(training.epochs)),
+            after_epoch=snapshots(network, draft, card, training.epochs, picture_epochs(training.epochs)),
         )
         write_history(rows, COLUMNS, history)
         tracker.log_history(history)

@@ -15,18 +15,18 @@ import posixpath
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from hw1.data.classes import CLASS_OF_CODE, NO_CLASS
+from hw1.data import pictures
+from hw1.data.pictures import PictureError
 from hw1.errors import InputError
 
-MAX_PIXELS = 50_000_000  # of a picture, 150 MB decoded; DeepGlobe's tiles have 6 million
 MAX_MEMBER = 128 << 20  # bytes of an unpacked picture or table
 MAX_DIGITS = 9  # of a label
 MAX_WEIGHTS = 1 << 30  # bytes of unpacked weights; a ResNet50 has 0.1 billion
@@ -34,7 +34,8 @@ CHUNK = 1 << 20  # bytes unpacked at a time
 ORIGIN = "origin.json"
 # What results are labelled with: where their images come from.
 SYNTHETIC, EQUIVALENT, GIVEN = "synthetic", "equivalent by construction", "given archive"
-Image.MAX_IMAGE_PIXELS = None  # Pillow merely warns of large pictures: MAX_PIXELS is checked here
+
+Decoded = TypeVar("Decoded")
 
 # What zipfile and the decompressors below it raise on damaged bytes.
 DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, OSError, ValueError)
@@ -117,45 +118,22 @@ class Archive:
             raise self.fault(member, f"cannot be unpacked ({error}); get the archive again") from None
 
     def image(self, member: str) -> Image.Image:
-        """The decoded picture in RGB, its pixels in stored order: an EXIF rotation is not applied.
-
-        Greyscale, palette, CMYK and 16-bit pictures are converted; alpha is dropped.
-        """
-        picture = self._open(member)
-        try:
-            if picture.mode.startswith("I"):  # 16-bit greyscale, which Pillow's convert would cut off at 255
-                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-            return picture.convert("RGB")
-        except Exception:  # decoders raise whatever they meet
-            raise self.fault(member, "not a whole JPEG or PNG picture; replace or remove it") from None
+        """The decoded picture in RGB (:func:`hw1.data.pictures.decode`)."""
+        return self._decoded(member, pictures.decode)
 
     def image_size(self, member: str) -> tuple[int, int]:
         """Width and height in pixels, from the header alone."""
-        return self._open(member).size
-
-    def _open(self, member: str) -> Image.Image:
-        data = self.read(member)
-        try:
-            picture = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
-            animated = picture.format == "PNG" and picture.is_animated
-        except Exception:  # decoders raise whatever they meet
-            raise self.fault(member, "not a JPEG or PNG picture; replace or remove it") from None
-        if animated:
-            raise self.fault(member, "an animated picture; replace it by a still one")
-        width, height = picture.size
-        if width * height > MAX_PIXELS:
-            raise self.fault(member, f"{width} x {height} pixels, at most {MAX_PIXELS:,} are read; make it smaller")
-        return picture
+        return self._decoded(member, pictures.size)
 
     def mask(self, member: str) -> np.ndarray:
         """Classes of a colour mask: (H, W) uint8, 0 to 6 in the order of LAND_COVER."""
-        bits = np.asarray(self.image(member)) >= 128  # (H, W, 3)
-        classes = CLASS_OF_CODE[bits @ np.array([4, 2, 1])]
-        wrong = np.argwhere(classes == NO_CLASS)
-        if len(wrong):
-            row, column = wrong[0]
-            raise self.fault(member, f"red pixel at row {row}, column {column}: red is the colour of no class")
-        return classes
+        return self._decoded(member, pictures.decode_mask)
+
+    def _decoded(self, member: str, decode: Callable[[bytes], Decoded]) -> Decoded:
+        try:
+            return decode(self.read(member))
+        except PictureError as error:
+            raise self.fault(member, str(error)) from None
 
     def table(self, member: str) -> dict[str, int]:
         """File name -> label of a csv with the header ``id,filename,label``."""

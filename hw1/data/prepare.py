@@ -15,6 +15,7 @@ from PIL import Image
 from hw1.data.archive import Archive
 from hw1.data.arrays import GIVEN_WEIGHTS, Manifest, save_masks
 from hw1.data.classes import LAND_COVER
+from hw1.data.pictures import resized_crop, square_tile
 from hw1.params import Prepare, ResizeCrop, Square
 
 Decode = Callable[[str], np.ndarray]
@@ -30,7 +31,7 @@ def prepare_p1(archive: Archive, prepare: Prepare, out: Path) -> None:
         }
         for split, folder in (("train", "train_50"), ("validation", "val_50"))
     }
-    _save_labelled(archive, splits, _resized(archive, prepare.p1), out)
+    _save_labelled(archive, splits, prepare.p1, out)
 
 
 def prepare_mini(archive: Archive, prepare: Prepare, out: Path) -> None:
@@ -40,11 +41,11 @@ def prepare_mini(archive: Archive, prepare: Prepare, out: Path) -> None:
     """
     if "p2_data/mini/train.csv" in archive:
         split = _labels_of(archive, "p2_data/mini/train", "p2_data/mini/train.csv")
-        _save_labelled(archive, {"train": split}, _resized(archive, prepare.mini), out)
+        _save_labelled(archive, {"train": split}, prepare.mini, out)
     else:
         members = archive.members("p2_data/mini/train", ".jpg")
         _save_images(out / "train_images.npy", members, _resized(archive, prepare.mini))
-        Manifest(archive.origin, 0, _names(members), []).save(out)
+        Manifest(archive.origin, *sides(prepare.mini), 0, _names(members), []).save(out)
     if GIVEN_WEIGHTS in archive:
         archive.copy_weights(GIVEN_WEIGHTS, out / GIVEN_WEIGHTS)
 
@@ -55,7 +56,7 @@ def prepare_office(archive: Archive, prepare: Prepare, out: Path) -> None:
         split: _labels_of(archive, f"p2_data/office/{folder}", f"p2_data/office/{folder}.csv")
         for split, folder in (("train", "train"), ("validation", "val"))
     }
-    _save_labelled(archive, splits, _resized(archive, prepare.office), out)
+    _save_labelled(archive, splits, prepare.office, out)
 
 
 def prepare_p3(archive: Archive, prepare: Prepare, out: Path) -> None:
@@ -63,7 +64,7 @@ def prepare_p3(archive: Archive, prepare: Prepare, out: Path) -> None:
     size = (prepare.p3.size, prepare.p3.size)
 
     def tile(name: str) -> np.ndarray:
-        return np.asarray(archive.image(f"{name}_sat.jpg").resize(size, Image.Resampling.BILINEAR))
+        return square_tile(archive.image(f"{name}_sat.jpg"), prepare.p3.size)
 
     def square_mask(name: str) -> np.ndarray:
         return np.asarray(Image.fromarray(_mask(archive, name)).resize(size, Image.Resampling.NEAREST))
@@ -73,7 +74,7 @@ def prepare_p3(archive: Archive, prepare: Prepare, out: Path) -> None:
     _save_images(out / "train_masks.npy", train, square_mask)
     _save_images(out / "validation_images.npy", validation, tile)
     save_masks(out, "validation", list(_in_threads(lambda name: _mask(archive, name), validation)))
-    Manifest(archive.origin, len(LAND_COVER), _names(train), _names(validation)).save(out)
+    Manifest(archive.origin, *sides(prepare.p3), len(LAND_COVER), _names(train), _names(validation)).save(out)
 
 
 PARTS: dict[str, Callable[[Archive, Prepare, Path], None]] = {
@@ -118,20 +119,19 @@ def _mask(archive: Archive, tile: str) -> np.ndarray:
 
 
 def _resized(archive: Archive, geometry: Square | ResizeCrop) -> Decode:
-    """Bicubic resize to a square, centre crop: (size, size, 3) uint8."""
-    resize, crop = (geometry.size, geometry.size) if isinstance(geometry, Square) else (geometry.resize, geometry.crop)
-    edge = round((resize - crop) / 2)  # as torchvision's CenterCrop
-
-    def decode(member: str) -> np.ndarray:
-        picture = archive.image(member)
-        if picture.size != (resize, resize):
-            picture = picture.resize((resize, resize), Image.Resampling.BICUBIC)
-        return np.asarray(picture.crop((edge, edge, edge + crop, edge + crop)))
-
-    return decode
+    """Members as (size, size, 3) uint8."""
+    resize, crop = sides(geometry)
+    return lambda member: resized_crop(archive.image(member), resize, crop)
 
 
-def _save_labelled(archive: Archive, splits: dict[str, dict[str, int]], decode: Decode, out: Path) -> None:
+def sides(geometry: Square | ResizeCrop) -> tuple[int, int]:
+    """To what an image is resized, and what of it is kept, in px."""
+    return (geometry.size, geometry.size) if isinstance(geometry, Square) else (geometry.resize, geometry.crop)
+
+
+def _save_labelled(
+    archive: Archive, splits: dict[str, dict[str, int]], geometry: Square | ResizeCrop, out: Path
+) -> None:
     """Images and labels of each split; the classes are those of the training split, 0 to K-1."""
     classes = len(set(splits["train"].values()))
     for labels in splits.values():
@@ -141,10 +141,10 @@ def _save_labelled(archive: Archive, splits: dict[str, dict[str, int]], decode: 
                     member, f"label {label}, but the training images have {classes} classes, 0-{classes - 1}"
                 )
     for split, labels in splits.items():
-        _save_images(out / f"{split}_images.npy", list(labels), decode)
+        _save_images(out / f"{split}_images.npy", list(labels), _resized(archive, geometry))
         np.save(out / f"{split}_labels.npy", np.array(list(labels.values()), np.int64))
     names = (_names(splits["train"]), _names(splits.get("validation", ())))
-    Manifest(archive.origin, classes, *names).save(out)
+    Manifest(archive.origin, *sides(geometry), classes, *names).save(out)
 
 
 def _save_images(path: Path, members: Sequence[str], decode: Decode) -> None:

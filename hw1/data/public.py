@@ -26,6 +26,7 @@ from PIL import Image
 from hw1.data.archive import EQUIVALENT, MAX_MEMBER, ORIGIN
 from hw1.data.packing import Entry, entries
 from hw1.data.pickles import load_plain
+from hw1.data.pictures import PictureError, decode
 from hw1.errors import InputError
 from hw1.network import download, require_digest
 
@@ -223,19 +224,15 @@ def _values(path: Path, table: dict[str, Any], **kinds: type) -> list[Any]:
 def _picture(files: dict[str, Entry], name: str, path: Path) -> Image.Image:
     if name not in files:
         raise InputError(f"{path}: {name} is missing")
-    picture = decoded(b"".join(files[name].chunks(MAX_MEMBER)), files[name].place)
+    try:
+        picture = decode(b"".join(files[name].chunks(MAX_MEMBER)))
+    except PictureError as error:
+        raise InputError(f"{files[name].place}: {error}") from None
     if min(picture.size) < WINDOW:
         raise InputError(
             f"{files[name].place}: {picture.width} x {picture.height} px, smaller than {WINDOW} x {WINDOW}"
         )
     return picture
-
-
-def decoded(data: bytes, place: str) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(data), formats=("JPEG", "PNG")).convert("RGB")
-    except Exception:
-        raise InputError(f"{place}: not a picture") from None
 
 
 def _window(picture: Image.Image, window: int) -> np.ndarray:

@@ -1,9 +1,12 @@
-"""The evaluation of the three problems: headline metrics, and what pictures and page are made from."""
+"""The evaluation of the three problems: headline metrics, and what pictures and page are made from.
+
+Networks are built and fed as the card in their weights' file says, so what is scored is what the file holds.
+"""
 
 import csv
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +20,14 @@ from hw1.data.classes import LAND_COVER
 from hw1.evaluate import embeddings
 from hw1.evaluate.metrics import accuracy, best, iou, majority_confusion, mean_iou
 from hw1.evaluate.validation import classify, features, segment, tile_scores
-from hw1.models.classifiers import FinetunedClassifier, build_backbone, build_classifier, feature_width, input_view
+from hw1.models.card import Card, read_card
 from hw1.models.losses import segment_loss
-from hw1.models.segmenters import build_segmenter
-from hw1.models.weights import load_weights, picture_epochs, snapshot_file
-from hw1.params import Params, Segmenter
+from hw1.models.trained import load_model, view_of
+from hw1.models.weights import FINAL, picture_epochs, snapshot_file
+from hw1.params import Params
 from hw1.runtime import Machine
+
+MODELS = ("A", "B")  # of problems 1 and 3
 
 
 @dataclass(frozen=True)
@@ -56,14 +61,12 @@ def evaluate_p1(params: Params, machine: Machine, sources: Sources) -> Result:
     data, models = sources.data / "p1", sources.models / "classify"
     manifest = Manifest.load(data)
     confusions, parameters = {}, {}
-    for model, section in vars(params.classify).items():
-        weights = snapshot_file(models / model, section.epochs, section.epochs)
-        network = _load(build_classifier(section, manifest.classes), weights, machine)
-        batches = _labelled(data, section.batch_size, machine)
-        _, confusions[model] = classify(network, batches, machine, manifest.classes, input_view(section))
-        parameters[model] = _trained_parameters(network)
-    projections, width = _projections(params, manifest.classes, machine, data, models / "A")
-    summary = {**_summary(manifest), "features": width, "epochs": picture_epochs(params.classify.A.epochs)}
+    for model in MODELS:
+        weights = models / model / FINAL
+        confusions[model], parameters[model] = _classified(weights, data, machine)
+    projections, width = _projections(params, machine, data, models / "A")
+    epochs = [epoch for method, epoch in dict.fromkeys(row[:2] for row in projections) if method == "tsne"]
+    summary = {**_summary(manifest), "features": width, "epochs": epochs}
     metrics = {"data": manifest.origin, **_accuracies(confusions, sources.histories / "classify")}
     return Result("p1", metrics, summary, confusions, parameters, projections=projections)
 
@@ -72,15 +75,10 @@ def evaluate_p2(params: Params, machine: Machine, sources: Sources) -> Result:
     """Accuracy of every setting in params.yaml, in its order."""
     data = sources.data / "office"
     manifest = Manifest.load(data)
-    batches = _labelled(data, params.finetune.batch_size, machine)
     confusions, parameters = {}, {}
-    for name, setting in params.settings.items():
-        backbone = build_backbone(params.backbone)
-        frozen = setting.train == "classifier"
-        network = FinetunedClassifier(backbone, feature_width(backbone), manifest.classes, frozen)
-        _load(network, sources.models / "finetune" / f"{name}.safetensors", machine)
-        _, confusions[name] = classify(network, batches, machine, manifest.classes)
-        parameters[name] = _trained_parameters(network)
+    for setting in params.settings:
+        weights = sources.models / "finetune" / f"{setting}.safetensors"
+        confusions[setting], parameters[setting] = _classified(weights, data, machine)
     given = (sources.data / "mini" / GIVEN_WEIGHTS).is_file()
     summary = {**_summary(manifest), "supervised_from": GIVEN_WEIGHTS if given else "mini/train.csv"}
     metrics = {"data": manifest.origin, **_accuracies(confusions, sources.histories / "finetune")}
@@ -98,16 +96,15 @@ def evaluate_p3(params: Params, machine: Machine, sources: Sources) -> Result:
         arrays[f"image/{manifest.validation[index]}"] = images[index]
         arrays[f"truth/{manifest.validation[index]}"] = truth[index]
     confusions, parameters, epochs = {}, {}, {}
-    for model, section in vars(params.segment).items():
-        network = build_segmenter(section, len(LAND_COVER))
-        epochs[model] = picture_epochs(section.epochs)
-        for epoch in epochs[model]:
-            _load(network, snapshot_file(models / model, epoch, section.epochs), machine)
-            masks = _predicted(network, images, truth, shown, section, machine)
-            names = [f"{model}/{manifest.validation[index]}/{epoch}" for index in shown]
+    for model in MODELS:
+        epochs[model] = []
+        for network, card in _snapshots(models / model, machine):
+            masks = _predicted(network, images, truth, shown, card, machine)
+            names = [f"{model}/{manifest.validation[index]}/{card.epoch}" for index in shown]
             arrays.update(zip(names, masks, strict=True))
-        batches = Batches(images, None, section.batch_size, machine)
-        _, confusions[model] = segment(network, batches, truth, machine, segment_loss(section))
+            epochs[model].append(card.epoch)
+        batches = Batches(images, None, card.training.batch_size, machine)
+        _, confusions[model] = segment(network, batches, truth, machine, segment_loss(card.training))
         parameters[model] = _trained_parameters(network)
     majority = majority_confusion(confusions["A"])
     summary = {
@@ -154,14 +151,27 @@ def _save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
                 np.lib.format.write_array(member, np.ascontiguousarray(array))
 
 
-def _load(network: nn.Module, weights: Path, machine: Machine) -> nn.Module:
-    load_weights(network, weights)
-    return machine.place(network)
+def _load(weights: Path, machine: Machine) -> tuple[nn.Module, Card]:
+    network, card = load_model(weights)
+    return machine.place(network), card
 
 
-def _labelled(data: Path, batch_size: int, machine: Machine) -> Batches:
+def _snapshots(folder: Path, machine: Machine) -> Iterator[tuple[nn.Module, Card]]:
+    """The network after the first, the middle and the last epoch of a training."""
+    epochs = read_card(folder / FINAL).epoch
+    return (_load(snapshot_file(folder, epoch, epochs), machine) for epoch in picture_epochs(epochs))
+
+
+def _classified(weights: Path, data: Path, machine: Machine) -> tuple[Tensor, int]:
+    """Confusion counts of a classifier on the validation split, and the number of its trained parameters."""
+    network, card = _load(weights, machine)
+    _, confusion = classify(network, _labelled(data, card, machine), machine, card.classes, view_of(card))
+    return confusion, _trained_parameters(network)
+
+
+def _labelled(data: Path, card: Card, machine: Machine) -> Batches:
     images, labels = load_array(data, "validation_images"), load_array(data, "validation_labels")
-    return Batches(images, labels, batch_size, machine)
+    return Batches(images, labels, card.training.batch_size, machine)
 
 
 def _trained_parameters(network: nn.Module) -> int:
@@ -206,22 +216,18 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
-def _projections(params: Params, classes: int, machine: Machine, data: Path, weights: Path) -> tuple[list[tuple], int]:
-    """Rows of projections.csv, and the number of features they were made from."""
-    section = params.classify.A
-    network = build_classifier(section, classes)
-    batches, labels = _labelled(data, section.batch_size, machine), load_array(data, "validation_labels")
+def _projections(params: Params, machine: Machine, data: Path, models: Path) -> tuple[list[tuple], int]:
+    """Rows of projections.csv, t-SNE of each epoch and PCA of the last, and the number of features they show."""
+    labels = load_array(data, "validation_labels")
     rows: list[tuple] = []
-    for epoch in picture_epochs(section.epochs):
-        _load(network, snapshot_file(weights, epoch, section.epochs), machine)
-        points = features(network, batches, machine)
-        planes = {"tsne": embeddings.tsne(points, params.evaluate.tsne_perplexity, params.seed)}
-        if epoch == section.epochs:
-            planes["pca"] = embeddings.pca(points)
-        for method, plane in planes.items():
-            rows += [
-                (method, epoch, f"{x:.5g}", f"{y:.5g}", label) for (x, y), label in zip(plane, labels, strict=True)
-            ]
+
+    def add(method: str, epoch: int, plane: np.ndarray) -> None:
+        rows.extend((method, epoch, f"{x:.5g}", f"{y:.5g}", label) for (x, y), label in zip(plane, labels, strict=True))
+
+    for network, card in _snapshots(models, machine):
+        points = features(network, _labelled(data, card, machine), machine)
+        add("tsne", card.epoch, embeddings.tsne(points, params.evaluate.tsne_perplexity, params.seed))
+    add("pca", card.epoch, embeddings.pca(points))
     return rows, points.shape[1]
 
 
@@ -237,9 +243,9 @@ def _predicted(
     images: np.ndarray,
     truth: Sequence[np.ndarray],
     shown: Sequence[int],
-    section: Segmenter,
+    card: Card,
     machine: Machine,
 ) -> list[np.ndarray]:
-    batches = Batches(images[shown], None, section.batch_size, machine)
+    batches = Batches(images[shown], None, card.training.batch_size, machine)
     scores_of_tiles = tile_scores(network, batches, [truth[index].shape for index in shown], machine)
     return [scores.max(0).indices.byte().cpu().numpy() for scores in scores_of_tiles]

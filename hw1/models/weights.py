@@ -1,7 +1,8 @@
 """Weights on disk: the project's own in safetensors, given ones as state dicts, torchvision's by download."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,16 @@ from hw1.errors import InputError
 from hw1.files import sha256, whole_file
 from hw1.network import download
 
+FINAL = "weights.safetensors"  # the weights after the last epoch, in a training's folder
 MAX_DOWNLOAD = 1 << 30  # bytes; ConvNeXt-Large, the largest wanted, has 0.8 billion
 
 
 def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any]) -> None:
-    """Write every parameter and buffer of ``module``; ``metadata`` (text) says what they are."""
+    """Write every parameter and buffer of ``module``; ``metadata`` (plain JSON) says what they are."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     with whole_file(path) as draft:
         # safetensors writes its metadata in a random order: one entry keeps equal weights equal bytes.
-        save_file(tensors, draft, {"hw1": json.dumps({key: str(value) for key, value in metadata.items()})})
+        save_file(tensors, draft, {"hw1": json.dumps(metadata)})
 
 
 def picture_epochs(epochs: int) -> list[int]:
@@ -32,37 +34,46 @@ def picture_epochs(epochs: int) -> list[int]:
 
 def snapshot_file(folder: Path, epoch: int, epochs: int) -> Path:
     """Where the weights after ``epoch`` of ``epochs`` lie in a training's folder."""
-    return folder / ("weights.safetensors" if epoch == epochs else f"epoch_{epoch}.safetensors")
+    return folder / (FINAL if epoch == epochs else f"epoch_{epoch}.safetensors")
 
 
-def snapshots(
-    network: nn.Module, folder: Path, section: str, epochs: int, kept: Sequence[int]
-) -> Callable[[int], None]:
-    """A function of the epoch just done that keeps the weights of the epochs ``kept``."""
-
-    def after_epoch(epoch: int) -> None:
-        if epoch in kept:
-            save_weights(network, snapshot_file(folder, epoch, epochs), {"trained by": section, "epoch": epoch})
-
-    return after_epoch
-
-
-def load_weights(module: nn.Module, path: Path) -> dict[str, str]:
+def load_weights(module: nn.Module, path: Path, assign: bool = False) -> dict[str, Any]:
     """Fill ``module`` from a file of :func:`save_weights`, exactly; return the metadata.
+
+    ``assign`` puts the file's tensors in the place of the module's, which may then be on the meta device.
 
     Raises:
         InputError: no such file, not safetensors, or not this network's tensors.
     """
+    with _opened(path) as file:
+        # Cloned: where the file has them they may lie unaligned, and other kernels round otherwise.
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    _fill(module, tensors, path, assign)
+    return read_metadata(path)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What a file of :func:`save_weights` says of itself; empty for one that says nothing."""
+    with _opened(path) as file:
+        text = (file.metadata() or {}).get("hw1", "{}")
+    try:
+        metadata = json.loads(text)
+    except (ValueError, RecursionError):
+        metadata = None
+    if not isinstance(metadata, dict):
+        raise InputError(f"{path}: its metadata is damaged")
+    return metadata
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-            metadata = json.loads((file.metadata() or {}).get("hw1", "{}"))
+            yield file
     except FileNotFoundError:
         raise InputError(f"{path}: no such weights; run `dvc repro`") from None
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a whole safetensors file ({error})") from None
-    _fill(module, tensors, path)
-    return metadata
 
 
 def load_state_dict(module: nn.Module, path: Path, drop: tuple[str, ...]) -> None:
@@ -88,15 +99,19 @@ def _plain_tensors(path: Path) -> Mapping[str, Tensor]:
     return tensors
 
 
-def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, assign: bool = False) -> None:
     wanted = module.state_dict()
     missing, unexpected = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
-    reshaped = [name for name in wanted.keys() & tensors.keys() if wanted[name].shape != tensors[name].shape]
+    reshaped = [
+        name
+        for name in wanted.keys() & tensors.keys()
+        if wanted[name].shape != tensors[name].shape or (assign and wanted[name].dtype != tensors[name].dtype)
+    ]
     if missing or unexpected or reshaped:
-        counts = f"{len(missing)} keys missing, {len(unexpected)} unexpected, {len(reshaped)} of another shape"
+        counts = f"{len(missing)} keys missing, {len(unexpected)} unexpected, {len(reshaped)} of another shape or type"
         example = (missing + unexpected + sorted(reshaped))[0]
         raise InputError(f"{path}: weights of another network ({counts}, such as {example})")
-    module.load_state_dict(tensors)
+    module.load_state_dict(tensors, assign=assign)
 
 
 def imagenet(weights: Any) -> Mapping[str, Tensor]:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import convnext, resnet, vgg
 
@@ -17,9 +18,9 @@ from hw1.models.weights import (
     load_state_dict,
     load_weights,
     picture_epochs,
+    read_metadata,
     save_weights,
     snapshot_file,
-    snapshots,
 )
 
 
@@ -53,10 +54,33 @@ def test_every_parameter_and_buffer_comes_back_bit_for_bit(tmp_path):
     assert differing(saved, loaded) == []
 
 
-def test_metadata_comes_back_as_text(tmp_path):
-    save_weights(network(), tmp_path / "w.safetensors", {"trained by": "classify.A", "epoch": 3})
-    metadata = load_weights(network(), tmp_path / "w.safetensors")
-    assert metadata == {"trained by": "classify.A", "epoch": "3"}
+def test_metadata_comes_back(tmp_path):
+    metadata = {"stage": "classify@A", "epoch": 3, "parameters": {"lr": 3e-4, "sizes": [1, 2]}}
+    save_weights(network(), tmp_path / "w.safetensors", metadata)
+    assert load_weights(network(), tmp_path / "w.safetensors") == metadata
+    assert read_metadata(tmp_path / "w.safetensors") == metadata
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", "[" * 100_000])
+def test_damaged_metadata_is_named(text, tmp_path):
+    save_file({"weight": torch.ones(1)}, tmp_path / "w.safetensors", {"hw1": text})
+    with pytest.raises(InputError, match=r"w\.safetensors: its metadata is damaged"):
+        read_metadata(tmp_path / "w.safetensors")
+
+
+def test_assigned_weights_make_a_network_of_the_meta_device_whole(path):
+    with torch.device("meta"):
+        loaded = network()
+    loaded[0].weight.requires_grad_(False)
+    load_weights(loaded, path, assign=True)
+    assert loaded(torch.randn(4, 3, 3, 3)).shape == (4, 2)
+    trained = [name for name, parameter in loaded.named_parameters() if parameter.requires_grad]
+    assert trained == ["0.bias", "1.weight", "1.bias", "3.weight", "3.bias"]
+
+
+def test_assigned_weights_of_another_type_are_refused(path):
+    with pytest.raises(InputError, match="of another shape or type"):
+        load_weights(network().double(), path, assign=True)
 
 
 def test_missing_file_is_named(tmp_path):
@@ -82,10 +106,10 @@ def with_another_layer():
 @pytest.mark.parametrize(
     "build, counts",
     [
-        (with_another_layer, "2 keys missing, 0 unexpected, 0 of another shape, such as 4.bias"),
-        (without_bias, "0 keys missing, 1 unexpected, 0 of another shape, such as 0.bias"),
+        (with_another_layer, "2 keys missing, 0 unexpected, 0 of another shape or type, such as 4.bias"),
+        (without_bias, "0 keys missing, 1 unexpected, 0 of another shape or type, such as 0.bias"),
         # Convolution and Linear with their weights, BatchNorm with four: 2 + 4 + 1.
-        (lambda: network(5), "0 keys missing, 0 unexpected, 7 of another shape, such as 0.bias"),
+        (lambda: network(5), "0 keys missing, 0 unexpected, 7 of another shape or type, such as 0.bias"),
     ],
     ids=["missing", "unexpected", "reshaped"],
 )
@@ -156,18 +180,12 @@ def test_picture_epochs_are_first_middle_last(epochs, expected):
     assert picture_epochs(epochs) == expected
 
 
-def test_snapshots_keep_the_weights_of_their_epochs(tmp_path):
-    trained, loaded = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
-    after_epoch = snapshots(trained, tmp_path, "classify.A", 5, picture_epochs(5))
-    for epoch in range(1, 6):
-        nn.init.constant_(trained.weight, epoch)
-        after_epoch(epoch)
-    names = {"epoch_1.safetensors": 1, "epoch_2.safetensors": 2, "weights.safetensors": 5}
-    assert {path.name for path in tmp_path.iterdir()} == set(names)
-    for name, epoch in names.items():
-        assert snapshot_file(tmp_path, epoch, 5) == tmp_path / name
-        assert load_weights(loaded, tmp_path / name) == {"trained by": "classify.A", "epoch": str(epoch)}
-        assert loaded.weight.item() == epoch
+def test_last_snapshot_is_the_final_file(tmp_path):
+    assert [snapshot_file(tmp_path, epoch, 5).name for epoch in picture_epochs(5)] == [
+        "epoch_1.safetensors",
+        "epoch_2.safetensors",
+        "weights.safetensors",
+    ]
 
 
 def test_equal_weights_are_equal_bytes(tmp_path):

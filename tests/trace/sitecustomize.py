@@ -15,10 +15,22 @@ _read: set[str] = set()
 _alive: list[object] = []  # keeps ids unique
 
 
+class _Names(dict):
+    """A section of named entries: going over its names is a read of the section."""
+
+    def __iter__(self):
+        _read.add(_paths[id(self)])
+        return super().__iter__()
+
+    def items(self):
+        _read.add(_paths[id(self)])
+        return super().items()
+
+
 def _register(node: object, path: str) -> None:
     _paths[id(node)] = path
     _alive.append(node)
-    for key, value in (node if isinstance(node, dict) else vars(node)).items():
+    for key, value in dict.items(node if isinstance(node, dict) else vars(node)):
         if dataclasses.is_dataclass(value) or isinstance(value, dict):
             _register(value, f"{path}.{key}" if path else key)
 
@@ -45,6 +57,7 @@ def _watch() -> None:
 
     def load(*arguments: object) -> params.Params:
         loaded = original(*arguments)
+        object.__setattr__(loaded, "settings", _Names(loaded.settings))
         _register(loaded, "")
         atexit.register(_write)
         return loaded

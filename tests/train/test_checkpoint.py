@@ -15,9 +15,9 @@ from torch import nn
 from hw1 import supervision
 from hw1.data.batches import Batches
 from hw1.models.byol import Byol
-from hw1.models.weights import snapshots
+from hw1.models.card import Card, snapshots
 from hw1.params import Byol as ByolParams
-from hw1.params import Supervised
+from hw1.params import Supervised, flat, load
 from hw1.runtime import Machine
 from hw1.train import checkpoint as module
 from hw1.train import classification, pretraining
@@ -28,6 +28,8 @@ from hw1.train.tracking import Tracker
 CPU = Machine(torch.device("cpu"), None, 0.5)
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 3), np.uint8)
 EPOCHS, STEPS = 3, 9  # of 4, 4 and 2 images
+PARAMS = load(Path(__file__).parents[2] / "presets/quick.yaml")
+CARD = Card("finetune@A", EPOCHS, 3, "test", 8, 8, flat(PARAMS, "backbone", "finetune", "settings.A"))
 
 
 class RunsCode:
@@ -113,7 +115,7 @@ def train(kind, folder, minutes=1e-9, parameters=None, stop=lambda step: None):
             tracker=Tracker("x@A"),
             checkpoint=checkpoint,
             after_step=after_step,
-            after_epoch=snapshots(network, folder, "x", EPOCHS, [1, 2, 3]),
+            after_epoch=snapshots(network, folder, CARD, EPOCHS, [1, 2, 3]),
             **options,
         )
     files = {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -1,0 +1,86 @@
+"""Networks built from their files alone."""
+
+import json
+
+import pytest
+import torch
+from cards import STAGES, card_of
+from safetensors.torch import load_file, save_file
+
+from hw1.errors import InputError
+from hw1.models.card import save_model
+from hw1.models.classifiers import FinetunedClassifier, build_backbone, build_classifier, feature_width
+from hw1.models.segmenters import build_segmenter
+from hw1.models.trained import load_model, view_of
+
+
+def built(card):
+    """The network as the stage that trains it builds it."""
+    if card.task == "finetune":
+        backbone = build_backbone(card.network)
+        return FinetunedClassifier(backbone, feature_width(backbone), card.classes, frozen=card.model == "D")
+    build = build_classifier if card.task == "classify" else build_segmenter
+    return build(card.training, card.classes)
+
+
+def saved(stage, tmp_path, classes=7):
+    torch.manual_seed(1)
+    card = card_of(stage, classes)
+    network = built(card).eval()
+    path = tmp_path / "weights.safetensors"
+    save_model(network, path, card)
+    return network, path
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_file_alone_gives_the_network_that_was_saved(stage, tmp_path):
+    network, path = saved(stage, tmp_path)
+    loaded, card = load_model(path)
+    assert card == card_of(stage, 7)
+    images = torch.randn(2, 3, card.input_side, card.input_side)
+    with torch.no_grad():
+        assert torch.equal(loaded.eval()(images), network(images))
+    trained = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+    assert [name for name, parameter in loaded.named_parameters() if parameter.requires_grad] == trained
+
+
+def test_view_makes_the_input_of_stored_images():
+    stored = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    for stage, side in (("classify@A", 32), ("classify@B", 48), ("finetune@C", 32), ("segment@A", 32)):
+        assert view_of(card_of(stage))(stored).shape == (2, 3, side, side)
+
+
+def spoilt(path, **parameters):
+    """The same tensors under a card with other parameters."""
+    metadata = card_of("classify@A", 7).metadata()
+    metadata["parameters"] = metadata["parameters"] | {f"classify.A.{key}": value for key, value in parameters.items()}
+    save_file(load_file(path), path, {"hw1": json.dumps(metadata)})
+
+
+@pytest.mark.parametrize(
+    "parameters, reason",
+    [
+        ({"hidden": 64}, "weights of another network"),
+        ({"hidden": 10**11, "height": 64}, "weights of another network"),  # a petabyte
+        ({"head": "none"}, "its parameters describe no network of this project"),
+        ({"height": "tall"}, "its parameters describe no network of this project"),
+        ({"width": 10**40}, "its parameters describe no network of this project"),
+        ({"layers": 3}, "its parameters describe no network of this project"),
+        ({"hidden": 10**30}, "its parameters describe no network of this project"),
+    ],
+)
+def test_card_that_does_not_fit_its_weights_is_refused(parameters, reason, tmp_path):
+    _, path = saved("classify@A", tmp_path)
+    spoilt(path, **parameters)
+    with pytest.raises(InputError, match=f"weights.safetensors: {reason}"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("backbone", ["resnet1000", ["resnet18"], None])
+def test_unknown_backbone_is_refused(backbone, tmp_path):
+    _, path = saved("finetune@C", tmp_path)
+    metadata = card_of("finetune@C", 7).metadata()
+    metadata["parameters"]["backbone"] = backbone
+    save_file(load_file(path), path, {"hw1": json.dumps(metadata)})
+    with pytest.raises(InputError, match="describe no network of this project"):
+        load_model(path)
