@@ -21,11 +21,13 @@ from hw1.errors import InputError
 
 SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "fish"}  # what DVC may put between itself and a stage
 POLL = 0.5  # seconds between two looks at the parent
+ADVICE = "run `dvc repro` to go on from here"
 TWICE = 1.0  # seconds after which a signal counts as a second one: a terminal and `make` may both send the first
 
 _received: int | None = None
 _when = 0.0
 _deferred = False
+_advice = ""
 
 
 def run_stage(main: Callable[[], None]) -> None:
@@ -42,12 +44,19 @@ def run_stage(main: Callable[[], None]) -> None:
 
 def watch() -> None:
     """Answer signals, and end when the parent ends; once, before anything else is imported."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _answer)
+    answer_signals(ADVICE)
     # Started by hand under nohup, a stage outlives its shell on purpose.
     if "DVC_STAGE" in os.environ or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         threading.Thread(target=_follow, args=(ancestors(),), daemon=True).start()
+
+
+def answer_signals(advice: str) -> None:
+    """End with status 130 or 143 and one line, which ends in ``advice``."""
+    global _advice
+    _advice = advice
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _answer)
 
 
 @contextlib.contextmanager
@@ -100,7 +109,7 @@ def _answer(number: int, _: object) -> None:
 
 def _tell() -> None:
     with contextlib.suppress(OSError):  # the terminal may be gone
-        print(f"stopped by {signal.Signals(_received).name}; run `dvc repro` to go on from here", file=sys.stderr)
+        print(f"stopped by {signal.Signals(_received).name}; {_advice}", file=sys.stderr)
 
 
 def _follow(before: list[int]) -> None:

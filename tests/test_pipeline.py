@@ -158,6 +158,23 @@ def test_metrics_diff_names_the_settings(project):
     assert "accuracy.A" in table and "miou.B" in table and "iou.forest.A" in table
 
 
+def test_second_clone_pulls_every_result_and_trains_nothing(project, tmp_path):
+    storage, clone = tmp_path / "storage", tmp_path / "clone"
+    project.run("git", "checkout", "-q", ".")
+    project.run("dvc", "checkout", "-q")
+    project.run("dvc", "remote", "add", "-d", "storage", str(storage))
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "results and where they are kept")
+    project.run("dvc", "push", "-q")
+    project.run("git", "clone", "-q", ".", str(clone))
+    project.run("sh", "-c", f"cd {clone} && dvc pull -q && dvc status -q")
+    assert "Data and pipelines are up to date." in project.run("sh", "-c", f"cd {clone} && dvc repro")
+    pulled = {path.relative_to(clone) for part in ("models", "report") for path in (clone / part).rglob("*.*")}
+    assert {path.as_posix() for path in pulled} >= {"models/finetune/C.safetensors", "report/index.html"}
+    for path in pulled:
+        assert (clone / path).read_bytes() == (project.folder / path).read_bytes()
+
+
 def test_queued_experiment_lands_in_the_same_database(project):
     project.run("git", "checkout", "-q", ".")
     project.run("dvc", "checkout", "-q")

@@ -42,7 +42,10 @@ def test_command_is_one_the_project_has(command):
     elif program == "python":
         assert words[0] == "-m" and importlib.util.find_spec(words[1])
     else:
-        known = "dvc exp run|dvc exp show|dvc queue start|dvc metrics (show|diff)|dvc plots (show|diff)|mlflow ui"
+        known = (
+            "dvc exp run|dvc exp show|dvc queue start|dvc metrics (show|diff)|dvc plots (show|diff)|mlflow ui|"
+            "dvc remote add|dvc push|dvc pull"
+        )
         assert re.match(rf"({known})\b", command)
         program = str(Path(sys.executable).parent / program)
         subprocess.run(

@@ -7,7 +7,6 @@ optionally, ``pretrain_model_SL.pt``. Archives that the project makes say so in 
 """
 
 import collections
-import csv
 import io
 import json
 import lzma
@@ -25,10 +24,10 @@ from PIL import Image
 
 from hw1.data import pictures
 from hw1.data.pictures import PictureError
+from hw1.data.tables import TableError, class_number, read_rows
 from hw1.errors import InputError
 
 MAX_MEMBER = 128 << 20  # bytes of an unpacked picture or table
-MAX_DIGITS = 9  # of a label
 MAX_WEIGHTS = 1 << 30  # bytes of unpacked weights; a ResNet50 has 0.1 billion
 CHUNK = 1 << 20  # bytes unpacked at a time
 ORIGIN = "origin.json"
@@ -138,23 +137,14 @@ class Archive:
     def table(self, member: str) -> dict[str, int]:
         """File name -> label of a csv with the header ``id,filename,label``."""
         try:
-            text = self.read(member).decode("utf-8-sig")
-            reader = csv.DictReader(io.StringIO(text, newline=""))
-            rows = [(reader.line_num, row) for row in reader]
-        except UnicodeDecodeError:
-            raise self.fault(member, "not UTF-8 text") from None
-        except csv.Error as error:
-            raise self.fault(member, f"not a csv table ({error})") from None
-        if not {"filename", "label"} <= set(reader.fieldnames or ()):
-            raise self.fault(member, "its first line must be the header id,filename,label")
-        labels: dict[str, int] = {}
-        for line, row in rows:
-            if not row["filename"] or row["filename"] in labels:
-                raise self.fault(member, f"line {line}: file name {row['filename']!r} is empty or stands twice")
-            labels[row["filename"]] = self.label(row["label"] or "", f"{member}, line {line}")
-        return labels
+            rows = read_rows(self.read(member), ("filename", "label"))
+        except TableError as error:
+            raise self.fault(member, str(error)) from None
+        return {row.filename: self.label(row.label, f"{member}, line {row.line}") for row in rows}
 
     def label(self, text: str, where: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
-            raise self.fault(where, f"label {text[:20]!r} is not a class number (0, 1, 2, ...)")
-        return int(text)
+        """The class that ``text`` names."""
+        try:
+            return class_number(text)
+        except TableError as error:
+            raise self.fault(where, str(error)) from None

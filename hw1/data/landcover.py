@@ -13,11 +13,6 @@ from PIL import Image
 
 URBAN, AGRICULTURE, RANGELAND, FOREST, WATER, BARREN, UNKNOWN = range(7)
 
-# (7, 3) uint8, the course's mask colours: cyan, yellow, magenta, green, blue, white, black.
-COLOURS = np.array(
-    [(0, 255, 255), (255, 255, 0), (255, 0, 255), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)], np.uint8
-)
-
 LAND = (URBAN, AGRICULTURE, RANGELAND, FOREST, BARREN)
 LAND_SHARE = (0.19, 0.25, 0.18, 0.21, 0.17)  # chance of each to be drawn first
 PARCEL_GRID = (10, 5)  # rows and columns of fields

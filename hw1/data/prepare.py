@@ -6,7 +6,6 @@ The resize is the first, deterministic step of both augmentations, so doing it o
 import os
 import posixpath
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from PIL import Image
 from hw1.data.archive import Archive
 from hw1.data.arrays import GIVEN_WEIGHTS, Manifest, save_masks
 from hw1.data.classes import LAND_COVER
+from hw1.data.parallel import in_threads
 from hw1.data.pictures import resized_crop, square_tile
 from hw1.params import Prepare, ResizeCrop, Square
 
@@ -73,7 +73,7 @@ def prepare_p3(archive: Archive, prepare: Prepare, out: Path) -> None:
     _save_images(out / "train_images.npy", train, tile)
     _save_images(out / "train_masks.npy", train, square_mask)
     _save_images(out / "validation_images.npy", validation, tile)
-    save_masks(out, "validation", list(_in_threads(lambda name: _mask(archive, name), validation)))
+    save_masks(out, "validation", list(in_threads(lambda name: _mask(archive, name), validation, _chunk(validation))))
     Manifest(archive.origin, *sides(prepare.p3), len(LAND_COVER), _names(train), _names(validation)).save(out)
 
 
@@ -153,25 +153,14 @@ def _save_images(path: Path, members: Sequence[str], decode: Decode) -> None:
     array = np.lib.format.open_memmap(path, "w+", np.uint8, (len(members), *first.shape))
     with open(path, "r+b") as file:  # a full disk is an error here, and the end of the process in a memory map
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    for index, image in enumerate(_in_threads(decode, members)):
+    for index, image in enumerate(in_threads(decode, members, _chunk(members))):
         array[index] = image
     array.flush()
 
 
-def _in_threads(function: Decode, members: Sequence[str]) -> Iterable[np.ndarray]:
-    """``map`` over threads, in order: Pillow decodes and resizes outside the interpreter lock.
-
-    Threads take several members at a time; handing over single small pictures would cost more than they do.
-    """
-    threads = os.cpu_count() or 1
-    chunk = max(1, min(CHUNK, len(members) // (4 * threads)))
-
-    def of_chunk(start: int) -> list[np.ndarray]:
-        return [function(member) for member in members[start : start + chunk]]
-
-    with ThreadPoolExecutor(threads) as pool:
-        for images in pool.map(of_chunk, range(0, len(members), chunk)):
-            yield from images
+def _chunk(members: Sequence[str]) -> int:
+    """Members that a thread decodes at a time: at most CHUNK, and few enough that every thread has some."""
+    return max(1, min(CHUNK, len(members) // (4 * (os.cpu_count() or 1))))
 
 
 def _names(members: Iterable[str]) -> list[str]:

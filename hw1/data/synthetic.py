@@ -16,6 +16,7 @@ from PIL import Image
 
 from hw1.data import landcover, objects
 from hw1.data.archive import ORIGIN, SYNTHETIC
+from hw1.data.classes import MASK_COLOURS
 from hw1.params import LabelledImages, Synthetic, Tiles, UnlabelledImages
 
 REPORT_TILES = (13, 62, 104)  # the validation tiles that question 4 of P3 shows
@@ -94,7 +95,7 @@ def _p3(params: Tiles, rng: np.random.Generator) -> Members:
         for number, own in zip(numbers, generator.spawn(len(numbers)), strict=True):
             picture, codes = landcover.draw_tile(params.size, own)
             yield f"p3_data/{split}/{number:04d}_sat.jpg", _jpeg(picture)
-            yield f"p3_data/{split}/{number:04d}_mask.png", _png(landcover.COLOURS[codes])
+            yield f"p3_data/{split}/{number:04d}_mask.png", _png(MASK_COLOURS[codes])
 
 
 def validation_numbers(count: int) -> list[int]:

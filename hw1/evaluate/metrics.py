@@ -26,7 +26,7 @@ def count_confusion(truth: Tensor, prediction: Tensor, classes: int) -> Tensor:
 
 def accuracy(confusion: Tensor) -> float:
     """Share of images predicted right: counts (K, K+1) -> fraction."""
-    return (confusion.diagonal().sum() / confusion.sum()).item()
+    return confusion.diagonal().sum().item() / confusion.sum().item()
 
 
 def iou(confusion: Tensor, classes: int = 6) -> list[float | None]:
@@ -38,7 +38,7 @@ def iou(confusion: Tensor, classes: int = 6) -> list[float | None]:
     """
     both = confusion.diagonal()[:classes]
     either = confusion.sum(1)[:classes] + confusion.sum(0)[:classes] - both
-    return [(hit / union).item() if union else None for hit, union in zip(both, either, strict=True)]
+    return [hit / union if union else None for hit, union in zip(both.tolist(), either.tolist(), strict=True)]
 
 
 def mean_iou(confusion: Tensor) -> float:

@@ -19,7 +19,7 @@ from hw1.data.batches import Batches
 from hw1.data.classes import LAND_COVER
 from hw1.evaluate import embeddings
 from hw1.evaluate.metrics import accuracy, best, iou, majority_confusion, mean_iou
-from hw1.evaluate.validation import classify, features, segment, tile_scores
+from hw1.evaluate.validation import classify, features, most_likely, segment, tile_scores
 from hw1.models.card import Card, read_card
 from hw1.models.losses import segment_loss
 from hw1.models.trained import load_model, view_of
@@ -248,4 +248,4 @@ def _predicted(
 ) -> list[np.ndarray]:
     batches = Batches(images[shown], None, card.training.batch_size, machine)
     scores_of_tiles = tile_scores(network, batches, [truth[index].shape for index in shown], machine)
-    return [scores.max(0).indices.byte().cpu().numpy() for scores in scores_of_tiles]
+    return [most_likely(scores).byte().cpu().numpy() for scores in scores_of_tiles]

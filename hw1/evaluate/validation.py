@@ -23,6 +23,25 @@ def stored(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def logits_of(network: nn.Module, images: Tensor, machine: Machine, view: View = stored) -> Tensor:
+    """What a network in eval mode says of stored images (n, 3, S, S) uint8 on its device, in the autocast's type."""
+    with machine.autocast():
+        return network(normalise(view(images)))
+
+
+def at_size(scores: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Scores of a tile (7, h, w) resized to (7, *shape), bilinearly."""
+    if scores.shape[-2:] == shape:
+        return scores
+    return nn.functional.interpolate(scores[None], shape, mode="bilinear", align_corners=False)[0]
+
+
+def most_likely(scores: Tensor) -> Tensor:
+    """The class of each pixel: (7, H, W) -> (H, W) int64."""
+    return scores.max(0).indices  # argmax over the first dimension is 15 times as slow on a CPU
+
+
+@torch.no_grad()
 def classify(
     network: nn.Module, batches: Batches, machine: Machine, classes: int, view: View = stored
 ) -> tuple[float, Tensor]:
@@ -31,8 +50,7 @@ def classify(
     loss = torch.zeros((), device=machine.device)
     confusion = torch.zeros(classes, classes + 1, dtype=torch.int64, device=machine.device)
     for images, labels in batches.in_order():
-        with machine.autocast():
-            logits = network(normalise(view(images)))
+        logits = logits_of(network, images, machine, view)
         loss += cross_entropy(logits, labels) * len(labels)
         confusion += count_confusion(labels, logits.argmax(1), classes)
     return loss.item() / len(batches), confusion.cpu()
@@ -57,13 +75,8 @@ def tile_scores(
     network.eval()
     sizes = iter(shapes)
     for images, _ in batches.in_order():
-        with machine.autocast():
-            logits = network(normalise(images)).float()  # (n, 7, S, S)
-        for scores in logits:
-            shape = next(sizes)
-            if scores.shape[-2:] != shape:
-                scores = nn.functional.interpolate(scores[None], shape, mode="bilinear", align_corners=False)[0]
-            yield scores
+        for scores in logits_of(network, images, machine).float():  # (n, 7, S, S)
+            yield at_size(scores, next(sizes))
 
 
 @torch.no_grad()
@@ -77,6 +90,5 @@ def segment(
     for mask, scores in zip(masks, scores_of_tiles, strict=True):
         truth = torch.from_numpy(mask).to(machine.device)
         total += loss(scores[None], truth[None])
-        prediction = scores.max(0).indices  # argmax over the first dimension is 15 times as slow on a CPU
-        confusion += count_confusion(truth, prediction, len(LAND_COVER))
+        confusion += count_confusion(truth, most_likely(scores), len(LAND_COVER))
     return total.item() / len(masks), confusion.cpu()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hw1.data.classes import LAND_COVER
+from hw1.data.classes import LAND_COVER, MASK_COLOURS
 from hw1.report import published
 from hw1.report.canvas import (
     COLOURS,
@@ -23,11 +23,6 @@ from hw1.report.canvas import (
     swatches,
 )
 from hw1.report.significance import wilson_interval
-
-# The data set's own mask colours, RGB 0..255, in the order of LAND_COVER.
-MASK_COLOURS = np.array(
-    [(0, 255, 255), (255, 255, 0), (255, 0, 255), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)], np.uint8
-)
 
 
 def pca_scatter(points: pd.DataFrame, path: Path) -> None:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from hw1.data import landcover
-from hw1.data.classes import CLASS_OF_CODE, LAND_COVER
+from hw1.data.classes import CLASS_OF_CODE, LAND_COVER, MASK_COLOURS
 
 
 def test_mask_colours_decode_to_their_classes():
-    codes = (landcover.COLOURS >= 128) @ np.array([4, 2, 1])
+    codes = (MASK_COLOURS >= 128) @ np.array([4, 2, 1])
     assert CLASS_OF_CODE[codes].tolist() == list(range(len(LAND_COVER)))
 
 

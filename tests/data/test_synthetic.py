@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hw1.data import landcover
+from hw1.data.classes import MASK_COLOURS
 from hw1.data.synthetic import REPORT_TILES, validation_numbers, write_archive
 from hw1.params import LabelledImages, Synthetic, Tiles, UnlabelledImages
 
@@ -172,7 +172,7 @@ def test_masks_are_tile_sized_and_hold_only_the_seven_colours(members):
     for content in masks.values():
         colours = pixels(content)
         assert colours.shape == (32, 32, 3)
-        assert set(map(tuple, colours.reshape(-1, 3))) <= set(map(tuple, landcover.COLOURS))
+        assert set(map(tuple, colours.reshape(-1, 3))) <= set(map(tuple, MASK_COLOURS))
 
 
 @pytest.mark.parametrize("count", [3, 5, 14, 200])

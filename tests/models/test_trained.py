@@ -4,37 +4,21 @@ import json
 
 import pytest
 import torch
-from cards import STAGES, card_of
+from cards import STAGES, card_of, saved
 from safetensors.torch import load_file, save_file
 
 from hw1.errors import InputError
-from hw1.models.card import save_model
-from hw1.models.classifiers import FinetunedClassifier, build_backbone, build_classifier, feature_width
-from hw1.models.segmenters import build_segmenter
 from hw1.models.trained import load_model, view_of
 
 
-def built(card):
-    """The network as the stage that trains it builds it."""
-    if card.task == "finetune":
-        backbone = build_backbone(card.network)
-        return FinetunedClassifier(backbone, feature_width(backbone), card.classes, frozen=card.model == "D")
-    build = build_classifier if card.task == "classify" else build_segmenter
-    return build(card.training, card.classes)
-
-
-def saved(stage, tmp_path, classes=7):
-    torch.manual_seed(1)
-    card = card_of(stage, classes)
-    network = built(card).eval()
-    path = tmp_path / "weights.safetensors"
-    save_model(network, path, card)
-    return network, path
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "weights.safetensors"
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_file_alone_gives_the_network_that_was_saved(stage, tmp_path):
-    network, path = saved(stage, tmp_path)
+def test_file_alone_gives_the_network_that_was_saved(stage, path):
+    network = saved(stage, path)
     loaded, card = load_model(path)
     assert card == card_of(stage, 7)
     images = torch.randn(2, 3, card.input_side, card.input_side)
@@ -69,16 +53,16 @@ def spoilt(path, **parameters):
         ({"hidden": 10**30}, "its parameters describe no network of this project"),
     ],
 )
-def test_card_that_does_not_fit_its_weights_is_refused(parameters, reason, tmp_path):
-    _, path = saved("classify@A", tmp_path)
+def test_card_that_does_not_fit_its_weights_is_refused(parameters, reason, path):
+    saved("classify@A", path)
     spoilt(path, **parameters)
     with pytest.raises(InputError, match=f"weights.safetensors: {reason}"):
         load_model(path)
 
 
 @pytest.mark.parametrize("backbone", ["resnet1000", ["resnet18"], None])
-def test_unknown_backbone_is_refused(backbone, tmp_path):
-    _, path = saved("finetune@C", tmp_path)
+def test_unknown_backbone_is_refused(backbone, path):
+    saved("finetune@C", path)
     metadata = card_of("finetune@C", 7).metadata()
     metadata["parameters"]["backbone"] = backbone
     save_file(load_file(path), path, {"hw1": json.dumps(metadata)})

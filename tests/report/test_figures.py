@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from hw1.data.classes import MASK_COLOURS
 from hw1.report import curves, figures
 
 PROMISED = (
@@ -56,7 +57,7 @@ def test_masks_have_the_data_sets_colours(tmp_path):
     figures.mask_table({"1": image}, {"1": classes}, {("1", 1): classes}, "masks", tmp_path / "masks.png")
     with Image.open(tmp_path / "masks.png") as picture:
         drawn = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
-    assert drawn >= {tuple(colour) for colour in figures.MASK_COLOURS.tolist()}
+    assert drawn >= {tuple(colour) for colour in MASK_COLOURS.tolist()}
 
 
 def test_mask_and_image_may_differ_in_size(tmp_path):

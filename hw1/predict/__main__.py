@@ -1,0 +1,76 @@
+"""Predict by a trained model: labels of images (p1, p2) or masks of satellite tiles (p3).
+
+Exit status: 0 all is done, 1 it ended early (one line says why), 3 all is done but for the images named.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from hw1.errors import InputError
+from hw1.models.weights import FINAL
+from hw1.predict.labels import items_of_folder, items_of_table, predict_labels
+from hw1.predict.masks import predict_masks
+from hw1.predict.model import Predictor
+from hw1.predict.score import iou_table
+from hw1.supervision import run_stage
+
+SOME_UNREADABLE = 3
+TASKS = {"p1": "classify", "p2": "finetune", "p3": "segment"}
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m hw1.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    problems = parser.add_subparsers(dest="problem", required=True, metavar="p1|p2|p3")
+    p1 = problems.add_parser("p1", help="images of a folder to a csv: filename,label")
+    p1.add_argument("images", type=Path, help="the folder of .png or .jpg images")
+    p1.add_argument("out", type=Path, help="the csv to write")
+    p1.add_argument("--model", default="B", choices="AB", help="A, the small CNN, or B, ConvNeXt (default: B)")
+    p2 = problems.add_parser("p2", help="images of a table to a csv: id,filename,label")
+    p2.add_argument("table", type=Path, help="a csv: id,filename, with or without label")
+    p2.add_argument("images", type=Path, help="the folder the file names are in")
+    p2.add_argument("out", type=Path, help="the csv to write")
+    p2.add_argument("--setting", dest="model", default="C", help="A to E, or another of params.yaml's (default: C)")
+    p3 = problems.add_parser("p3", help="tiles {id}_sat.jpg of a folder to masks {id}_mask.png")
+    p3.add_argument("images", type=Path, help="the folder of tiles")
+    p3.add_argument("out", type=Path, help="the folder for the masks")
+    p3.add_argument("--model", default="B", choices="AB", help="A, FCN32s, or B, DeepLabv3 (default: B)")
+    for problem in (p1, p2, p3):
+        problem.add_argument("--weights", type=Path, help="a file of weights, in place of the pipeline's")
+        problem.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+        problem.add_argument("--batch-size", type=int, help="images at a time (default: as in training, at most 256)")
+    return parser.parse_args(arguments)
+
+
+def weights_of(problem: str, model: str) -> Path:
+    """Where the pipeline leaves the final weights of a model."""
+    folder = Path("models", TASKS[problem])
+    return folder / f"{model}.safetensors" if problem == "p2" else folder / model / FINAL
+
+
+def main() -> None:
+    args = parse(sys.argv[1:])
+    if args.batch_size is not None and args.batch_size < 1:
+        raise InputError(f"--batch-size: got {args.batch_size}, allowed: 1 or more")
+    weights = args.weights or weights_of(args.problem, args.model)
+    predictor = Predictor.load(weights, TASKS[args.problem], args.device, args.batch_size)
+    if args.problem == "p3":
+        done = predict_masks(predictor, args.images, args.out)
+        score = iou_table(done.scored, done.confusion) if done.scored else ""
+    elif args.problem == "p2":
+        done = predict_labels(predictor, items_of_table(args.table, args.images), args.out, ("id", "filename", "label"))
+        score = done.score
+    else:
+        done = predict_labels(predictor, items_of_folder(args.images), args.out, ("filename", "label"))
+        score = done.score
+    if score:
+        print(score)
+    if done.faults:
+        print(f"{done.faults} of {done.images} images could not be read; the others are done", file=sys.stderr)
+        sys.exit(SOME_UNREADABLE)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,59 @@
+"""A trained network ready to predict, from its file alone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from hw1.data.pictures import resized_crop, square_tile
+from hw1.errors import InputError
+from hw1.evaluate.validation import View, logits_of
+from hw1.models.card import Card
+from hw1.models.trained import load_model, view_of
+from hw1.params import Runtime
+from hw1.runtime import Machine, start
+
+MAX_BATCH = 256  # images, however large the batch in training was
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network in eval mode on its device, and how it is fed."""
+
+    network: nn.Module
+    card: Card
+    machine: Machine
+    batch_size: int
+    view: View
+
+    @classmethod
+    def load(cls, weights: Path, task: str, device: str = "auto", batch_size: int | None = None) -> "Predictor":
+        """From a file of weights; ``device`` is auto, cpu or cuda; ``batch_size`` is the training's, or MAX_BATCH.
+
+        The precision is that of the training, as in its evaluation.
+
+        Raises:
+            InputError: no such file, no trained network, or one of another ``task`` (classify, finetune, segment).
+        """
+        network, card = load_model(weights)
+        if card.task != task:
+            raise InputError(f"{weights}: weights of {card.stage}, but those of {task} are needed")
+        precision = card.parameters.get("runtime.precision")
+        precision = precision if precision in ("bf16", "fp32") else "auto"
+        machine = start(Runtime(device, precision, deterministic=False, resident_share=0.0, compile="none"), seed=0)
+        network = machine.place(network).eval()
+        return cls(network, card, machine, batch_size or min(card.training.batch_size, MAX_BATCH), view_of(card))
+
+    def stored(self, picture: Image.Image) -> np.ndarray:
+        """A picture as the prepared data stores it: (crop, crop, 3) uint8."""
+        if self.card.task == "segment":
+            return square_tile(picture, self.card.crop)
+        return resized_crop(picture, self.card.resize, self.card.crop)
+
+    def logits(self, pixels: list[np.ndarray]) -> Tensor:
+        """Of n stored pictures: (n, K) or (n, 7, crop, crop) float32 on the device."""
+        images = torch.from_numpy(np.stack(pixels)).to(self.machine.device).permute(0, 3, 1, 2)
+        return logits_of(self.network, images, self.machine, self.view).float()

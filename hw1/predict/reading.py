@@ -1,0 +1,101 @@
+"""Pictures of files, decoded by all cores a bounded way ahead, in order; what cannot be read is named."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from hw1.data.archive import MAX_MEMBER
+from hw1.data.parallel import in_threads
+from hw1.data.pictures import PictureError, decode
+from hw1.errors import InputError
+
+CHUNK = 8  # pictures a thread decodes at a time
+
+Resize = Callable[[Image.Image], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as the network wants it stored, (S, S, 3) uint8, and the height and width of its own.
+
+    ``index`` is its place among the paths that are read.
+    """
+
+    index: int
+    path: Path
+    pixels: np.ndarray
+    shape: tuple[int, int]
+
+
+class Reader:
+    """Reads files; counts in ``images`` and ``faults``, names each fault on stderr and goes on."""
+
+    def __init__(self, resize: Resize):
+        self._resize = resize
+        self.images = self.faults = 0
+
+    def batches(self, paths: Sequence[Path], size: int) -> Iterator[list[Picture]]:
+        """The pictures that can be read, ``size`` at a time, with a progress bar on a terminal."""
+        from tqdm import tqdm
+
+        batch: list[Picture] = []
+        with tqdm(total=len(paths), unit=" images", disable=None) as bar:
+            for picture in in_threads(self._read, enumerate(paths), CHUNK):
+                self.images += 1
+                bar.update()
+                if isinstance(picture, PictureError):
+                    self.fault(str(picture))
+                    continue
+                batch.append(picture)
+                if len(batch) == size:
+                    yield batch
+                    batch = []
+            if batch:
+                yield batch
+
+    def fault(self, text: str) -> None:
+        """Name something that cannot be read."""
+        self.faults += 1
+        print(text, file=sys.stderr)
+
+    def _read(self, numbered: tuple[int, Path]) -> Picture | PictureError:
+        index, path = numbered
+        try:
+            picture = decode(read_bytes(path))
+        except PictureError as error:
+            return PictureError(f"{shown(path)}: {error}")
+        return Picture(index, path, self._resize(picture), (picture.height, picture.width))
+
+
+def read_bytes(path: Path) -> bytes:
+    """A regular file's bytes; PictureError for what is none, cannot be opened, or has more than MAX_MEMBER."""
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            raise PictureError("no such file")
+        with open(path, "rb") as file:
+            content = file.read(MAX_MEMBER + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name that holds a zero byte
+        raise PictureError(getattr(error, "strerror", None) or str(error)) from None
+    if len(content) > MAX_MEMBER:
+        raise PictureError(f"more than {MAX_MEMBER:,} bytes, which are all that is read")
+    return content
+
+
+def files_in(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Sorted files directly in ``folder`` whose names end so; InputError where there are none."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    found = sorted(
+        path for path in folder.iterdir() if path.name.lower().endswith(suffixes) and not path.name.startswith(".")
+    )
+    if not found:
+        raise InputError(f"{folder}: no files that end in {' or '.join(suffixes)}")
+    return found
+
+
+def shown(path: Path) -> str:
+    return str(path) if str(path).isprintable() else ascii(str(path))

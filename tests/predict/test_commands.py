@@ -1,0 +1,151 @@
+"""The commands as a shell calls them: where models lie, what is printed, how they end."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cards import saved
+from closure import ROOT
+from PIL import Image
+
+from hw1.data.classes import MASK_COLOURS
+from hw1.predict import __main__ as command
+from hw1.predict import score
+from hw1.supervision import run_stage
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project's root with the final models of two trainings and one fine-tuning, and pictures."""
+    monkeypatch.chdir(tmp_path)
+    for stage, path in (
+        ("classify@A", "classify/A/weights"),
+        ("classify@B", "classify/B/weights"),
+        ("finetune@C", "finetune/C"),
+        ("segment@B", "segment/B/weights"),
+    ):
+        saved(stage, tmp_path / f"models/{path}.safetensors")
+    for number in range(6):
+        picture(tmp_path / f"images/{number}_{number}.png", number)
+        picture(tmp_path / f"tiles/{number:04d}_sat.jpg", number)
+    (tmp_path / "t.csv").write_text("id,filename\n" + "".join(f"{n},{n}_{n}.png\n" for n in range(6)))
+    return tmp_path
+
+
+def picture(path, seed):
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 32, 3), np.uint8)).save(path)
+
+
+def run(main, *arguments):
+    """Exit status of a command in this process."""
+    before, sys.argv = sys.argv, ["command", *map(str, arguments)]
+    try:
+        run_stage(main)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+            return 1
+        return end.code
+    finally:
+        sys.argv = before
+    return 0
+
+
+def test_p1_takes_model_b_and_scores_by_file_names(project, capsys):
+    assert run(command.main, "p1", "images", "out.csv", "--device", "cpu") == 0
+    assert (project / "out.csv").read_text().splitlines()[0] == "filename,label"
+    assert len((project / "out.csv").read_text().splitlines()) == 7
+    assert capsys.readouterr().out.startswith("accuracy 0.")
+    assert run(command.main, "p1", "images", "other.csv", "--device", "cpu", "--model", "A") == 0
+    assert (project / "other.csv").read_text() != (project / "out.csv").read_text()
+
+
+def test_p2_takes_setting_c_and_without_labels_prints_nothing(project, capsys):
+    assert run(command.main, "p2", "t.csv", "images", "out.csv", "--device", "cpu") == 0
+    lines = (project / "out.csv").read_text().splitlines()
+    assert lines[0] == "id,filename,label" and lines[3].startswith("2,2_2.png,")
+    assert capsys.readouterr().out == ""
+
+
+def test_p3_prints_the_ious_of_tiles_with_masks(project, capsys):
+    (project / "truth").mkdir()
+    for number in (0, 1):
+        mask = MASK_COLOURS[np.full((40, 32), number)]
+        Image.fromarray(mask).save(project / f"tiles/{number:04d}_mask.png")
+        Image.fromarray(mask).save(project / f"truth/{number:04d}_mask.png")
+    assert run(command.main, "p3", "tiles", "masks", "--device", "cpu") == 0
+    printed = capsys.readouterr().out
+    assert "mean IoU" in printed and "(2 tiles)" in printed
+    assert len(list((project / "masks").iterdir())) == 6
+    assert run(score.main, "truth", "masks") == 0
+    assert capsys.readouterr().out == printed
+
+
+def test_given_weights_take_the_place_of_the_pipelines(project):
+    (project / "models/classify/A/weights.safetensors").rename(project / "mine.safetensors")
+    assert run(command.main, "p1", "images", "out.csv", "--device", "cpu", "--weights", "mine.safetensors") == 0
+    assert (project / "out.csv").exists()
+
+
+def test_unreadable_image_ends_with_status_3_and_the_rest_written(project, capsys):
+    (project / "images/3_3.png").write_bytes(b"none")
+    assert run(command.main, "p1", "images", "out.csv", "--device", "cpu") == 3
+    told = capsys.readouterr().err
+    assert "images/3_3.png: not a JPEG or PNG picture" in told
+    assert told.endswith("1 of 6 images could not be read; the others are done\n")
+    assert len((project / "out.csv").read_text().splitlines()) == 6
+
+
+@pytest.mark.parametrize(
+    "arguments, reason",
+    [
+        (["p2", "t.csv", "images", "out.csv", "--setting", "E"], "models/finetune/E.safetensors: no such weights"),
+        (["p1", "none", "out.csv"], "none: no such folder"),
+        (["p1", "images", "out.csv", "--batch-size", "0"], "--batch-size: got 0, allowed: 1 or more"),
+        (
+            ["p1", "images", "out.csv", "--weights", "models/finetune/C.safetensors"],
+            "models/finetune/C.safetensors: weights of finetune@C, but those of classify are needed",
+        ),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(arguments, reason, project, capsys):
+    assert run(command.main, *arguments) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {reason}") and told.count("\n") == 1
+    assert not (project / "out.csv").exists()
+
+
+def test_interrupted_command_leaves_no_file_and_one_line(project):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hw1.predict", "p2", "t.csv", "images", "out.csv"],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    wait_for_handlers(process)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told == "stopped by SIGINT; what is not whole was not written\n"
+    assert not (project / "out.csv").exists()
+
+
+def wait_for_handlers(process):
+    """Until it answers signals, which is before its imports begin."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = int(re.search(r"SigCgt:\t(\w+)", status)[1], 16)
+        if caught >> (signal.SIGTERM - 1) & 1:  # Python itself answers SIGINT
+            return
+        time.sleep(0.01)
+    raise TimeoutError("no handlers")

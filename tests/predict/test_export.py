@@ -1,0 +1,44 @@
+"""ONNX files against PyTorch."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from cards import STAGES, card_of, saved
+
+from hw1.data.augment import normalise
+from hw1.errors import InputError
+from hw1.predict import export as module
+from hw1.predict.export import export
+
+onnxruntime = pytest.importorskip("onnxruntime")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_exported_network_gives_pytorchs_scores_of_uint8_images(stage, tmp_path):
+    network = saved(stage, tmp_path / "w.safetensors")
+    card, difference = export(tmp_path / "w.safetensors", tmp_path / "w.onnx")
+    assert card == card_of(stage, 7) and difference < 1e-4
+    images = torch.randint(0, 256, (5, 3, card.input_side, card.input_side), dtype=torch.uint8)
+    session = onnxruntime.InferenceSession(tmp_path / "w.onnx")
+    (scores,) = session.run(None, {"images": images.numpy()})
+    with torch.no_grad():
+        expected = network(normalise(images)).numpy()
+    assert np.allclose(scores, expected, atol=1e-4 * np.abs(expected).max())
+    said = json.loads(session.get_modelmeta().custom_metadata_map["hw1"])
+    assert said["stage"] == stage and said["input_size"] == [3, card.input_side, card.input_side]
+
+
+def test_file_that_does_not_agree_is_not_written(tmp_path, monkeypatch):
+    saved("classify@A", tmp_path / "w.safetensors")
+    monkeypatch.setattr(module, "_difference", lambda *_: 0.5)
+    with pytest.raises(InputError, match=r"w\.onnx: its scores differ from PyTorch's by 0.5"):
+        export(tmp_path / "w.safetensors", tmp_path / "w.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "w.safetensors").write_bytes(b"x")
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        export(tmp_path / "w.safetensors", tmp_path / "w.onnx")

@@ -1,0 +1,185 @@
+"""Labels of images: which are predicted, in what order, what is named, and what is scored."""
+
+import csv
+import os
+
+import numpy as np
+import pytest
+import torch
+from cards import saved
+from PIL import Image
+
+from hw1.data.augment import normalise
+from hw1.data.pictures import resized_crop
+from hw1.errors import InputError
+from hw1.predict.labels import Item, items_of_folder, items_of_table, predict_labels
+from hw1.predict.model import Predictor
+
+CLASSES = 7
+
+
+@pytest.fixture
+def network(tmp_path):
+    return saved("finetune@C", tmp_path / "C.safetensors", CLASSES)
+
+
+@pytest.fixture
+def predictor(network, tmp_path):
+    return Predictor.load(tmp_path / "C.safetensors", "finetune", "cpu", batch_size=4)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Eleven pictures of several sizes."""
+    (tmp_path / "images").mkdir()
+    for number in range(11):
+        draw = np.random.default_rng(number)
+        pixels = draw.integers(0, 256, (20 + 3 * number, 40 - number, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"images/{number}.png")
+    return tmp_path / "images"
+
+
+def expected(network, path):
+    stored = resized_crop(Image.open(path), 36, 32)
+    with torch.no_grad():
+        return network(normalise(torch.from_numpy(stored.copy()).permute(2, 0, 1)[None])).argmax().item()
+
+
+def lines(path):
+    with open(path, newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_every_image_gets_the_label_the_network_gives_its_stored_picture(predictor, network, folder, tmp_path):
+    items = items_of_folder(folder)
+    done = predict_labels(predictor, items, tmp_path / "out.csv", ("filename", "label"))
+    names = sorted(path.name for path in folder.iterdir())
+    assert lines(tmp_path / "out.csv") == [
+        ["filename", "label"],
+        *([name, str(expected(network, folder / name))] for name in names),
+    ]
+    assert (done.images, done.faults, done.score) == (11, 0, "")
+
+
+def test_table_gives_id_file_name_and_order(predictor, network, folder, tmp_path):
+    (tmp_path / "t.csv").write_text("id,filename,label\n9,3.png,\n4,10.png,\n5,0.png,\n")
+    items = items_of_table(tmp_path / "t.csv", folder)
+    predict_labels(predictor, items, tmp_path / "out.csv", ("id", "filename", "label"))
+    assert lines(tmp_path / "out.csv")[1:] == [
+        [number, name, str(expected(network, folder / name))]
+        for number, name in (("9", "3.png"), ("4", "10.png"), ("5", "0.png"))
+    ]
+
+
+def test_known_labels_are_scored(predictor, network, folder, tmp_path):
+    truth = {name: expected(network, folder / name) for name in ("0.png", "1.png", "2.png")}
+    truth["3.png"] = (expected(network, folder / "3.png") + 1) % CLASSES
+    rows = [f"{number},{name},{label}" for number, (name, label) in enumerate(truth.items())]
+    (tmp_path / "t.csv").write_text("\n".join(["id,filename,label", *rows]))
+    done = predict_labels(predictor, items_of_table(tmp_path / "t.csv", folder), tmp_path / "out.csv", ("a", "b", "c"))
+    assert done.score == "accuracy 0.7500 (3 of 4)"
+
+
+def test_labels_of_some_images_only_give_no_score_and_say_so(predictor, folder, tmp_path, capsys):
+    items = [Item(folder / "0.png", ("0.png",), 1), Item(folder / "1.png", ("1.png",), None)]
+    done = predict_labels(predictor, items, tmp_path / "out.csv", ("filename", "label"))
+    assert done.score == ""
+    assert "no score: 1 of 2 images have no label 0-6" in capsys.readouterr().err
+
+
+def test_numbers_beyond_the_classes_are_no_labels(predictor, folder, tmp_path, capsys):
+    items = [Item(folder / "0.png", ("2023_0.png",), 2023)]
+    assert predict_labels(predictor, items, tmp_path / "out.csv", ("filename", "label")).score == ""
+    assert capsys.readouterr().err == ""
+
+
+def break_picture(folder, kind):
+    """Spoil 5.png; what is said of it."""
+    path = folder / "5.png"
+    match kind:
+        case "cut":
+            path.write_bytes(path.read_bytes()[:100])
+            return "not a whole JPEG or PNG picture"
+        case "text":
+            path.write_text("hello")
+            return "not a JPEG or PNG picture"
+        case "empty":
+            path.write_bytes(b"")
+            return "not a JPEG or PNG picture"
+        case "folder":
+            path.unlink()
+            path.mkdir()
+            return "no such file"
+        case "pipe":
+            path.unlink()
+            os.mkfifo(path)
+            return "no such file"
+        case "dangling link":
+            path.unlink()
+            path.symlink_to("nowhere")
+            return "no such file"
+
+
+@pytest.mark.parametrize("kind", ["cut", "text", "empty", "folder", "pipe", "dangling link"])
+def test_unreadable_image_is_named_and_the_rest_is_done(kind, predictor, folder, tmp_path, capsys):
+    reason = break_picture(folder, kind)
+    done = predict_labels(predictor, items_of_folder(folder), tmp_path / "out.csv", ("filename", "label"))
+    assert (done.images, done.faults) == (11, 1)
+    told = capsys.readouterr().err
+    assert told.startswith(f"{folder}/5.png: {reason}") and told.count("\n") == 1
+    assert sorted(row[0] for row in lines(tmp_path / "out.csv")[1:]) == sorted(
+        f"{number}.png" for number in range(11) if number != 5
+    )
+
+
+def test_printed_heads_outputs_beyond_the_classes_are_no_label(tmp_path, folder):
+    network = saved("classify@A", tmp_path / "A.safetensors", 3)
+    predictor = Predictor.load(tmp_path / "A.safetensors", "classify", "cpu")
+    done = predict_labels(predictor, items_of_folder(folder), tmp_path / "out.csv", ("filename", "label"))
+    assert done.images == 11
+    assert {int(row[1]) for row in lines(tmp_path / "out.csv")[1:]} <= {0, 1, 2}
+    images = torch.rand(11, 3, 32, 32)
+    assert network(images).argmax(1).max() > 2  # it does say others
+
+
+def test_course_names_give_labels(folder):
+    (folder / "12_345.png").write_bytes(b"")
+    (folder / "x_1.png").write_bytes(b"")
+    labels = {item.path.name: item.label for item in items_of_folder(folder)}
+    assert labels["12_345.png"] == 12 and labels["x_1.png"] is None and labels["3.png"] is None
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("filename,label\na.png,1\n", "its first line must be the header"),
+        ("id,filename\n", "no lines after its header"),
+        ("id,filename\n1,../secret.png\n", "line 2: '../secret.png' is no file name in a folder"),
+        ("id,filename\n1,/etc/passwd\n", "line 2: '/etc/passwd' is no file name in a folder"),
+        ("id,filename\n1,a.png\n2,a.png\n", "line 3: file name 'a.png' is empty or stands twice"),
+    ],
+)
+def test_faulty_table_is_named(text, reason, folder, tmp_path):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError) as error:
+        items_of_table(tmp_path / "t.csv", folder)
+    assert str(error.value).startswith(f"{tmp_path}/t.csv: {reason}")
+
+
+def test_missing_table_and_folders_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.csv: no such file"):
+        items_of_table(tmp_path / "none.csv", tmp_path)
+    with pytest.raises(InputError, match="none: no such folder"):
+        items_of_folder(tmp_path / "none")
+    with pytest.raises(InputError, match=r"no files that end in \.png or \.jpg or \.jpeg"):
+        items_of_folder(tmp_path)
+
+
+def test_weights_of_another_task_are_refused(network, tmp_path):
+    with pytest.raises(InputError, match=r"C\.safetensors: weights of finetune@C, but those of segment are needed"):
+        Predictor.load(tmp_path / "C.safetensors", "segment", "cpu")
+
+
+def test_batch_is_the_trainings_unless_given(network, tmp_path):
+    assert Predictor.load(tmp_path / "C.safetensors", "finetune", "cpu").batch_size == 32
+    assert Predictor.load(tmp_path / "C.safetensors", "finetune", "cpu", 5).batch_size == 5

@@ -1,0 +1,103 @@
+"""Masks of tiles: their size and colours, what is scored and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from cards import saved
+from PIL import Image
+
+from hw1.data.augment import normalise
+from hw1.data.classes import MASK_COLOURS
+from hw1.data.pictures import decode_mask
+from hw1.errors import InputError
+from hw1.evaluate.metrics import count_confusion
+from hw1.predict.masks import predict_masks
+from hw1.predict.model import Predictor
+
+SIZES = [(32, 32), (40, 64), (33, 47), (96, 96), (8, 90)]  # height, width
+
+
+@pytest.fixture
+def network(tmp_path):
+    return saved("segment@A", tmp_path / "A.safetensors")
+
+
+@pytest.fixture
+def predictor(network, tmp_path):
+    return Predictor.load(tmp_path / "A.safetensors", "segment", "cpu", batch_size=2)
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    (tmp_path / "tiles").mkdir()
+    for number, (height, width) in enumerate(SIZES):
+        pixels = np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"tiles/{number:04d}_sat.jpg")
+    return tmp_path / "tiles"
+
+
+def expected(network, path, shape):
+    square = np.asarray(Image.open(path).resize((32, 32), Image.Resampling.BILINEAR))
+    with torch.no_grad():
+        scores = network(normalise(torch.from_numpy(square.copy()).permute(2, 0, 1)[None]))
+        return torch.nn.functional.interpolate(scores, shape, mode="bilinear", align_corners=False)[0].argmax(0)
+
+
+def test_every_tile_gets_a_mask_of_its_own_size_in_the_seven_colours(predictor, network, tiles, tmp_path):
+    done = predict_masks(predictor, tiles, tmp_path / "masks")
+    assert (done.images, done.faults, done.scored) == (5, 0, 0)
+    for number, shape in enumerate(SIZES):
+        mask = Image.open(tmp_path / f"masks/{number:04d}_mask.png")
+        assert mask.mode == "RGB" and (mask.height, mask.width) == shape
+        wanted = MASK_COLOURS[expected(network, tiles / f"{number:04d}_sat.jpg", shape).numpy()]
+        assert (np.asarray(mask) == wanted).mean() > 0.999  # rounding may tip a pixel
+    assert len(list((tmp_path / "masks").iterdir())) == 5
+
+
+def test_true_masks_beside_the_tiles_are_scored(predictor, tiles, tmp_path):
+    draw = np.random.default_rng(0)
+    truth = {number: draw.integers(0, 7, SIZES[number], np.uint8) for number in (0, 2)}
+    for number, classes in truth.items():
+        Image.fromarray(MASK_COLOURS[classes]).save(tiles / f"{number:04d}_mask.png")
+    done = predict_masks(predictor, tiles, tmp_path / "masks")
+    counts = torch.zeros(7, 8, dtype=torch.int64)
+    for number, classes in truth.items():
+        mask = torch.from_numpy(decode_mask((tmp_path / f"masks/{number:04d}_mask.png").read_bytes()))
+        counts += count_confusion(torch.from_numpy(classes), mask, 7)
+    assert done.scored == 2 and torch.equal(done.confusion, counts)
+
+
+@pytest.mark.parametrize(
+    "kind, reason", [("size", "9 x 9 pixels, its tile has 32 x 32"), ("red", "red pixel at row 0")]
+)
+def test_true_mask_that_cannot_be_used_is_named_and_the_prediction_kept(
+    kind, reason, predictor, tiles, tmp_path, capsys
+):
+    pixels = np.zeros((9, 9, 3) if kind == "size" else (32, 32, 3), np.uint8)
+    pixels[..., 0] = 255 if kind == "red" else 0
+    Image.fromarray(pixels).save(tiles / "0000_mask.png")
+    done = predict_masks(predictor, tiles, tmp_path / "masks")
+    assert (done.images, done.faults, done.scored) == (5, 1, 0)
+    assert f"0000_mask.png: {reason}" in capsys.readouterr().err
+    assert len(list((tmp_path / "masks").iterdir())) == 5
+
+
+def test_unreadable_tile_is_named_and_the_rest_is_done(predictor, tiles, tmp_path, capsys):
+    (tiles / "0001_sat.jpg").write_bytes(b"no picture")
+    done = predict_masks(predictor, tiles, tmp_path / "masks")
+    assert (done.images, done.faults) == (5, 1)
+    assert "0001_sat.jpg: not a JPEG or PNG picture" in capsys.readouterr().err
+    assert sorted(path.name[:4] for path in (tmp_path / "masks").iterdir()) == ["0000", "0002", "0003", "0004"]
+
+
+def test_masks_are_not_written_over_true_ones(predictor, tiles):
+    with pytest.raises(InputError, match="the folder of the tiles"):
+        predict_masks(predictor, tiles, tiles / ".")
+    assert len(list(tiles.iterdir())) == 5
+
+
+def test_other_files_of_the_output_folder_stay(predictor, tiles, tmp_path):
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks/notes.txt").write_text("mine")
+    predict_masks(predictor, tiles, tmp_path / "masks")
+    assert (tmp_path / "masks/notes.txt").read_text() == "mine"
