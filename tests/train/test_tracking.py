@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -135,9 +136,9 @@ def database(root):
     return sender._connect(root)
 
 
-def runs_in(root: Path) -> list[dict]:
-    """Name, status and metrics (key, step, value) of every run in the database."""
-    with sqlite3.connect(root / "mlflow.db") as db:
+def runs_in(database: Path) -> list[dict]:
+    """Name, status and metrics (key, step, value) of every run in a database."""
+    with sqlite3.connect(database) as db:
         return [
             {
                 "name": name,
@@ -165,7 +166,7 @@ def test_file_sent_in_part_and_then_again_makes_one_run(method, root, database, 
         _Run(events_of(root)).send(client, experiment)
     Sender(root / ".mlflow").deliver()
     whole = {"name": "x", "status": "FINISHED", "metrics": [("loss", 1, 0.5), ("loss", 2, 0.25)]}
-    assert runs_in(root) == [whole]
+    assert runs_in(root / "mlflow.db") == [whole]
     assert not list((root / ".mlflow").glob("*.jsonl"))
 
 
@@ -177,7 +178,7 @@ def test_file_that_mlflow_refuses_does_not_hold_up_the_others(root, database):
         tracker.log_epoch({"epoch": 1, "loss": 0.5})
     with pytest.raises(Exception, match="key with a"):
         Sender(root / ".mlflow").deliver()
-    assert [run["name"] for run in runs_in(root) if run["status"] == "FINISHED"] == ["good"]
+    assert [run["name"] for run in runs_in(root / "mlflow.db") if run["status"] == "FINISHED"] == ["good"]
     assert events_of(root) == bad
 
 
@@ -219,7 +220,7 @@ def test_two_workers_and_their_senders_lose_nothing(root):
     workers = [subprocess.Popen([sys.executable, "-c", WORKER, name], cwd=root, env=environment) for name in "ab"]
     assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
     subprocess.run([sys.executable, "-m", "hw1.train.sender"], cwd=root, env=environment, check=True, timeout=120)
-    runs = runs_in(root)
+    runs = runs_in(root / "mlflow.db")
     assert [run["name"] for run in runs] == [f"{worker}{number}" for worker in "ab" for number in range(10)]
     curve = [("loss", epoch, pytest.approx(1 / epoch)) for epoch in range(1, 6)]
     assert all(run["metrics"] == curve and run["status"] == "FINISHED" for run in runs)
@@ -422,3 +423,67 @@ def test_server_that_refuses_leaves_the_run_on_disk_and_says_so_in_one_line(root
     with Tracker.start("y", {}, {}):
         pass
     assert "send them with `python -m hw1.train.sender`" in capsys.readouterr().err
+
+
+class Server:
+    """A real MLflow server on a database of its own."""
+
+    def __init__(self, folder: Path):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.folder = folder
+        self.uri = f"http://127.0.0.1:{self.port}"
+        folder.mkdir()
+
+    def start(self) -> None:
+        with open(self.folder / "log", "a") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", "sqlite:///server.db"),
+                    *("--workers", "1", "--host", "127.0.0.1", "--port", str(self.port)),
+                ],
+                cwd=self.folder,
+                env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return sender.check_server(self.uri)
+            except ConnectionError:
+                assert time.monotonic() < deadline, (self.folder / "log").read_text()
+                time.sleep(0.1)
+
+    def kill(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = Server(tmp_path / "server")
+    server.start()
+    yield server
+    server.kill()
+
+
+def test_server_that_dies_in_mid_run_gets_the_rest_from_the_next_sender(root, server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    first = Sender(root / ".mlflow")
+    with Tracker.start("x", {"lr": 0.1}, {}) as tracker:
+        tracker.log_epoch({"epoch": 1, "loss": 3.0})
+        first.deliver()
+        server.kill()
+        tracker.log_epoch({"epoch": 2, "loss": 2.0})
+        with pytest.raises(Exception, match=r"Connection refused|Max retries"):
+            first.deliver()
+        tracker.log_epoch({"epoch": 3, "loss": 1.0})
+    server.start()
+    Sender(root / ".mlflow").deliver()
+    database = server.folder / "server.db"
+    assert runs_in(database) == [
+        {"name": "x", "status": "FINISHED", "metrics": [("loss", 1, 3.0), ("loss", 2, 2.0), ("loss", 3, 1.0)]}
+    ]
+    assert not list((root / ".mlflow").glob("*.jsonl"))
