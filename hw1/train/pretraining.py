@@ -24,7 +24,8 @@ def labelled_classes(mini: Manifest) -> int:
     if not mini.classes:
         raise InputError(
             "pretrain.supervised (settings B and D): the archive has neither pretrain_model_SL.pt nor "
-            "p2_data/mini/train.csv; add one of them, or run the other stages with `dvc repro --keep-going`"
+            "p2_data/mini/train.csv; add one of them, set data.weights, or run the other stages with "
+            "`dvc repro --keep-going`"
         )
     return mini.classes
 
