@@ -10,8 +10,8 @@ repro: setup            ## rebuild every result from data to page, then print th
 	@python -m hw1.train.sender || true  # says itself what it could not send
 	@python -m hw1.report.summary
 
-test: setup             ## run the tests
-	pytest
+test: setup             ## run the tests, file by file on two cores
+	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup             ## check style
 	ruff check .

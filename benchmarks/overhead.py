@@ -16,7 +16,8 @@ RUNS = {  # processes of each stage in one `dvc repro`
     "classify": 2,
     "finetune": 5,
     "segment": 2,
-    "evaluate": 1,
+    "evaluate": 3,
+    "compare": 1,
     "plots": 1,
     "report": 1,
 }

@@ -159,10 +159,19 @@ class Byol(Training):
     hidden: Count
     projection: Count
     ema: Fraction
+    collapse_spread: Fraction
+    on_collapse: Literal["warn", "stop"]
+
+
+@dataclass(frozen=True)
+class Knn:
+    neighbours: Count
+    images: Annotated[int, Range(10)]
 
 
 @dataclass(frozen=True)
 class Pretrain:
+    knn: Knn
     supervised: Supervised
     byol: Byol
 

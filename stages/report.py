@@ -11,11 +11,12 @@ from hw1.supervision import run_stage
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("evaluation", "metrics", "figures", "download", "out"):
+    for name in ("evaluation", "metrics", "statistics", "history", "figures", "archive", "mini", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    args = parser.parse_args()
-    page = render(read_inputs(load(), args.evaluation, args.metrics, args.figures, args.download))
-    with whole_file(args.out) as draft:
+    args = vars(parser.parse_args())
+    out = args.pop("out")
+    page = render(read_inputs(load(), **args))
+    with whole_file(out) as draft:
         draft.write_text(page, encoding="utf-8")
 
 

@@ -4,6 +4,7 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -18,8 +19,8 @@ TRAINED = [
     *(f"finetune@{setting}" for setting in "ABCDE"),
     *("segment@A", "segment@B"),
 ]
-AFTER_LR = [*(f"finetune@{setting}" for setting in "ABCDE"), "evaluate", "plots", "report"]
-LIGHT = ("plots", "report")  # they show parameters, which is not using them
+AFTER_LR = [*(f"finetune@{setting}" for setting in "ABCDE"), "evaluate@p2", "compare", "plots", "report"]
+LIGHT = ("compare", "plots", "report")  # they show parameters, which is not using them
 UNDECLARED = {"checkpoint.minutes"}  # changes no result
 
 
@@ -145,19 +146,6 @@ def test_missing_archive_ends_in_one_line(project):
     assert stages_run(project.run("dvc", "repro")) == []  # restored from the cache, nothing trained again
 
 
-def test_experiment_with_another_lr_reruns_finetuning_and_what_hangs_on_it(project):
-    project.run("git", "add", "-A")
-    project.run("git", "commit", "-qm", "results")
-    output = project.run("dvc", "exp", "run", "-n", "low", "-S", "lr=1e-5")
-    assert stages_run(output) == sorted(AFTER_LR)
-    assert load(project.folder / "params.yaml").lr == 1e-5
-
-
-def test_metrics_diff_names_the_settings(project):
-    table = project.run("dvc", "metrics", "diff", "main", "--all")
-    assert "accuracy.A" in table and "miou.B" in table and "iou.forest.A" in table
-
-
 def test_second_clone_pulls_every_result_and_trains_nothing(project, tmp_path):
     storage, clone = tmp_path / "storage", tmp_path / "clone"
     project.run("git", "checkout", "-q", ".")
@@ -175,16 +163,36 @@ def test_second_clone_pulls_every_result_and_trains_nothing(project, tmp_path):
         assert (clone / path).read_bytes() == (project.folder / path).read_bytes()
 
 
+def test_seeds_are_trained_in_the_queue_once_and_shown_on_the_page(project):
+    project.run("dvc", "exp", "run", "--queue", "-n", "low", "-S", "lr=1e-5")  # for the next tests
+    output = project.run(sys.executable, "-m", "hw1.experiments.seeds", "1", "2", "--jobs", "2")
+    assert "1 of 2 seeds are there, 1 to train" in output and "`dvc repro` puts them on the page" in output
+    assert "2 of 2 seeds are there, 0 to train" in project.run(sys.executable, "-m", "hw1.experiments.seeds", "1", "2")
+    assert stages_run(project.run("dvc", "repro")) == ["compare", "plots", "report"]
+    seeds = (project.folder / "plots/statistics/seeds.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in seeds[1:]] == [[setting, "2"] for setting in "ABCDE"]
+    assert "trained anew with 2 seeds" in " ".join((project.folder / "report/index.html").read_text().split())
+    kept = [(project.folder / f"plots/seeds/{seed}.csv").read_bytes() for seed in (1, 2)]
+    assert kept[0] == (project.folder / "plots/predictions/p2.csv").read_bytes() != kept[1]
+
+
+def test_experiment_with_another_lr_reruns_finetuning_and_what_hangs_on_it(project):
+    assert stages_run(project.run("dvc", "queue", "logs", "low", "-f")) == sorted(AFTER_LR)
+    project.run("dvc", "exp", "branch", "low", "low-branch")
+    params = project.folder.parent / "low.yaml"
+    params.write_text(project.run("git", "show", "low-branch:params.yaml"))
+    assert load(params).lr == 1e-5
+
+
+def test_metrics_diff_names_the_settings(project):
+    table = project.run("dvc", "metrics", "diff", "main", "low-branch", "--all")
+    assert "accuracy.A" in table and "miou.B" in table and "iou.forest.A" in table
+
+
 def test_queued_experiment_lands_in_the_same_database(project):
-    project.run("git", "checkout", "-q", ".")
-    project.run("dvc", "checkout", "-q")
-    project.run("dvc", "exp", "run", "--queue", "-n", "short", "-S", "finetune.epochs=1")
-    project.run("dvc", "queue", "start")
-    output = project.run("dvc", "queue", "logs", "short", "-f")
-    assert stages_run(output) == sorted(AFTER_LR)
-    queued = [run for run in project.runs() if run["tags"].get("dvc.exp.name") == "short"]
+    queued = [run for run in project.runs() if run["tags"].get("dvc.exp.name") == "low"]
     assert sorted(run["name"] for run in queued) == AFTER_LR[:5]
-    assert {run["params"]["finetune.epochs"] for run in queued} == {"1"}
+    assert {float(run["params"]["lr"]) for run in queued} == {1e-5}
     assert all("p2_curves.png" in run["pictures"] for run in queued)
 
 

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -74,22 +75,34 @@ def test_everything_in_the_tree_exists_and_has_its_line():
         assert comment, path
 
 
+def expanded(stage: dict) -> Iterator[dict]:
+    """The stages of a template, with their paths filled in; a stage without one as it is."""
+    items = stage.get("foreach", [None])
+    items = PARAMS["settings"] if items == "${settings}" else items
+    for key in items:
+        value = items[key] if isinstance(items, dict) else key
+
+        def fill(match, key=key, value=value):
+            name, _, field = match[1].partition(".")
+            return str(key if name == "key" else value[field] if field else value)
+
+        yield yaml.safe_load(re.sub(r"\$\{([\w.]+)\}", fill, yaml.safe_dump(stage.get("do", stage))))
+
+
 def test_dag_has_the_edges_of_dvc_yaml():
+    inner = [(name, each) for name, stage in STAGES.items() for each in expanded(stage)]
     makers = {}  # output -> stage
-    for name, stage in STAGES.items():
-        inner = stage.get("do", stage)
+    for name, stage in inner:
         for kind in ("outs", "metrics", "plots"):
-            for out in inner.get(kind, []):
-                path = next(iter(out)) if isinstance(out, dict) else out
-                makers[re.sub(r"\$\{.*", "", path)] = name
+            for out in stage.get(kind, []):
+                makers[next(iter(out)) if isinstance(out, dict) else out] = name
     edges = set()
-    for name, stage in STAGES.items():
-        for dep in stage.get("do", stage)["deps"]:
-            stem = re.sub(r"\$\{.*", "", dep)
+    for name, stage in inner:
+        for dep in stage["deps"]:
             for out, maker in makers.items():
-                if (stem.startswith(out) or out.startswith(stem)) and maker != name:
+                if (f"{dep}/".startswith(f"{out}/") or f"{out}/".startswith(f"{dep}/")) and maker != name:
                     edges.add((maker, name))
-    drawn = set(re.findall(r"^  (\w+) --> (\w+)", README, re.M))
+    drawn = set(re.findall(r"^  (\w+)(?:\[.*\])? --> (\w+)", README, re.M))
     assert drawn == edges
 
 

@@ -24,8 +24,8 @@ def tiny() -> str:
     }
     tree["prepare"]["p3"]["size"] = 32  # not the tiles' own size
     tree["classify"]["B"] |= {"resize": 33, "crop": 32}
-    sections = [*tree["pretrain"].values(), *tree["classify"].values(), tree["finetune"], *tree["segment"].values()]
-    for section in sections:
+    sections = [tree["pretrain"]["supervised"], tree["pretrain"]["byol"], tree["finetune"]]
+    for section in (*sections, *tree["classify"].values(), *tree["segment"].values()):
         section |= {"epochs": 2, "batch_size": 8}
     # Each kill costs a state, so an epoch, and some time must be left after the last one.
     tree["pretrain"]["byol"]["epochs"], tree["segment"]["A"]["epochs"] = 6, 40
@@ -50,8 +50,9 @@ class Project:
         listed = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
         )
-        for name in listed.stdout.split("\n"):
-            if (ROOT / name).is_file() and name not in ("dvc.lock", "") and not name.startswith(("metrics/", "plots/")):
+        results = ("dvc.lock", "metrics/", "plots/")
+        for name in listed.stdout.splitlines():
+            if (ROOT / name).is_file() and (name == "plots/seeds/README.md" or not name.startswith(results)):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
         (folder / "params.yaml").write_text(params)

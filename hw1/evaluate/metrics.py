@@ -29,16 +29,25 @@ def accuracy(confusion: Tensor) -> float:
     return confusion.diagonal().sum().item() / confusion.sum().item()
 
 
-def iou(confusion: Tensor, classes: int = 6) -> list[float | None]:
-    """IoU of each of the first ``classes`` classes over the whole set, as the course's scorer counts it.
+def overlaps(confusions: Tensor) -> Tensor:
+    """What the IoUs are made of: counts (..., 7, 8) -> (..., 6, 3) int64, for each class the pixels that are it in
+    truth and prediction, in the truth, and in the prediction; Unknown has no IoU.
+    """
+    both = confusions.diagonal(dim1=-2, dim2=-1)
+    columns = confusions[..., :-1].sum(-2)  # of the classes, without the column of predictions that are none
+    return torch.stack([both, confusions.sum(-1), columns], dim=-1)[..., :-1, :]
+
+
+def iou(confusion: Tensor) -> list[float | None]:
+    """IoU of each class but Unknown over the whole set, as the course's scorer counts it.
 
     confusion is (7, 8) with Unknown as row and column 6. Unknown has no IoU of its own, but its pixels
     are not masked: a class predicted there is a false positive. None for a class that is neither in the
     truth nor predicted.
     """
-    both = confusion.diagonal()[:classes]
-    either = confusion.sum(1)[:classes] + confusion.sum(0)[:classes] - both
-    return [hit / union if union else None for hit, union in zip(both.tolist(), either.tolist(), strict=True)]
+    counts = overlaps(confusion).tolist()
+    unions = [truth + predicted - both for both, truth, predicted in counts]
+    return [both / union if union else None for (both, *_), union in zip(counts, unions, strict=True)]
 
 
 def mean_iou(confusion: Tensor) -> float:

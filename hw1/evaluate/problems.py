@@ -1,4 +1,4 @@
-"""The evaluation of the three problems: headline metrics, and what pictures and page are made from.
+"""The evaluation of the three problems: headline metrics, each image's prediction, and what pictures are made from.
 
 Networks are built and fed as the card in their weights' file says, so what is scored is what the file holds.
 """
@@ -6,7 +6,7 @@ Networks are built and fed as the card in their weights' file says, so what is s
 import csv
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from hw1.data.arrays import GIVEN_WEIGHTS, Manifest, load_array, load_masks
+from hw1.data.arrays import Manifest, load_array, load_masks
 from hw1.data.batches import Batches
 from hw1.data.classes import LAND_COVER
-from hw1.evaluate import embeddings
-from hw1.evaluate.metrics import accuracy, best, iou, majority_confusion, mean_iou
-from hw1.evaluate.validation import classify, features, most_likely, segment, tile_scores
+from hw1.evaluate.metrics import accuracy, best, iou, majority_confusion, mean_iou, overlaps
+from hw1.evaluate.validation import Classified, classify, features, most_likely, segment, tile_scores
+from hw1.files import whole_file, whole_folder
 from hw1.models.card import Card, read_card
 from hw1.models.losses import segment_loss
 from hw1.models.trained import load_model, view_of
@@ -32,7 +32,7 @@ MODELS = ("A", "B")  # of problems 1 and 3
 
 @dataclass(frozen=True)
 class Sources:
-    """Folders the evaluation reads: prepared parts, weights, histories."""
+    """Folders the evaluation of a problem reads: its prepared part, its weights, its histories."""
 
     data: Path
     models: Path
@@ -41,104 +41,89 @@ class Sources:
 
 @dataclass
 class Result:
-    """One problem: ``metrics`` are the headline numbers, the rest is for pictures and page.
+    """One problem: ``metrics`` are the headline numbers; ``predictions`` is a table, its header first, of what each
+    model said of each validation image; the rest is for pictures and page.
 
     ``confusions`` (K, K+1) int64 by model; ``arrays`` are pictures and masks by name; ``projections``
     rows of method, epoch, x, y, label.
     """
 
-    name: str
     metrics: dict[str, Any]
+    predictions: list[Sequence[Any]]
     summary: dict[str, Any]
     confusions: dict[str, Tensor]
-    parameters: dict[str, int]
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     projections: list[tuple] = field(default_factory=list)
 
 
 def evaluate_p1(params: Params, machine: Machine, sources: Sources) -> Result:
     """Accuracy of A and B; PCA and t-SNE of A's second-last layer at three epochs."""
-    data, models = sources.data / "p1", sources.models / "classify"
-    manifest = Manifest.load(data)
-    confusions, parameters = {}, {}
-    for model in MODELS:
-        weights = models / model / FINAL
-        confusions[model], parameters[model] = _classified(weights, data, machine)
-    projections, width = _projections(params, machine, data, models / "A")
-    epochs = [epoch for method, epoch in dict.fromkeys(row[:2] for row in projections) if method == "tsne"]
-    summary = {**_summary(manifest), "features": width, "epochs": epochs}
-    metrics = {"data": manifest.origin, **_accuracies(confusions, sources.histories / "classify")}
-    return Result("p1", metrics, summary, confusions, parameters, projections=projections)
+    weights = {model: sources.models / model / FINAL for model in MODELS}
+    result = _evaluate_classifiers(weights, machine, sources)
+    result.projections, width = _projections(params, machine, sources.data, sources.models / "A")
+    epochs = [epoch for method, epoch in dict.fromkeys(row[:2] for row in result.projections) if method == "tsne"]
+    result.summary |= {"features": width, "epochs": epochs}
+    return result
 
 
 def evaluate_p2(params: Params, machine: Machine, sources: Sources) -> Result:
     """Accuracy of every setting in params.yaml, in its order."""
-    data = sources.data / "office"
-    manifest = Manifest.load(data)
-    confusions, parameters = {}, {}
-    for setting in params.settings:
-        weights = sources.models / "finetune" / f"{setting}.safetensors"
-        confusions[setting], parameters[setting] = _classified(weights, data, machine)
-    given = (sources.data / "mini" / GIVEN_WEIGHTS).is_file()
-    summary = {**_summary(manifest), "supervised_from": GIVEN_WEIGHTS if given else "mini/train.csv"}
-    metrics = {"data": manifest.origin, **_accuracies(confusions, sources.histories / "finetune")}
-    return Result("p2", metrics, summary, confusions, parameters)
+    weights = {setting: sources.models / f"{setting}.safetensors" for setting in params.settings}
+    return _evaluate_classifiers(weights, machine, sources)
 
 
 def evaluate_p3(params: Params, machine: Machine, sources: Sources) -> Result:
     """mIoU and IoUs of A and B; masks of a few tiles at three epochs."""
-    data, models = sources.data / "p3", sources.models / "segment"
-    manifest, truth = Manifest.load(data), load_masks(data, "validation")
-    images = load_array(data, "validation_images")
-    shown = _shown_tiles(manifest.validation, params.evaluate.mask_ids)
+    manifest, truth = Manifest.load(sources.data), load_masks(sources.data, "validation")
+    names, images = manifest.validation, load_array(sources.data, "validation_images")
+    shown = _shown_tiles(names, params.evaluate.mask_ids)
     arrays = {}
     for index in shown:
-        arrays[f"image/{manifest.validation[index]}"] = images[index]
-        arrays[f"truth/{manifest.validation[index]}"] = truth[index]
+        arrays |= {f"image/{names[index]}": images[index], f"truth/{names[index]}": truth[index]}
+    predictions: list[Sequence[Any]] = [("image", "model", "class", "both", "truth", "predicted")]
     confusions, parameters, epochs = {}, {}, {}
     for model in MODELS:
         epochs[model] = []
-        for network, card in _snapshots(models / model, machine):
+        for network, card in _snapshots(sources.models / model, machine):
             masks = _predicted(network, images, truth, shown, card, machine)
-            names = [f"{model}/{manifest.validation[index]}/{card.epoch}" for index in shown]
-            arrays.update(zip(names, masks, strict=True))
+            arrays |= {f"{model}/{names[i]}/{card.epoch}": mask for i, mask in zip(shown, masks, strict=True)}
             epochs[model].append(card.epoch)
         batches = Batches(images, None, card.training.batch_size, machine)
-        _, confusions[model] = segment(network, batches, truth, machine, segment_loss(card.training))
-        parameters[model] = _trained_parameters(network)
+        _, counts = segment(network, batches, truth, machine, segment_loss(card.training))
+        predictions += _tile_rows(names, model, counts)
+        confusions[model], parameters[model] = counts.sum(0), _trained_parameters(network)
     majority = majority_confusion(confusions["A"])
-    summary = {
-        "validation_images": len(truth),
+    summary = _summary(manifest, parameters) | {
         "majority_class": LAND_COVER[int(majority.sum(0).argmax())],
         "majority_miou": mean_iou(majority),
-        "ids": [manifest.validation[index] for index in shown],
+        "ids": [names[index] for index in shown],
         "requested_ids": list(params.evaluate.mask_ids),
         "epochs": epochs,
     }
-    metrics = {"data": manifest.origin, **_ious(confusions, sources.histories / "segment")}
-    return Result("p3", metrics, summary, confusions, parameters, arrays=arrays)
+    metrics = {"data": manifest.origin, **_ious(confusions, sources.histories)}
+    return Result(metrics, predictions, summary, confusions, arrays)
 
 
-def save(results: Sequence[Result], sources: Sources, folder: Path) -> None:
-    """Write summary.json, confusion.npz, masks.npz and projections.csv into ``folder``."""
-    summary: dict[str, Any] = {result.name: result.summary for result in results}
-    summary["trained_images"] = {
-        part: len(Manifest.load(sources.data / part).train) for part in ("p1", "mini", "office", "p3")
-    }
-    summary["parameters"] = {
-        f"{result.name}.{model}": count for result in results for model, count in result.parameters.items()
-    }
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    # The last column, predictions that are no class, is not part of a drawn confusion matrix.
-    confusions = {
-        f"{r.name}.{model}": counts[:, :-1].numpy() for r in results for model, counts in r.confusions.items()
-    }
-    _save_npz(folder / "confusion.npz", confusions)
-    _save_npz(folder / "masks.npz", {name: array for r in results for name, array in r.arrays.items()})
-    with open(folder / "projections.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("method", "epoch", "x", "y", "label"))
-        writer.writerows(row for result in results for row in result.projections)
+PROBLEMS = {"p1": evaluate_p1, "p2": evaluate_p2, "p3": evaluate_p3}
+
+
+def save(result: Result, metrics: Path, predictions: Path, folder: Path) -> None:
+    """Write the two files, and summary.json, confusion.npz, masks.npz and projections.csv into ``folder``."""
+    with whole_folder(folder) as draft:
+        (draft / "summary.json").write_text(json.dumps(result.summary, indent=2) + "\n")
+        # The last column, predictions that are no class, is not part of a drawn confusion matrix.
+        _save_npz(draft / "confusion.npz", {model: n[:, :-1].numpy() for model, n in result.confusions.items()})
+        _save_npz(draft / "masks.npz", result.arrays)
+        _save_csv(draft / "projections.csv", [("method", "epoch", "x", "y", "label"), *result.projections])
+    with whole_file(predictions) as draft:
+        _save_csv(draft, result.predictions)
+    with whole_file(metrics) as draft:
+        draft.write_text(json.dumps(result.metrics, indent=2) + "\n")
+
+
+def _save_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -162,11 +147,22 @@ def _snapshots(folder: Path, machine: Machine) -> Iterator[tuple[nn.Module, Card
     return (_load(snapshot_file(folder, epoch, epochs), machine) for epoch in picture_epochs(epochs))
 
 
-def _classified(weights: Path, data: Path, machine: Machine) -> tuple[Tensor, int]:
-    """Confusion counts of a classifier on the validation split, and the number of its trained parameters."""
-    network, card = _load(weights, machine)
-    _, confusion = classify(network, _labelled(data, card, machine), machine, card.classes, view_of(card))
-    return confusion, _trained_parameters(network)
+def _evaluate_classifiers(weights: dict[str, Path], machine: Machine, sources: Sources) -> Result:
+    """What the classifiers in the files say of the validation split."""
+    manifest = Manifest.load(sources.data)
+    seen: dict[str, Classified] = {}
+    parameters = {}
+    for model, path in weights.items():
+        network, card = _load(path, machine)
+        seen[model] = classify(network, _labelled(sources.data, card, machine), machine, view_of(card))
+        parameters[model] = _trained_parameters(network)
+    confusions = {model: each.confusion(manifest.classes) for model, each in seen.items()}
+    labels = next(iter(seen.values())).labels.tolist()
+    columns = [each.predictions.tolist() for each in seen.values()]
+    rows = zip(manifest.validation, labels, *columns, strict=True)
+    metrics = {"data": manifest.origin, **_accuracies(confusions, sources.histories)}
+    summary = _summary(manifest, parameters) | {"classes": manifest.classes, "chance": 1 / manifest.classes}
+    return Result(metrics, [("image", "label", *seen), *rows], summary, confusions)
 
 
 def _labelled(data: Path, card: Card, machine: Machine) -> Batches:
@@ -178,12 +174,18 @@ def _trained_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
-def _summary(manifest: Manifest) -> dict[str, Any]:
+def _summary(manifest: Manifest, parameters: dict[str, int]) -> dict[str, Any]:
     return {
+        "training_images": len(manifest.train),
         "validation_images": len(manifest.validation),
-        "classes": manifest.classes,
-        "chance": 1 / manifest.classes,
+        "trained_parameters": parameters,
     }
+
+
+def _tile_rows(names: Sequence[str], model: str, confusions: Tensor) -> Iterator[tuple]:
+    """For each tile and class: pixels that are it in truth and prediction, in the truth, in the prediction."""
+    for name, counts in zip(names, overlaps(confusions).tolist(), strict=True):
+        yield from ((name, model, label, *row) for label, row in zip(LAND_COVER[:-1], counts, strict=True))
 
 
 def _history(path: Path) -> list[dict[str, float]]:
@@ -218,6 +220,8 @@ def _rounded(value: float | None) -> float | None:
 
 def _projections(params: Params, machine: Machine, data: Path, models: Path) -> tuple[list[tuple], int]:
     """Rows of projections.csv, t-SNE of each epoch and PCA of the last, and the number of features they show."""
+    from hw1.evaluate import embeddings  # only here: scikit-learn takes a second to import
+
     labels = load_array(data, "validation_labels")
     rows: list[tuple] = []
 
@@ -225,7 +229,7 @@ def _projections(params: Params, machine: Machine, data: Path, models: Path) -> 
         rows.extend((method, epoch, f"{x:.5g}", f"{y:.5g}", label) for (x, y), label in zip(plane, labels, strict=True))
 
     for network, card in _snapshots(models, machine):
-        points = features(network, _labelled(data, card, machine), machine)
+        points = features(network, network.features, _labelled(data, card, machine), machine)[0].cpu().numpy()
         add("tsne", card.epoch, embeddings.tsne(points, params.evaluate.tsne_perplexity, params.seed))
     add("pca", card.epoch, embeddings.pca(points))
     return rows, points.shape[1]

@@ -1,6 +1,7 @@
 """Predictions on a validation split, their losses and their counts."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -41,30 +42,46 @@ def most_likely(scores: Tensor) -> Tensor:
     return scores.max(0).indices  # argmax over the first dimension is 15 times as slow on a CPU
 
 
+@dataclass(frozen=True)
+class Classified:
+    """A labelled split of N images as a network sees it: mean cross entropy, true and predicted labels (N,) int64."""
+
+    loss: float
+    labels: Tensor
+    predictions: Tensor
+
+    def confusion(self, classes: int) -> Tensor:
+        """Counts (classes, classes + 1), see :func:`hw1.evaluate.metrics.count_confusion`."""
+        return count_confusion(self.labels, self.predictions, classes)
+
+
 @torch.no_grad()
-def classify(
-    network: nn.Module, batches: Batches, machine: Machine, classes: int, view: View = stored
-) -> tuple[float, Tensor]:
-    """Mean cross entropy and confusion counts (classes, classes + 1) over a labelled split."""
+def classify(network: nn.Module, batches: Batches, machine: Machine, view: View = stored) -> Classified:
+    """Loss and predictions over a labelled split, in stored order, on the CPU."""
     network.eval()
     loss = torch.zeros((), device=machine.device)
-    confusion = torch.zeros(classes, classes + 1, dtype=torch.int64, device=machine.device)
+    truth, predictions = [], []
     for images, labels in batches.in_order():
         logits = logits_of(network, images, machine, view)
         loss += cross_entropy(logits, labels) * len(labels)
-        confusion += count_confusion(labels, logits.argmax(1), classes)
-    return loss.item() / len(batches), confusion.cpu()
+        truth.append(labels)
+        predictions.append(logits.argmax(1))
+    return Classified(loss.item() / len(batches), torch.cat(truth).cpu(), torch.cat(predictions).cpu())
 
 
 @torch.no_grad()
-def features(network: nn.Module, batches: Batches, machine: Machine) -> np.ndarray:
-    """Outputs of a SmallCNN's second-last layer over a split: (N, features) float32."""
+def features(network: nn.Module, layer: View, batches: Batches, machine: Machine) -> tuple[Tensor, Tensor]:
+    """What ``layer`` makes of the images of a split, with ``network``, whose part it is, in eval mode.
+
+    Returns (N, features) float32 and the split's targets (N,), on the device, in stored order.
+    """
     network.eval()
-    rows = []
-    for images, _ in batches.in_order():
+    rows, targets = [], []
+    for images, of_images in batches.in_order():
         with machine.autocast():
-            rows.append(network.features(normalise(images)).float().cpu())
-    return torch.cat(rows).numpy()
+            rows.append(layer(normalise(images)).float())
+        targets.append(of_images)
+    return torch.cat(rows), torch.cat(targets)
 
 
 @torch.no_grad()
@@ -83,12 +100,12 @@ def tile_scores(
 def segment(
     network: nn.Module, batches: Batches, masks: Sequence[np.ndarray], machine: Machine, loss: PixelLoss
 ) -> tuple[float, Tensor]:
-    """Mean over tiles of ``loss``, and confusion counts (7, 8) over all pixels of a split, Unknown included."""
+    """Mean over N tiles of ``loss``, and each tile's confusion counts (N, 7, 8) over all its pixels, Unknown too."""
     total = torch.zeros((), device=machine.device)
-    confusion = torch.zeros(len(LAND_COVER), len(LAND_COVER) + 1, dtype=torch.int64, device=machine.device)
+    confusions = []
     scores_of_tiles = tile_scores(network, batches, [mask.shape for mask in masks], machine)
     for mask, scores in zip(masks, scores_of_tiles, strict=True):
         truth = torch.from_numpy(mask).to(machine.device)
         total += loss(scores[None], truth[None])
-        confusion += count_confusion(truth, most_likely(scores), len(LAND_COVER))
-    return total.item() / len(masks), confusion.cpu()
+        confusions.append(count_confusion(truth, most_likely(scores), len(LAND_COVER)))
+    return total.item() / len(masks), torch.stack(confusions).cpu()

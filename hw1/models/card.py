@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -103,12 +103,16 @@ def save_model(network: nn.Module, path: Path, card: Card) -> None:
     save_weights(network, path, card.metadata())
 
 
-def snapshots(network: nn.Module, folder: Path, card: Card, epochs: int, kept: Sequence[int]) -> Callable[[int], None]:
-    """A function of the epoch just done that keeps the weights of the epochs ``kept``."""
+def snapshots(
+    network: nn.Module, folder: Path, card: Card, epochs: int, kept: Sequence[int]
+) -> Callable[[Mapping[str, float]], dict[str, float]]:
+    """What the loop calls with the row of the epoch just done: keeps the weights of the epochs ``kept``."""
 
-    def after_epoch(epoch: int) -> None:
+    def after_epoch(row: Mapping[str, float]) -> dict[str, float]:
+        epoch = int(row["epoch"])
         if epoch in kept:
             save_model(network, snapshot_file(folder, epoch, epochs), dataclasses.replace(card, epoch=epoch))
+        return {}
 
     return after_epoch
 

@@ -52,14 +52,21 @@ def segmentation_curves(histories: Histories, names: Mapping[str, str], losses: 
     save(figure, path)
 
 
-def pretraining_curves(supervised: pd.DataFrame, byol: pd.DataFrame, projection: int, path: Path) -> None:
-    """Both pre-trainings: supervised loss and accuracy; BYOL's loss, projection spread, decay; learning rates.
+def pretraining_curves(
+    supervised: pd.DataFrame,
+    byol: pd.DataFrame,
+    starts: Mapping[str, Mapping[str, float]],
+    projection: int,
+    path: Path,
+) -> None:
+    """Both pre-trainings: losses, neighbours' accuracy; supervised accuracy; BYOL's spread, decay and gradients.
 
     ``projection`` is the length d of BYOL's projections: normalised vectors that point in all
-    directions alike have a standard deviation of 1/sqrt(d) per component, collapsed ones 0.
+    directions alike have a standard deviation of 1/sqrt(d) per component, collapsed ones 0. ``starts`` are the
+    headline numbers of "supervised" and "BYOL", among them the accuracies before the training.
     """
-    figure, panels = grid(2, 3, (11.4, 6.4), "Problem 2: the two pre-trainings of the backbone")
-    loss, accuracy, rate, byol_loss, spread, decay = panels
+    figure, panels = grid(2, 4, (14.6, 6.4), "Problem 2: the two pre-trainings of the backbone")
+    loss, accuracy, office, mini, byol_loss, spread, gradient, decay = panels
     if supervised.empty:
         for panel, title in ((loss, "Supervised: loss"), (accuracy, "Supervised: accuracy")):
             blank(panel, "given weights:\nno training, no curve")
@@ -69,16 +76,30 @@ def pretraining_curves(supervised: pd.DataFrame, byol: pd.DataFrame, projection:
         _label(loss, "Supervised: loss", "cross entropy (nats)")
         _line(accuracy, supervised, "train_accuracy", colour(0), scale=100)
         _label(accuracy, "Supervised: training accuracy", "images classified right (%)")
-        _line(rate, supervised, "lr", colour(0), "supervised", style="--")
-    _line(rate, byol, "lr", colour(1), "BYOL")
-    _label(rate, "Learning rate", "step size", floor=True)
-    rate.legend()
+    trained = {"supervised": supervised, "BYOL": byol}
+    for axes, column, title in (
+        (office, "knn_office", "Fine-tuning images"),
+        (mini, "knn_mini", "Pre-training images"),
+    ):
+        for index, (name, history) in enumerate(trained.items()):
+            if column in history and not history.empty:
+                _line(axes, history, column, colour(index), name, scale=100)
+                start = 100 * starts[name][f"{column}_at_start"]
+        if axes.lines:
+            axes.axhline(start, color=GREY, linestyle="--", label="before training")
+            _label(axes, f"{title}: neighbours", "told right by nearest neighbours (%)")
+            axes.legend(loc="best")
+        else:
+            blank(axes, "no labels:\nno accuracy")
+            axes.set_title(f"{title}: neighbours")
     _line(byol_loss, byol, "loss", colour(1))
     _label(byol_loss, "BYOL: loss", "2 − 2 cos, both directions added", floor=True)
     _line(spread, byol, "projection_std", colour(1), "measured")
     spread.axhline(projection**-0.5, color=GREY, linestyle="--", label=f"spread evenly: 1/√{projection}")
     _label(spread, "BYOL: spread of the projections", "standard deviation per component", floor=True)
     spread.legend(loc="best")
+    _line(gradient, byol, "gradient_norm", colour(1))
+    _label(gradient, "BYOL: gradients", "norm, mean over steps", floor=True)
     _line(decay, byol, "ema", colour(1))
     _label(decay, "BYOL: decay of the moving average", "share kept of the target")
     decay.ticklabel_format(axis="y", useOffset=False)

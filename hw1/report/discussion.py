@@ -1,62 +1,21 @@
 """Sentences about the results, each made from the numbers it speaks of.
 
-Accuracies and IoUs are fractions 0..1; the sentences give percent and percentage points.
+A sentence claims a difference only where its test resolves it. Accuracies and IoUs are fractions 0..1; the
+sentences give percent and percentage points.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import combinations
+from typing import Any
 
 import pandas as pd
 
 from hw1.params import Setting
 from hw1.report import published
+from hw1.report.evidence import Pair, Pairs, Statistics, between, compare_published, published_settings
 from hw1.report.neighbours import neighbour_agreement
-from hw1.report.significance import holm, two_proportion_p, wilson_interval
 
-LEVEL = 0.05
 START = {"scratch": "random weights", "supervised": "the supervised backbone", "byol": "the BYOL backbone"}
 TRAINED = {"full": "training the full model", "classifier": "training the classifier only"}
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two models compared: accuracy of ``first`` minus that of ``second`` in points, Holm-adjusted p-value."""
-
-    first: str
-    second: str
-    points: float
-    p: float
-    images: int
-
-    @property
-    def resolved(self) -> bool:
-        return self.p < LEVEL
-
-    @property
-    def verdict(self) -> str:
-        return "resolved" if self.resolved else f"not resolved by {self.images:,} images"
-
-
-def compare_all(accuracy: Mapping[str, float], images: int) -> dict[tuple[str, str], Pair]:
-    """Every pair of models, tested together on ``images`` validation images."""
-    pairs = list(combinations(accuracy, 2))
-    p_values = holm([two_proportion_p(accuracy[first], accuracy[second], images) for first, second in pairs])
-    return {
-        (first, second): Pair(first, second, 100 * (accuracy[first] - accuracy[second]), p, images)
-        for (first, second), p in zip(pairs, p_values, strict=True)
-    }
-
-
-def compare_published() -> dict[tuple[str, str], Pair]:
-    """The report's own five settings under the same test, on its validation images."""
-    accuracy = {key: value / 100 for key, value in published.P2_ACCURACY.items()}
-    return compare_all(accuracy, published.COURSE_DATA["office"]["validation"])
-
-
-def percent_interval(accuracy: float, images: int) -> str:
-    low, high = wilson_interval(accuracy, images)
-    return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def p_text(p: float) -> str:
@@ -70,11 +29,18 @@ def points_text(points: float) -> str:
     return f"{abs(points):.1f} points {'above' if points > 0 else 'below'}"
 
 
-def setting_sentences(settings: Mapping[str, Setting], accuracy: Mapping[str, float], images: int) -> dict[str, list]:
-    """One sentence for each pair of settings that differ in one thing only, by what that thing is."""
-    themes: dict[str, list] = {"The starting weights": [], "The trained part": []}
-    for (first, second), pair in compare_all(accuracy, images).items():
-        high, low = (first, second) if pair.points >= 0 else (second, first)
+def evidence_text(pair: Pair) -> str:
+    """Verdict, p-value and interval of a difference."""
+    interval = "" if pair.interval is None else f", 95 % interval {pair.interval[0]:.1f} to {pair.interval[1]:.1f}"
+    return f"{pair.verdict} ({p_text(pair.p)}{interval})"
+
+
+def setting_sentences(settings: Mapping[str, Setting], statistics: Statistics) -> dict[str, list[str]]:
+    """Sentences for each pair of settings that differ in one thing only, by what that thing is."""
+    themes: dict[str, list[str]] = {"The starting weights": [], "The trained part": []}
+    for pair in statistics.pairs["p2", "accuracy"].values():
+        pair = pair if pair.points >= 0 else pair.turned(pair.second)
+        high, low = pair.first, pair.second
         one, two = settings[high], settings[low]
         if one.train == two.train and one.backbone != two.backbone:
             theme = "The starting weights"
@@ -84,19 +50,25 @@ def setting_sentences(settings: Mapping[str, Setting], accuracy: Mapping[str, fl
             text = f"From {START[one.backbone]}, {TRAINED[one.train]} ({high}) is {{}} {TRAINED[two.train]} ({low})"
         else:
             continue
-        ours = text.format(points_text(abs(pair.points)))
-        report = _report_sentence(high, low, settings)
-        themes[theme].append(f"{ours}: {pair.verdict} ({p_text(pair.p)}). {report}")
+        ours = f"{text.format(points_text(pair.points))}: {evidence_text(pair)}."
+        seeds = _seeds_sentence(between(statistics.seed_pairs, high, low))
+        themes[theme].append(" ".join(filter(None, (ours, seeds, _report_sentence(high, low, settings)))))
     return {theme: sentences for theme, sentences in themes.items() if sentences}
+
+
+def _seeds_sentence(pair: Pair | None) -> str:
+    if pair is None:
+        return ""
+    return (
+        f"In the mean over seeds {pair.first} is {points_text(pair.points)} {pair.second}, which {evidence_text(pair)}."
+    )
 
 
 def _report_sentence(high: str, low: str, settings: Mapping[str, Setting]) -> str:
     if not all(as_published(key, settings[key]) for key in (high, low)):
         return "The report has no such pair."
-    report = compare_published()
-    pair = report.get((high, low)) or report[low, high]
-    points = pair.points if pair.first == high else -pair.points
-    return f"In the report {high} is {points_text(points)} {low}: {pair.verdict}."
+    pair = between(published_settings(), high, low)
+    return f"In the report {high} is {points_text(pair.points)} {low}: {pair.verdict}."
 
 
 def as_published(key: str, setting: Setting) -> bool:
@@ -105,15 +77,15 @@ def as_published(key: str, setting: Setting) -> bool:
 
 
 def ranking_sentences(
-    settings: Mapping[str, Setting], accuracy: Mapping[str, float], images: int, chance: float
-) -> list:
+    settings: Mapping[str, Setting], accuracy: Mapping[str, float], statistics: Statistics, chance: float
+) -> list[str]:
     """The order of the settings, how much of it is resolved, and how it agrees with the report's."""
-    ours, report = compare_all(accuracy, images), compare_published()
+    ours, report = statistics.pairs["p2", "accuracy"], published_settings()
     order = sorted(accuracy, key=accuracy.get, reverse=True)
     listed = ", ".join(f"{key} {100 * accuracy[key]:.1f} %" for key in order)
     resolved = sum(pair.resolved for pair in ours.values())
     sentences = [f"From the highest to the lowest: {listed}. Of {len(ours)} pairs {resolved} are resolved."]
-    near = [key for key in order if wilson_interval(accuracy[key], images)[0] <= chance]
+    near = [key for key in order if statistics.intervals["p2", key, "accuracy"][0] <= chance]
     at_chance = f"{', '.join(near)}: not above chance" if near else "Every setting's interval lies above chance"
     sentences.append(f"{at_chance} ({100 * chance:.1f} %).")
     shared = [pair for pair in ours if pair in report and all(as_published(key, settings[key]) for key in pair)]
@@ -121,38 +93,53 @@ def ranking_sentences(
     same = sum((ours[pair].points > 0) == (report[pair].points > 0) for pair in both)
     only_report = sum(report[pair].resolved and not ours[pair].resolved for pair in shared)
     only_ours = sum(ours[pair].resolved and not report[pair].resolved for pair in shared)
+    images = published.COURSE_DATA["office"]["validation"]
     sentences.append(
-        f"Of the report's {len(report)} pairs its own {published.COURSE_DATA['office']['validation']} images resolve "
-        f"{sum(pair.resolved for pair in report.values())}. Resolved in both: {len(both)}, in the same direction: "
-        f"{same}. Resolved in the report only: {only_report}; here only: {only_ours}."
+        f"Of the report's {len(report)} pairs its own {images} images resolve "
+        f"{sum(pair.resolved for pair in report.values())}, as far as its printed accuracies tell. Resolved in both: "
+        f"{len(both)}, in the same direction: {same}. Resolved in the report only: {only_report}; here only: "
+        f"{only_ours}."
     )
     return sentences
 
 
-def classifier_sentence(accuracy: Mapping[str, float], images: int) -> str:
+def classifier_sentence(pairs: Pairs) -> str:
     """Problem 1: model B against model A, here and in the report."""
-    pair = compare_all({key: accuracy[key] for key in "BA"}, images)["B", "A"]
-    printed = {key: published.P1_ACCURACY[key] / 100 for key in "BA"}
-    report = compare_all(printed, published.COURSE_DATA["p1"]["validation"])["B", "A"]
+    pair = between(pairs, "B", "A")
+    report = between(compare_published(published.P1_ACCURACY, published.COURSE_DATA["p1"]["validation"]), "B", "A")
     return (
-        f"B is {points_text(pair.points)} A: {pair.verdict} ({p_text(pair.p)}). "
+        f"B is {points_text(pair.points)} A: {evidence_text(pair)}. "
         f"In the report B is {points_text(report.points)} A: {report.verdict}."
     )
 
 
-def segmentation_sentences(metrics: Mapping, majority_class: str, majority_miou: float, tiles: int) -> list[str]:
+def segmentation_sentences(
+    metrics: Mapping[str, Any], statistics: Statistics, majority_class: str, majority_miou: float
+) -> list[str]:
     """Problem 3: DeepLabv3 against FCN32s in the mean and by class."""
     miou, iou = metrics["miou"], metrics["iou"]
     report = published.P3_MIOU["B"] - published.P3_MIOU["A"]
+    pair = between(statistics.pairs["p3", "miou"], "B", "A")
     sentences = [
-        f"The mean IoU of B is {points_text(100 * (miou['B'] - miou['A']))} that of A; "
-        f"in the report it is {points_text(report)} it."
+        f"The mean IoU of B is {points_text(pair.points)} that of A: {evidence_text(pair)}. In the report it is "
+        f"{points_text(report)} it; without each tile's counts there is no interval for that."
     ]
-    gaps = {name: 100 * (pair["B"] - pair["A"]) for name, pair in iou.items() if None not in (pair["A"], pair["B"])}
+    by_class = {name: between(statistics.pairs.get(("p3", f"iou.{name}"), {}), "B", "A") for name in iou}
+    compared = {name: pair for name, pair in by_class.items() if pair is not None}
     for model, sign in (("B", 1), ("A", -1)):
-        ahead = [f"{name} (by {abs(gap):.1f})" for name, gap in gaps.items() if sign * gap > 0]
-        sentences.append(f"{model} has the higher IoU in {', '.join(ahead) if ahead else 'no class'}.")
-    absent = [name for name in iou if name not in gaps]
+        ahead = [
+            f"{name} (by {abs(pair.points):.1f} points)"
+            for name, pair in compared.items()
+            if pair.resolved and sign * pair.points > 0
+        ]
+        sentences.append(
+            f"{model} has the higher IoU in {', '.join(ahead) if ahead else 'no class'}, as far as resolved."
+        )
+    open_ = [name for name, pair in compared.items() if not pair.resolved]
+    if open_:
+        tiles = compared[open_[0]].images
+        sentences.append(f"Not resolved by {tiles:,} tiles, corrected for {len(compared)} classes: {', '.join(open_)}.")
+    absent = [name for name, values in iou.items() if None in values.values()]
     if absent:
         sentences.append(f"Without an IoU, as neither truth nor prediction holds it: {', '.join(absent)}.")
     sentences.append(
@@ -160,10 +147,23 @@ def segmentation_sentences(metrics: Mapping, majority_class: str, majority_miou:
         f"A is {points_text(100 * (miou['A'] - majority_miou))} it, "
         f"B {points_text(100 * (miou['B'] - majority_miou))} it."
     )
-    sentences.append(
-        f"No interval is given: the counts are summed over {tiles} tiles, and pixels of one tile are not independent."
-    )
     return sentences
+
+
+def byol_sentence(numbers: Mapping[str, float]) -> str:
+    """Whether BYOL's projections collapsed, and what its features are worth beside those it started from."""
+    said = "<strong>collapsed</strong>" if numbers["collapsed"] else "did not collapse"
+    sentence = (
+        f"After the last epoch the projections {said}: their spread is {numbers['spread']:.2f} of what it is evenly."
+    )
+    for name, images in (("knn_office", "fine-tuning"), ("knn_mini", "pre-training")):
+        if name in numbers:
+            now, start = numbers[name], numbers[f"{name}_at_start"]
+            sentence += (
+                f" By their nearest neighbours {100 * now:.1f} % of the {images} images looked up are told right, "
+                f"by those of the random start {100 * start:.1f} %."
+            )
+    return sentence
 
 
 def projection_rows(projections: pd.DataFrame) -> list[tuple[str, int, float, float]]:

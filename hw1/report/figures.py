@@ -22,7 +22,8 @@ from hw1.report.canvas import (
     save,
     swatches,
 )
-from hw1.report.significance import wilson_interval
+
+Interval = tuple[float, float]
 
 
 def pca_scatter(points: pd.DataFrame, path: Path) -> None:
@@ -77,13 +78,17 @@ def _class_legend(figure: Figure, axes: Axes, labels: pd.Series) -> None:
 
 
 def setting_bars(
-    accuracy: Mapping[str, float], captions: Mapping[str, str], images: int, chance: float, path: Path
+    accuracy: Mapping[str, float],
+    intervals: Mapping[str, Interval],
+    captions: Mapping[str, str],
+    images: int,
+    chance: float,
+    path: Path,
 ) -> None:
-    """Final accuracy (fractions) of each setting beside the report's, with 95 % Wilson intervals of ours."""
+    """Final accuracy (fractions) of each setting beside the report's, with ours' 95 % intervals."""
     figure, (axes,) = grid(1, 1, (8.6, 4.6))
     for position, (key, value) in enumerate(accuracy.items()):
-        low, high = wilson_interval(value, images)
-        reach = [[100 * (value - low)], [100 * (high - value)]]
+        reach, high = _whisker(value, intervals[key]), intervals[key][1]
         given = published.P2_ACCURACY.get(key)
         left = position - 0.2 if given is not None else position
         axes.bar(left, 100 * value, 0.38, color=COLOURS[0], yerr=reach, ecolor=INK, capsize=3)
@@ -105,11 +110,13 @@ def setting_bars(
 def iou_bars(
     iou: Mapping[str, Mapping[str, float | None]],
     miou: Mapping[str, float],
+    intervals: Mapping[tuple[str, str], Interval],
     names: Mapping[str, str],
     majority: tuple[str, float],
     path: Path,
 ) -> None:
-    """IoU (fractions) per class and model, and the mean; ``majority`` is (class, mIoU of naming it everywhere).
+    """IoU (fractions) per class and model, and the mean, with their 95 % ``intervals`` by model and measure;
+    ``majority`` is (class, mIoU of naming it everywhere).
 
     A class with neither truth nor prediction has IoU None and gets the word "absent" for a bar.
     """
@@ -118,7 +125,8 @@ def iou_bars(
     for index, key in enumerate(miou):
         for position, group in enumerate(groups):
             value = miou[key] if group == "mean" else iou[group][key]
-            _iou_bar(axes, position + (index - 0.5) * 0.38, value, COLOURS[index])
+            interval = intervals.get((key, "miou" if group == "mean" else f"iou.{group}"))
+            _iou_bar(axes, position + (index - 0.5) * 0.38, value, interval, COLOURS[index])
         axes.plot(
             [-0.19 + (index - 0.5) * 0.38 + offset for offset in (0, 0.38)],
             [published.P3_MIOU[key]] * 2,
@@ -139,13 +147,19 @@ def iou_bars(
     save(figure, path)
 
 
-def _iou_bar(axes: Axes, position: float, value: float | None, face: str) -> None:
-    if value is None:
+def _iou_bar(axes: Axes, position: float, value: float | None, interval: Interval | None, face: str) -> None:
+    if value is None or interval is None:
         axes.annotate("absent", (position, 2), rotation=90, ha="center", va="bottom", color=GREY)
         return
-    axes.bar(position, 100 * value, 0.36, color=face)
-    label = f"{100 * value:.0f}"
-    axes.annotate(label, (position, 100 * value), (0, 2), textcoords="offset points", ha="center", fontsize=8)
+    axes.bar(position, 100 * value, 0.36, color=face, yerr=_whisker(value, interval), ecolor=INK, capsize=2)
+    label, top = f"{100 * value:.0f}", 100 * interval[1]
+    axes.annotate(label, (position, top), (0, 2), textcoords="offset points", ha="center", fontsize=8)
+
+
+def _whisker(value: float, interval: Interval) -> list[list[float]]:
+    """How far an interval reaches below and above a value, in percent, as matplotlib takes it."""
+    low, high = interval
+    return [[max(0.0, 100 * (value - low))], [max(0.0, 100 * (high - value))]]
 
 
 def confusion_matrices(

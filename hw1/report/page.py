@@ -10,34 +10,59 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from hw1.data.arrays import GIVEN_WEIGHTS, Manifest
+from hw1.data.classes import LAND_COVER
 from hw1.params import Params
 from hw1.report import discussion, published, summary
+from hw1.report.evidence import Statistics, published_settings
 from hw1.report.names import NAMES, START, TRAINED
 from hw1.report.settings import choices, settings_tables
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the page is made of: parameters, the evaluation's summary and projections, metrics by problem,
-    the archive's record, and the folder of the pictures."""
+    """What the page is made of: parameters, the evaluation's summaries and metrics by problem, pre-training's metrics
+    by method, the statistics, the points of P1's projections, the archive's record, how many images mini has, whether
+    the supervised backbone was given, and the folder of the pictures."""
 
     params: Params
     summary: Mapping[str, Any]
     metrics: dict[str, dict]
+    pretraining: dict[str, dict]
+    statistics: Statistics
     projections: pd.DataFrame
     archive: Mapping[str, Any]
+    mini_images: int
+    given: bool
     figures: Path
 
 
-def read_inputs(params: Params, evaluation: Path, metrics: Path, figures: Path, archive: Path) -> Inputs:
+def read_inputs(
+    params: Params,
+    evaluation: Path,
+    metrics: Path,
+    statistics: Path,
+    history: Path,
+    figures: Path,
+    archive: Path,
+    mini: Path,
+) -> Inputs:
     return Inputs(
         params=params,
-        summary=json.loads((evaluation / "summary.json").read_text(encoding="utf-8")),
+        summary={problem: _json(evaluation / problem / "summary.json") for problem in summary.PROBLEMS},
         metrics=summary.read_metrics(metrics),
-        projections=pd.read_csv(evaluation / "projections.csv"),
-        archive=json.loads(archive.read_text(encoding="utf-8")),
+        pretraining={method: _json(metrics / f"{method}.json") for method in ("supervised", "byol")},
+        statistics=Statistics.read(statistics),
+        projections=pd.read_csv(evaluation / "p1/projections.csv"),
+        archive=_json(archive),
+        mini_images=len(Manifest.load(mini).train),
+        given=pd.read_csv(history / "pretrain/supervised.csv").empty,  # there was nothing to train
         figures=figures,
     )
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def render(inputs: Inputs) -> str:
@@ -50,8 +75,9 @@ def render(inputs: Inputs) -> str:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda share: "none" if share is None else f"{100 * share:.1f}"
-    template = environment.get_template("page.html.j2")
-    return template.render(
+    parts = data_parts(inputs)
+    supervised = GIVEN_WEIGHTS if inputs.given else "mini/train.csv"
+    return environment.get_template("page.html.j2").render(
         params=inputs.params,
         summary=inputs.summary,
         archive=inputs.archive,
@@ -59,11 +85,13 @@ def render(inputs: Inputs) -> str:
         names=NAMES,
         starts=START,
         trained=TRAINED,
-        parts=data_parts(inputs.summary),
-        as_course=all(part["same"] for part in data_parts(inputs.summary)),
+        parts=parts,
+        as_course=all(part["same"] for part in parts),
+        mini_images=inputs.mini_images,
+        given_weights=GIVEN_WEIGHTS if inputs.given else "",
         rows=result_rows(inputs),
         settings=settings_tables(inputs.params),
-        choices=choices(inputs.params, inputs.summary["p2"]["supervised_from"], inputs.summary["p1"]["classes"]),
+        choices=choices(inputs.params, supervised, inputs.summary["p1"]["classes"]),
         **_statements(inputs),
     )
 
@@ -73,16 +101,17 @@ def data_uri(path: Path) -> str:
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
-def data_parts(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+def data_parts(inputs: Inputs) -> list[dict[str, Any]]:
     """Images of each part of the data beside the course's; ``same`` if the counts are equal."""
-    validation = {"p1": facts["p1"], "office": facts["p2"], "p3": facts["p3"]}
     titles = {"p1": "P1", "mini": "P2, pre-training", "office": "P2, fine-tuning", "p3": "P3, tiles"}
     parts = []
     for part, title in titles.items():
-        here = {"train": facts["trained_images"][part]}
-        if part in validation:
-            here["validation"] = validation[part]["validation_images"]
-            here["classes"] = validation[part].get("classes", 7)
+        if part == "mini":
+            here = {"train": inputs.mini_images}
+        else:
+            facts = inputs.summary["p2" if part == "office" else part]
+            here = {"train": facts["training_images"], "validation": facts["validation_images"]}
+            here["classes"] = facts.get("classes", len(LAND_COVER))
         course = published.COURSE_DATA[part]
         parts.append({"title": title, "here": here, "course": course, "same": here == course})
     return parts
@@ -92,7 +121,7 @@ def result_rows(inputs: Inputs) -> list[dict[str, Any]]:
     """The results table: every number with its interval, its best epoch, the report's and the course's."""
     rows = []
     for result in summary.results(inputs.metrics):
-        images = inputs.summary[result.problem]["validation_images"]
+        low, high = inputs.statistics.intervals[result.problem, result.key, result.measure]
         simple, strong = published.COURSE_THRESHOLDS.get(result.name, (None, None))
         rows.append(
             {
@@ -101,12 +130,12 @@ def result_rows(inputs: Inputs) -> list[dict[str, Any]]:
                 "problem": result.problem,
                 "model": _model_name(inputs.params, result.problem, result.key),
                 "final": result.final,
-                "interval": discussion.percent_interval(result.final, images) if result.measure == "accuracy" else "",
+                "interval": f"{100 * low:.1f} to {100 * high:.1f}",
                 "best": result.best,
                 "epoch": result.best_epoch,
                 "report": result.report,
                 "course": f"{simple} / {strong}" if simple else "",
-                "parameters": inputs.summary.get("parameters", {}).get(f"{result.problem}.{result.key}"),
+                "parameters": inputs.summary[result.problem]["trained_parameters"][result.key],
             }
         )
     return rows
@@ -123,25 +152,28 @@ def _model_name(params: Params, problem: str, key: str) -> str:
 
 def _statements(inputs: Inputs) -> dict[str, Any]:
     """Everything on the page that is computed from the numbers and could read otherwise tomorrow."""
-    params, facts, metrics = inputs.params, inputs.summary, inputs.metrics
-    accuracy, p2, p3 = metrics["p2"]["accuracy"], facts["p2"], facts["p3"]
+    params, facts, metrics, statistics = inputs.params, inputs.summary, inputs.metrics, inputs.statistics
+    p2, p3 = facts["p2"], facts["p3"]
     projections = discussion.projection_rows(inputs.projections)
     return {
-        "classifier_sentence": discussion.classifier_sentence(
-            metrics["p1"]["accuracy"], facts["p1"]["validation_images"]
-        ),
+        "classifier_sentence": discussion.classifier_sentence(statistics.pairs["p1", "accuracy"]),
         "projections": projections,
         "tsne_sentence": discussion.tsne_sentence(projections),
-        "ranking": discussion.ranking_sentences(params.settings, accuracy, p2["validation_images"], p2["chance"]),
-        "themes": discussion.setting_sentences(params.settings, accuracy, p2["validation_images"]),
-        "pairs": discussion.compare_all(accuracy, p2["validation_images"]),
-        "report_pairs": discussion.compare_published(),
+        "byol": inputs.pretraining["byol"],
+        "byol_sentence": discussion.byol_sentence(inputs.pretraining["byol"]),
+        "ranking": discussion.ranking_sentences(params.settings, metrics["p2"]["accuracy"], statistics, p2["chance"]),
+        "themes": discussion.setting_sentences(params.settings, statistics),
+        "pairs": statistics.pairs["p2", "accuracy"],
+        "seeds": statistics.seeds,
+        "seed_pairs": statistics.seed_pairs,
+        "report_pairs": published_settings(),
         "p_text": discussion.p_text,
         "changed": [key for key in params.settings if not discussion.as_published(key, params.settings[key])],
         "segmentation": discussion.segmentation_sentences(
-            metrics["p3"], p3["majority_class"], p3["majority_miou"], p3["validation_images"]
+            metrics["p3"], statistics, p3["majority_class"], p3["majority_miou"]
         ),
         "iou": metrics["p3"]["iou"],
         "miou": metrics["p3"]["miou"],
+        "iou_intervals": {key[1:]: interval for key, interval in statistics.intervals.items() if key[0] == "p3"},
         "report_miou": published.P3_MIOU,
     }

@@ -4,7 +4,9 @@ Needs the standard library only, so that it can run wherever the metrics files a
 """
 
 import argparse
+import csv
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,15 +61,30 @@ def results(metrics: dict[str, dict]) -> list[Result]:
     return rows
 
 
-def table(rows: list[Result]) -> str:
+Intervals = Mapping[tuple[str, str, str], tuple[float, float]]  # by problem, model and measure
+
+
+def read_intervals(folder: Path) -> Intervals:
+    """The 95 % intervals of stage ``compare``; InputError if they are not there."""
+    try:
+        with open(folder / "intervals.csv", newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except OSError:
+        raise InputError(f"{folder}/intervals.csv: not there; run `dvc repro` first") from None
+    return {(row["problem"], row["model"], row["measure"]): (float(row["low"]), float(row["high"])) for row in rows}
+
+
+def table(rows: list[Result], intervals: Intervals) -> str:
     """The results as aligned plain text, in percent."""
     measures = {"accuracy": "accuracy", "miou": "mean IoU"}
-    cells = [("", "", "ours", "best (epoch)", "the report")]
+    cells = [("", "", "ours", "95 % interval", "best (epoch)", "the report")]
     for row in rows:
         name = f"{row.name}  {MODELS.get(row.name, 'fine-tuned')}"
+        low, high = intervals[row.problem, row.key, row.measure]
         best = f"{100 * row.best:.1f} ({row.best_epoch})"
         report = "-" if row.report is None else f"{row.report:.1f} %"
-        cells.append((name, measures[row.measure], f"{100 * row.final:.1f} %", best, report))
+        final, interval = f"{100 * row.final:.1f} %", f"{100 * low:.1f} to {100 * high:.1f}"
+        cells.append((name, measures[row.measure], final, interval, best, report))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     lines = []
     for line in cells:
@@ -80,9 +97,10 @@ def table(rows: list[Result]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Print the results table.")
     parser.add_argument("--metrics", type=Path, default=Path("metrics"))
+    parser.add_argument("--statistics", type=Path, default=Path("plots/statistics"))
     parser.add_argument("--page", default="report/index.html")
     args = parser.parse_args()
-    print(table(results(read_metrics(args.metrics))))
+    print(table(results(read_metrics(args.metrics)), read_intervals(args.statistics)))
     print(f"\npage: {args.page}")
 
 

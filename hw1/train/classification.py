@@ -49,7 +49,7 @@ def classifier_scores(
     """A function of no arguments: val_loss and val_accuracy of the network as it is then."""
 
     def scores() -> Row:
-        loss, confusion = classify(network, batches, machine, classes, view)
-        return {"val_loss": loss, "val_accuracy": accuracy(confusion)}
+        seen = classify(network, batches, machine, view)
+        return {"val_loss": seen.loss, "val_accuracy": accuracy(seen.confusion(classes))}
 
     return scores

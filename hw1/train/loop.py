@@ -40,12 +40,14 @@ def fit(
     checkpoint: Checkpoint = NO_CHECKPOINT,
     validate: Callable[[], Row] = dict,
     after_step: Callable[[int, int], Row] = lambda step, steps: {},
-    after_epoch: Callable[[int], None] = lambda epoch: None,
+    after_epoch: Callable[[Row], Row] = lambda row: {},
+    gradient_norm: bool = False,
 ) -> list[Row]:
     """Train for ``training.epochs`` and return one row per epoch: epoch, lr, training means, validation.
 
     ``after_step`` gets the number of the step done and of all steps, its last row of the epoch is
-    recorded; ``after_epoch`` gets the number of the epoch done, from 1.
+    recorded; ``after_epoch`` gets the row of the epoch done and returns what belongs into it too.
+    ``gradient_norm`` records the mean over steps of the norm of all gradients together.
 
     Goes on from the state in ``checkpoint``, if there is one, to the same weights and rows; writes one after
     each epoch, every ``checkpoint.minutes`` within one, and when a signal asks the process to end.
@@ -56,7 +58,7 @@ def fit(
         SystemExit: a signal came; the state is written.
     """
     optimiser = build_optimiser(training, network.parameters())
-    step = _Step(loss_of, optimiser, section, machine)
+    step = _Step(loss_of, optimiser, section, machine, gradient_norm)
     course = _Course(network, optimiser, generator, batches.steps)
     if state := checkpoint.load():
         course.restore(state)
@@ -69,6 +71,8 @@ def fit(
     steps = training.epochs * batches.steps
 
     def save() -> None:
+        # A state of a training that has diverged would push out the last good one.
+        _check_finite({"epoch": len(course.rows) + 1, **course.sums.means(1)}, section)
         course.seconds = progress.seconds
         checkpoint.save(course.state())
 
@@ -92,7 +96,7 @@ def fit(
                 with undeferred():
                     row |= validate()
                 _check_finite(row, section)
-                after_epoch(epoch)
+                row |= after_epoch(row)
             except (SystemExit, OSError):  # a signal, a full disk
                 save()
                 raise
@@ -163,8 +167,9 @@ class _Course:
 class _Step:
     """One optimiser step on a batch; nothing in it waits for the device."""
 
-    def __init__(self, loss_of: LossOf, optimiser: torch.optim.Optimizer, section: str, machine: Machine):
+    def __init__(self, loss_of: LossOf, optimiser: torch.optim.Optimizer, section: str, machine: Machine, norm: bool):
         self._loss_of, self._optimiser, self._section, self._machine = loss_of, optimiser, section, machine
+        self._norm = norm
 
     def __call__(self, images: Tensor, targets: Tensor, rate: float) -> Mapping[str, Tensor]:
         for group in self._optimiser.param_groups:
@@ -188,9 +193,16 @@ class _Step:
 
     def _update(self, images: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
         means = self.gradients(images, targets)
+        if self._norm:
+            means = {**means, "gradient_norm": self._gradient_norm()}
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         return means
+
+    def _gradient_norm(self) -> Tensor:
+        parameters = (parameter for group in self._optimiser.param_groups for parameter in group["params"])
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        return torch.stack(torch._foreach_norm(gradients)).float().norm()
 
     def _too_large(self, images: Tensor, targets: Tensor) -> InputError:
         self._optimiser.zero_grad(set_to_none=True)
@@ -211,6 +223,8 @@ class _Sums:
             self.sums[key] = self.sums.get(key, 0) + mean * images
 
     def means(self, images: int) -> Row:
+        if not self.sums:
+            return {}
         totals = torch.stack([total.float() for total in self.sums.values()]).tolist()
         return {key: total / images for key, total in zip(self.sums, totals, strict=True)}
 

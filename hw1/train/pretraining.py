@@ -1,38 +1,74 @@
-"""What the loop needs to train BYOL: the loss of a batch of images without labels, the target's update."""
+"""What the loop needs to pre-train a backbone, by labels or by BYOL, and a look at its features each epoch."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hw1.data.arrays import Manifest, load_array
 from hw1.data.augment import augment
 from hw1.data.batches import Batches
 from hw1.errors import InputError
+from hw1.evaluate.knn import Probe
 from hw1.models.byol import Byol as ByolNetwork
 from hw1.models.byol import ema_decay, projection_std
-from hw1.params import Byol
+from hw1.models.classifiers import FinetunedClassifier, feature_width
+from hw1.params import Byol, Knn, Params, Supervised
 from hw1.runtime import Machine
+from hw1.train.classification import TRAIN_COLUMNS, classifier_loss, labelled_batches
 from hw1.train.loop import LossOf, Row
 
-COLUMNS = ("epoch", "lr", "ema", "loss", "projection_std")
+COLUMNS = ("epoch", "lr", "ema", "loss", "projection_std", "gradient_norm", "spread", "collapsed")
+QUERY = 5  # every fifth of mini's images is looked up among the others
+PROBE_BATCH = 256  # images
 
 
-def labelled_classes(mini: Manifest) -> int:
-    """Classes of the pre-training images; InputError where the archive has no labels for them."""
-    if not mini.classes:
+@dataclass(frozen=True)
+class Recipe:
+    """A pre-training as the loop takes it; ``hooks`` are what else :func:`hw1.train.loop.fit` is given."""
+
+    network: nn.Module
+    batches: Batches
+    loss_of: LossOf
+    training: Supervised | Byol
+    hooks: dict[str, Any] = field(default_factory=dict)
+
+
+def supervised_recipe(
+    backbone: nn.Module, params: Params, data: Path, machine: Machine, generator: torch.Generator
+) -> Recipe:
+    """The backbone under a linear classifier, by the labels of mini; InputError where it has none."""
+    training = params.pretrain.supervised
+    manifest = Manifest.load(data)
+    if not manifest.classes:
         raise InputError(
             "pretrain.supervised (settings B and D): the archive has neither pretrain_model_SL.pt nor "
             "p2_data/mini/train.csv; add one of them, set data.weights, or run the other stages with "
             "`dvc repro --keep-going`"
         )
-    return mini.classes
+    network = machine.place(FinetunedClassifier(backbone, feature_width(backbone), manifest.classes, frozen=False))
+    batches = labelled_batches(data, "train", training.batch_size, machine)
+    return Recipe(network, batches, classifier_loss(network, training, generator), training)
 
 
-def unlabelled_batches(data: Path, batch_size: int, machine: Machine) -> Batches:
-    """The pre-training images, their labels left aside."""
-    return Batches(load_array(data, "train_images"), None, batch_size, machine)
+def byol_recipe(
+    backbone: nn.Module, params: Params, data: Path, machine: Machine, generator: torch.Generator
+) -> Recipe:
+    """BYOL around the backbone, by the images of mini alone."""
+    training = params.pretrain.byol
+    network = machine.place(ByolNetwork(backbone, feature_width(backbone), training.hidden, training.projection))
+    batches = Batches(load_array(data, "train_images"), None, training.batch_size, machine)
+    hooks = {
+        "after_step": target_update(network, training),
+        "after_epoch": collapse_watch(training),
+        "gradient_norm": True,
+    }
+    return Recipe(network, batches, byol_loss_of(network, training, generator), training, hooks)
 
 
 def byol_loss_of(network: ByolNetwork, training: Byol, generator: torch.Generator) -> LossOf:
@@ -55,3 +91,84 @@ def target_update(network: ByolNetwork, training: Byol) -> Callable[[int, int], 
         return {"ema": decay}
 
     return after_step
+
+
+class Monitor:
+    """Nearest-neighbour accuracy of a backbone's features, before its training (``start``) and after each epoch.
+
+    On the fine-tuning images, train and validation; and on the pre-training images, where they have labels,
+    ``params.images`` of them at most, spread evenly.
+    """
+
+    def __init__(self, backbone: nn.Module, mini: Path, office: Path, params: Knn, machine: Machine):
+        self._backbone, self._neighbours, self._machine = backbone, params.neighbours, machine
+        office_splits = (labelled_batches(office, split, PROBE_BATCH, machine) for split in ("train", "validation"))
+        self._probes = {"knn_office": Probe(*office_splits)}
+        manifest = Manifest.load(mini)
+        if manifest.classes:
+            chosen = np.linspace(0, len(manifest.train) - 1, min(params.images, len(manifest.train)), dtype=int)
+            queries = np.arange(len(chosen)) % QUERY == 0
+            images, labels = load_array(mini, "train_images"), load_array(mini, "train_labels")
+            parts = (chosen[~queries], chosen[queries])
+            self._probes["knn_mini"] = Probe(*(Batches(images[i], labels[i], PROBE_BATCH, machine) for i in parts))
+        self.start = self()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The history's."""
+        return tuple(self._probes)
+
+    def __call__(self) -> Row:
+        """Accuracies of the backbone as it is now."""
+        return {
+            name: probe.accuracy(self._backbone, self._neighbours, self._machine)
+            for name, probe in self._probes.items()
+        }
+
+    def headline(self, rows: list[Row]) -> dict[str, float]:
+        """The last epoch's numbers, beside the accuracies before the training."""
+        last = rows[-1] if rows else self.start
+        names = (*self._probes, *(name for name in ("spread", "collapsed") if name in last))
+        now = {name: round(last[name], 6) for name in names}
+        return now | {f"{name}_at_start": round(value, 6) for name, value in self.start.items()}
+
+
+def collapse_watch(training: Byol) -> Callable[[Mapping[str, float]], Row]:
+    """What the loop calls with the row of an epoch: adds how far the projections spread, and whether they collapsed.
+
+    ``spread`` is the std of the normalised projections as a share of 1/sqrt(d), what it is when they point in all
+    directions alike; they count as collapsed below ``collapse_spread``. Told once on stderr.
+
+    Raises:
+        InputError: they collapsed and ``on_collapse`` is stop.
+    """
+    stops, told = training.on_collapse == "stop", False
+
+    def after_epoch(row: Mapping[str, float]) -> Row:
+        nonlocal told
+        spread = row["projection_std"] * training.projection**0.5
+        collapsed = spread < training.collapse_spread
+        if collapsed:
+            text = (
+                f"pretrain.byol: the projections collapsed: in epoch {row['epoch']:.0f} their spread is {spread:.3f} "
+                f"of what it is evenly, below collapse_spread ({training.collapse_spread:g})"
+            )
+            if stops:
+                raise InputError(f"{text}; lower pretrain.byol.lr, or set on_collapse: warn to go on")
+            if not told:
+                print(f"warning: {text}; its features may be worth nothing", file=sys.stderr)
+            told = True
+        return {"spread": spread, "collapsed": float(collapsed)}
+
+    return after_epoch
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to pre-train: its recipe, and the columns of its history."""
+
+    recipe: Callable[[nn.Module, Params, Path, Machine, torch.Generator], Recipe]
+    columns: tuple[str, ...]
+
+
+METHODS = {"supervised": Method(supervised_recipe, TRAIN_COLUMNS), "byol": Method(byol_recipe, COLUMNS)}

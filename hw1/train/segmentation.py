@@ -46,7 +46,7 @@ def segmenter_scores(
     """A function of no arguments: val_loss and val_miou of the network as it is then."""
 
     def scores() -> Row:
-        loss, confusion = segment(network, batches, masks, machine, segment_loss(training))
-        return {"val_loss": loss, "val_miou": mean_iou(confusion)}
+        loss, confusions = segment(network, batches, masks, machine, segment_loss(training))
+        return {"val_loss": loss, "val_miou": mean_iou(confusions.sum(0))}
 
     return scores

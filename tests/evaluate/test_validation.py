@@ -51,26 +51,29 @@ def loss_of_one(hit, outputs):
 def test_classify_counts_and_averages_over_the_images_of_unequal_batches():
     labels = np.array([0, 1, 1, 2, 2])
     batches = Batches(pictures([0, 1, 0, 2, 2]), labels, 3, CPU)
-    loss, confusion = classify(RedIsTheClass(3).train(), batches, CPU, 3)
-    assert confusion.tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 2, 0]]
-    assert loss == pytest.approx((4 * loss_of_one(True, 3) + loss_of_one(False, 3)) / 5)
+    seen = classify(RedIsTheClass(3).train(), batches, CPU)
+    assert (seen.labels.tolist(), seen.predictions.tolist()) == ([0, 1, 1, 2, 2], [0, 1, 0, 2, 2])
+    assert seen.confusion(3).tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 2, 0]]
+    assert seen.loss == pytest.approx((4 * loss_of_one(True, 3) + loss_of_one(False, 3)) / 5)
 
 
 def test_classify_takes_a_network_with_more_outputs_than_classes():
-    _, confusion = classify(RedIsTheClass(9), Batches(pictures([0, 7]), np.array([0, 1]), 2, CPU), CPU, 2)
-    assert confusion.tolist() == [[1, 0, 0], [0, 0, 1]]
+    seen = classify(RedIsTheClass(9), Batches(pictures([0, 7]), np.array([0, 1]), 2, CPU), CPU)
+    assert seen.predictions.tolist() == [0, 7]
+    assert seen.confusion(2).tolist() == [[1, 0, 0], [0, 0, 1]]
 
 
 def test_classify_shows_the_network_the_view_of_the_images():
     batches = Batches(pictures([0, 1]), np.array([1, 2]), 2, CPU)
-    _, confusion = classify(RedIsTheClass(3), batches, CPU, 3, view=lambda images: images + 1)
-    assert confusion.diagonal().tolist() == [0, 1, 1]
+    assert classify(RedIsTheClass(3), batches, CPU, view=lambda images: images + 1).predictions.tolist() == [1, 2]
 
 
 def test_features_are_rows_of_float32_in_stored_order():
-    rows = features(RedIsTheClass(3), Batches(pictures([3, 1, 2], size=1), None, 2, CPU), CPU)
-    assert rows.shape == (3, 3)
-    assert rows.dtype == np.float32
+    network = RedIsTheClass(3)
+    rows, labels = features(
+        network, network.features, Batches(pictures([3, 1, 2], 1), np.array([5, 6, 7]), 2, CPU), CPU
+    )
+    assert (rows.shape, rows.dtype, labels.tolist()) == ((3, 3), torch.float32, [5, 6, 7])
     assert (255 * (rows[:, 0] * 0.229 + 0.485)).round().tolist() == [3, 1, 2]
 
 
@@ -100,10 +103,10 @@ def test_tile_scores_are_enlarged_bilinearly():
 def test_segment_counts_every_pixel_of_masks_of_different_sizes():
     masks = [np.array([[0, 0, 1, UNKNOWN]] * 4, np.uint8), np.full((6, 3), 2, np.uint8)]
     batches = Batches(pictures([0, 2]), None, 2, CPU)
-    loss, confusion = segment(RedIsTheClass(7, per_pixel=True), batches, masks, CPU, pixel_loss)
-    expected = torch.zeros(7, 8, dtype=torch.int64)
-    expected[0, 0], expected[1, 0], expected[UNKNOWN, 0], expected[2, 2] = 8, 4, 4, 18
-    assert torch.equal(confusion, expected)
+    loss, confusions = segment(RedIsTheClass(7, per_pixel=True), batches, masks, CPU, pixel_loss)
+    expected = torch.zeros(2, 7, 8, dtype=torch.int64)
+    expected[0, 0, 0], expected[0, 1, 0], expected[0, UNKNOWN, 0], expected[1, 2, 2] = 8, 4, 4, 18
+    assert torch.equal(confusions, expected)
     # Unknown is left out of the loss; every tile weighs the same, whatever its size.
     first = (2 * loss_of_one(True, 7) + loss_of_one(False, 7)) / 3
     assert loss == pytest.approx((first + loss_of_one(True, 7)) / 2, rel=1e-5)

@@ -49,7 +49,7 @@ def test_snapshots_keep_the_weights_and_say_their_epochs(tmp_path):
     after_epoch = snapshots(trained, tmp_path, card_of("classify@A"), 5, picture_epochs(5))
     for epoch in range(1, 6):
         nn.init.constant_(trained.weight, epoch)
-        after_epoch(epoch)
+        assert after_epoch({"epoch": epoch}) == {}
     kept = {epoch: snapshot_file(tmp_path, epoch, 5) for epoch in (1, 2, 5)}
     assert set(tmp_path.iterdir()) == set(kept.values())
     for epoch, path in kept.items():

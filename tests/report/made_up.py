@@ -5,10 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from hw1.data.arrays import Manifest
+from hw1.evaluate import comparison
 
 ROOT = Path(__file__).parents[2]
 LAND = ("urban", "agriculture", "rangeland", "forest", "water", "barren")
@@ -22,24 +26,30 @@ def write_inputs(
     given_weights: bool = False,
     absent_class: str | None = None,
     side: int = 40,
+    collapsed: bool = False,
+    seeds: int = 0,
 ) -> Path:
     """Everything the two stages read, under ``root``, with the settings of ``p2`` in a params.yaml."""
     rng = np.random.default_rng(7)
     p2 = p2 or P2
-    for folder in ("data/evaluation", "data/raw", "metrics", "plots/history"):
+    evaluation = root / "data/evaluation"
+    for folder in ("data/raw", "data/prepared/mini", "metrics", "plots/history", "plots/statistics"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     preset = (ROOT / "presets/quick.yaml").read_text()
     extra = "".join(f"  {key}: {{backbone: byol, train: full}}\n" for key in p2 if key not in P2)
     (root / "params.yaml").write_text(re.sub(r"(?m)^(  E: \{backbone.*\n)", rf"\1{extra}", preset))
     _write_histories(root / "plots/history", list(p2), given_weights)
-    _write_metrics(root / "metrics", p2, absent_class)
-    evaluation = root / "data/evaluation"
-    (evaluation / "summary.json").write_text(json.dumps(_summary(classes, given_weights)))
-    _projections(rng, classes).to_csv(evaluation / "projections.csv", index=False)
-    sizes = {"p1.A": classes, "p1.B": classes, "p3.A": 7, "p3.B": 7} | {f"p2.{key}": classes for key in p2}
-    counts = {key: rng.integers(0, 9, (size, size)) + 30 * np.eye(size, dtype=np.int64) for key, size in sizes.items()}
-    np.savez(evaluation / "confusion.npz", **counts)
-    np.savez(evaluation / "masks.npz", **_masks(rng, side))
+    _write_metrics(root / "metrics", p2, absent_class, collapsed)
+    _write_statistics(root / "plots/statistics", p2, absent_class, seeds)
+    for problem, facts in _summaries(classes, list(p2)).items():
+        (evaluation / problem).mkdir(parents=True, exist_ok=True)
+        (evaluation / problem / "summary.json").write_text(json.dumps(facts))
+        size, models = (7 if problem == "p3" else classes), facts["trained_parameters"]
+        counts = {key: rng.integers(0, 9, (size, size)) + 30 * np.eye(size, dtype=np.int64) for key in models}
+        np.savez(evaluation / problem / "confusion.npz", **counts)
+    _projections(rng, classes).to_csv(evaluation / "p1/projections.csv", index=False)
+    np.savez(evaluation / "p3/masks.npz", **_masks(rng, side))
+    Manifest("synthetic", 32, 32, classes, ["0.jpg"] * 2000, []).save(root / "data/prepared/mini")
     archive = {
         "source": "synthetic",
         "origin": "synthetic",
@@ -67,15 +77,17 @@ def _write_histories(folder: Path, settings: list[str], given_weights: bool) -> 
     for key in "AB":
         miou = {"val_miou": 0.6 * rise}
         tables[f"segment/{key}"] = table(train_loss=1.5 - rise, val_loss=1.5 - 0.8 * rise, **miou)
-    supervised = table(train_loss=3 - 2 * rise, train_accuracy=0.7 * rise)
+    neighbours = {"knn_office": 0.2 + 0.3 * rise} | ({} if given_weights else {"knn_mini": 0.1 + 0.2 * rise})
+    supervised = table(train_loss=3 - 2 * rise, train_accuracy=0.7 * rise, **neighbours)
     tables["pretrain/supervised"] = supervised.head(0) if given_weights else supervised
-    tables["pretrain/byol"] = table(ema=0.99 + 0.01 * rise, loss=4 - 3 * rise, projection_std=0.03 + 0.05 * rise)
+    spread = {"projection_std": 0.03 + 0.05 * rise, "gradient_norm": 2 - rise, "spread": 0.3 + 0.5 * rise}
+    tables["pretrain/byol"] = table(ema=0.99 + 0.01 * rise, loss=4 - 3 * rise, collapsed=0, **spread, **neighbours)
     for name, rows in tables.items():
         (folder / name).parent.mkdir(exist_ok=True)
         rows.to_csv(folder / f"{name}.csv", index=False)
 
 
-def _write_metrics(folder: Path, p2: dict[str, float], absent_class: str | None) -> None:
+def _write_metrics(folder: Path, p2: dict[str, float], absent_class: str | None, collapsed: bool) -> None:
     iou = {name: {"A": 0.3 + 0.05 * index, "B": 0.75 - 0.05 * index} for index, name in enumerate(LAND)}
     if absent_class:
         iou[absent_class] = {"A": None, "B": None}
@@ -87,22 +99,56 @@ def _write_metrics(folder: Path, p2: dict[str, float], absent_class: str | None)
     }
     third = {"miou": {"A": 0.425, "B": 0.625}, "iou": iou}
     third |= {"best_miou": {"A": 0.43, "B": 0.63}, "best_epoch": {"A": 11, "B": 12}}
-    for name, metrics in (("p1", p1), ("p2", second), ("p3", third)):
+    start = {"knn_office_at_start": 0.18, "knn_mini_at_start": 0.08}
+    supervised = {"knn_office": 0.5, "knn_mini": 0.3} | start
+    byol = {"knn_office": 0.4, "knn_mini": 0.25, "spread": 0.05 if collapsed else 0.8, "collapsed": float(collapsed)}
+    named = {"p1": p1, "p2": second, "p3": third, "supervised": supervised, "byol": byol | start}
+    for name, metrics in named.items():
         (folder / f"{name}.json").write_text(json.dumps(metrics))
 
 
-def _summary(classes: int, given_weights: bool) -> dict:
+def _write_statistics(folder: Path, p2: dict[str, float], absent_class: str | None, seeds: int) -> None:
+    """Tables of the statistics: the intervals reach 4 points; differences of more than 8 points are resolved."""
+    values = {("p1", "A", "accuracy"): 0.62, ("p1", "B", "accuracy"): 0.87}
+    values |= {("p2", key, "accuracy"): value for key, value in p2.items()}
+    values |= {("p3", "A", "miou"): 0.425, ("p3", "B", "miou"): 0.625}
+    for index, name in enumerate(LAND):
+        if name != absent_class:
+            values |= {("p3", "A", f"iou.{name}"): 0.3 + 0.05 * index, ("p3", "B", f"iou.{name}"): 0.75 - 0.05 * index}
+    intervals = [(*key, value, value - 0.04, value + 0.04, 500, "made up") for key, value in values.items()]
+    pd.DataFrame(intervals, columns=comparison.INTERVALS).to_csv(folder / "intervals.csv", index=False)
+    pairs = []
+    for (problem, first, measure), (_, second, other) in combinations(values, 2):
+        if (problem, measure) == (_, other):
+            difference = values[problem, first, measure] - values[problem, second, measure]
+            p = 0.01 if abs(difference) > 0.08 else 0.4
+            spread = (difference - 0.06, difference + 0.06, 48 if problem == "p3" else 406, 9, 9)
+            pairs.append((problem, first, second, measure, difference, *spread, p, p, p, p, int(p < 0.05)))
+    pd.DataFrame(pairs, columns=comparison.PAIRS).to_csv(folder / "pairs.csv", index=False)
+    of_seeds = [(key, seeds, value, 0.02, value - 0.03, value + 0.03) for key, value in p2.items() if seeds]
+    pd.DataFrame(of_seeds, columns=comparison.SEEDS).to_csv(folder / "seeds.csv", index=False)
+    seed_pairs = []
+    for first, second in combinations(p2, 2):
+        difference = p2[first] - p2[second]
+        p = 0.02 if abs(difference) > 0.1 else 0.3
+        bounds = (difference - 0.03, difference + 0.03)
+        numbers = (difference, *bounds, 0.01, 0.01, *bounds, p, p, int(p < 0.05))
+        if seeds:
+            seed_pairs.append((first, second, seeds, 406, *numbers))
+    pd.DataFrame(seed_pairs, columns=comparison.SEED_PAIRS).to_csv(folder / "seed_pairs.csv", index=False)
+
+
+def _summaries(classes: int, settings: list[str]) -> dict[str, dict]:
     ids = ["0013", "0062", "0104"]
-    source = "pretrain_model_SL.pt" if given_weights else "mini/train.csv"
-    p1 = {"validation_images": 500, "classes": classes, "chance": 1 / classes, "features": 29696, "epochs": [1, 6, 12]}
-    p2 = {"validation_images": 406, "classes": classes, "chance": 1 / classes, "supervised_from": source}
-    p3 = {"validation_images": 48, "majority_class": "forest", "majority_miou": 0.05, "ids": ids, "requested_ids": ids}
+    of_classes = {"classes": classes, "chance": 1 / classes}
+    p1 = {"training_images": 1500, "validation_images": 500, "features": 29696, "epochs": [1, 6, 12]}
+    p2 = {"training_images": 500, "validation_images": 406}
+    p3 = {"training_images": 160, "validation_images": 48, "majority_class": "forest", "majority_miou": 0.05}
+    p3 |= {"ids": ids, "requested_ids": ids, "epochs": {"A": [1, 6, 12], "B": [1, 6, 12]}}
     return {
-        "p1": p1,
-        "p2": p2,
-        "p3": p3 | {"epochs": {"A": [1, 6, 12], "B": [1, 6, 12]}},
-        "trained_images": {"p1": 1500, "mini": 2000, "office": 500, "p3": 160},
-        "parameters": {"p1.A": 3820672, "p1.B": 3550000},
+        "p1": p1 | of_classes | {"trained_parameters": {"A": 3820672, "B": 3550000}},
+        "p2": p2 | of_classes | {"trained_parameters": dict.fromkeys(settings, 11_200_000)},
+        "p3": p3 | {"trained_parameters": {"A": 9_000_000, "B": 3_000_000}},
     }
 
 
@@ -141,8 +187,9 @@ def run(root: Path, module: str, **arguments: str) -> None:
 
 def run_stages(root: Path) -> Path:
     """Pictures and page from the inputs under ``root``; returns ``root``."""
-    common = {"evaluation": "data/evaluation", "metrics": "metrics"}
-    run(root, "stages.plots", **common, history="plots/history", out="plots/figures")
-    page = {"figures": "plots/figures", "download": "data/raw/archive.json", "out": "report/index.html"}
-    run(root, "stages.report", **common, **page)
+    common = {"evaluation": "data/evaluation", "metrics": "metrics", "statistics": "plots/statistics"}
+    common |= {"history": "plots/history"}
+    run(root, "stages.plots", **common, out="plots/figures")
+    page = {"figures": "plots/figures", "archive": "data/raw/archive.json", "mini": "data/prepared/mini"}
+    run(root, "stages.report", **common, **page, out="report/index.html")
     return root

@@ -1,28 +1,46 @@
-import json
 from dataclasses import replace
+from itertools import combinations
 
 import pandas as pd
 import pytest
 
 from hw1.params import Setting
 from hw1.report import discussion
+from hw1.report.evidence import Pair, SeedPair, Statistics, between, published_settings
 
 ACCURACY = {"A": 0.41, "B": 0.595, "C": 0.496, "D": 0.539, "E": 0.34}
 
 
-def sentences(params, accuracy, images=406):
-    themes = discussion.setting_sentences(params.settings, accuracy, images)
+def statistics(accuracy, level=0.08, seeds=None):
+    """Statistics in which differences of at least ``level`` are resolved, and those over seeds of 10 points."""
+    pairs = {
+        (first, second): Pair(first, second, 100 * gap, 0.01 if abs(gap) >= level else 0.4, 406, (-1.0, 2.0))
+        for first, second in combinations(accuracy, 2)
+        for gap in [accuracy[first] - accuracy[second]]
+    }
+    over_seeds = {
+        names: SeedPair(*names, pair.points - 1, 0.001 if abs(pair.points) > 10 else 0.3, 406, (0.5, 3.5), seeds=seeds)
+        for names, pair in pairs.items()
+        if seeds
+    }
+    intervals = {("p2", key, "accuracy"): (value - 0.04, value + 0.04) for key, value in accuracy.items()}
+    return Statistics(intervals, {("p2", "accuracy"): pairs}, [], over_seeds)
+
+
+def sentences(params, accuracy, **options):
+    themes = discussion.setting_sentences(params.settings, statistics(accuracy, **options))
     return [sentence for theme in themes.values() for sentence in theme]
 
 
-def sentence_on(params, accuracy, first, second, images=406):
-    found = [s for s in sentences(params, accuracy, images) if f"({first})" in s and f"({second})" in s]
+def sentence_on(params, accuracy, first, second, **options):
+    found = [s for s in sentences(params, accuracy, **options) if f"({first})" in s and f"({second})" in s]
     assert len(found) == 1
     return found[0]
 
 
-def test_a_large_difference_is_resolved(params):
-    assert "(B) is 18.5 points above random weights (A): resolved" in sentence_on(params, ACCURACY, "A", "B")
+def test_a_large_difference_is_resolved_with_its_p_and_interval(params):
+    found = sentence_on(params, ACCURACY, "A", "B")
+    assert "(B) is 18.5 points above random weights (A): resolved by 406 images (p = 0.010, 95 % interval -2.0" in found
 
 
 def test_a_small_difference_is_not_resolved(params):
@@ -36,12 +54,8 @@ def test_the_higher_setting_is_named_first(params):
 
 
 def test_the_report_keeps_its_own_direction_when_ours_is_reversed(params):
-    assert "In the report A is 18.5 points below B" in sentence_on(params, ACCURACY | {"A": 0.70}, "A", "B")
-
-
-def test_more_images_resolve_the_same_difference(params):
-    assert "not resolved by 406 images" in sentence_on(params, ACCURACY, "A", "C").split("In the report")[0]
-    assert ": resolved" in sentence_on(params, ACCURACY, "A", "C", images=4060)
+    found = sentence_on(params, ACCURACY | {"A": 0.70}, "A", "B")
+    assert "In the report A is 18.5 points below B: resolved by 406 images." in found
 
 
 def test_equal_settings_are_level(params):
@@ -52,6 +66,16 @@ def test_sentences_speak_only_of_settings_that_differ_in_one_thing(params):
     assert len(sentences(params, ACCURACY)) == 6  # A-B, A-C, B-C, D-E, B-D, C-E
 
 
+def test_seeds_are_spoken_of_where_there_are_some(params):
+    assert all("seeds" not in sentence for sentence in sentences(params, ACCURACY))
+    holds = sentence_on(params, ACCURACY, "A", "B", seeds=5)
+    assert (
+        "In the mean over seeds B is 19.5 points above A, which holds over 5 seeds and 406 images (p = 0.001" in holds
+    )
+    open_ = sentence_on(params, ACCURACY, "B", "D", seeds=5)
+    assert "which is not resolved over 5 seeds and 406 images (p = 0.30" in open_
+
+
 def test_a_changed_setting_is_not_compared_with_the_reports(params):
     settings = params.settings | {"A": Setting(backbone="byol", train="classifier")}
     changed = replace(params, settings=settings)
@@ -59,28 +83,48 @@ def test_a_changed_setting_is_not_compared_with_the_reports(params):
 
 
 def test_published_figures_resolve_six_of_ten_pairs():
-    resolved = {pair for pair, result in discussion.compare_published().items() if result.resolved}
+    resolved = {pair for pair, result in published_settings().items() if result.resolved}
     # A-C 8.6, A-E 7, B-D 5.6 and C-D 4.3 points are too small for 406 images and ten pairs
     assert resolved == {("A", "B"), ("A", "D"), ("B", "C"), ("B", "E"), ("C", "E"), ("D", "E")}
 
 
+def test_published_gap_of_b_and_d_is_not_resolved():
+    pair = between(published_settings(), "B", "D")
+    assert (round(pair.points, 1), pair.verdict) == (5.6, "not resolved by 406 images")
+
+
+def test_pair_can_be_turned():
+    pair = Pair("A", "B", 3.0, 0.2, 400, (-1.0, 7.0))
+    assert pair.turned("B") == Pair("B", "A", -3.0, 0.2, 400, (-7.0, 1.0))
+    assert pair.turned("A") == pair
+    assert between({("A", "B"): pair}, "B", "A") == pair.turned("B") and between({}, "A", "B") is None
+
+
+def ranking(params, accuracy):
+    return discussion.ranking_sentences(params.settings, accuracy, statistics(accuracy), chance=0.1)
+
+
 def test_ranking_names_a_setting_that_is_not_above_chance(params):
-    ranking = discussion.ranking_sentences(params.settings, ACCURACY | {"E": 0.11}, 406, chance=0.1)
-    assert "E: not above chance (10.0 %)." in ranking
+    assert "E: not above chance (10.0 %)." in ranking(params, ACCURACY | {"E": 0.11})
 
 
 def test_ranking_counts_agreement_with_the_report(params):
-    ranking = discussion.ranking_sentences(params.settings, ACCURACY, 406, chance=0.1)
-    assert "Resolved in both: 6, in the same direction: 6. Resolved in the report only: 0; here only: 0." in ranking[-1]
+    # Ours resolves the report's six, and A-C of 8.6 points too.
+    said = "Resolved in both: 6, in the same direction: 6. Resolved in the report only: 0; here only: 1."
+    assert said in ranking(params, ACCURACY)[-1]
 
 
 def test_ranking_counts_a_reversed_difference_as_another_direction(params):
-    ranking = discussion.ranking_sentences(params.settings, ACCURACY | {"A": 0.9}, 406, chance=0.1)
-    assert "Resolved in both: 6, in the same direction: 4." in ranking[-1]  # A-B and A-D turned round
+    # A-B and A-D turned round.
+    assert "Resolved in both: 6, in the same direction: 4." in ranking(params, ACCURACY | {"A": 0.9})[-1]
 
 
 def test_classifier_sentence_follows_the_numbers():
-    assert discussion.classifier_sentence({"A": 0.8, "B": 0.6}, 500).startswith("B is 20.0 points below A: resolved")
+    pairs = {("A", "B"): Pair("A", "B", 20.0, 0.0001, 500, (15.0, 25.0))}
+    said = discussion.classifier_sentence(pairs)
+    assert said.startswith(
+        "B is 20.0 points below A: resolved by 500 images (p < 0.001, 95 % interval -25.0 to -15.0)."
+    )
 
 
 METRICS = {
@@ -89,22 +133,37 @@ METRICS = {
 }
 
 
+def segmentation(metrics=METRICS):
+    def pair(measure, points, p):
+        return {("p3", measure): {("A", "B"): Pair("A", "B", points, p, 48, (points - 2, points + 2), "tiles")}}
+
+    pairs = pair("miou", 10.0, 0.01) | pair("iou.urban", 30.0, 0.01) | pair("iou.forest", -10.0, 0.3)
+    found = Statistics({}, pairs, [], {})
+    return discussion.segmentation_sentences(metrics, found, "forest", 0.1)
+
+
 @pytest.mark.parametrize(
     "sentence",
     [
-        "The mean IoU of B is 10.0 points below that of A; in the report it is 16.5 points above it.",
-        "A has the higher IoU in urban (by 30.0).",
-        "B has the higher IoU in forest (by 10.0).",
+        "The mean IoU of B is 10.0 points below that of A: resolved by 48 tiles (p = 0.010, 95 % interval -12.0 to "
+        "-8.0). In the report it is 16.5 points above it; without each tile's counts there is no interval for that.",
+        "A has the higher IoU in urban (by 30.0 points), as far as resolved.",
+        "B has the higher IoU in no class, as far as resolved.",
+        "Not resolved by 48 tiles, corrected for 2 classes: forest.",
         "Without an IoU, as neither truth nor prediction holds it: water.",
     ],
 )
-def test_segmentation_sentences_follow_the_numbers(sentence):
-    assert sentence in discussion.segmentation_sentences(METRICS, "forest", 0.1, 48)
+def test_segmentation_sentences_claim_what_is_resolved(sentence):
+    assert sentence in segmentation()
 
 
-def test_segmentation_sentence_names_no_class_where_none_is_ahead():
-    metrics = json.loads(json.dumps(METRICS).replace('"B": 0.5', '"B": 0.3'))
-    assert "B has the higher IoU in no class." in discussion.segmentation_sentences(metrics, "forest", 0.1, 48)
+def test_byols_sentence_follows_the_numbers():
+    numbers = {"knn_office": 0.5, "knn_office_at_start": 0.25, "spread": 0.8, "collapsed": 0.0}
+    said = discussion.byol_sentence(numbers)
+    assert "did not collapse: their spread is 0.80" in said
+    assert "50.0 % of the fine-tuning images looked up are told right, by those of the random start 25.0 %" in said
+    assert "pre-training" not in said
+    assert "<strong>collapsed</strong>" in discussion.byol_sentence(numbers | {"collapsed": 1.0})
 
 
 @pytest.mark.parametrize(("after", "word"), [(0.5, "rises by 30.0 points"), (0.1, "falls by 10.0"), (0.2, "does not")])

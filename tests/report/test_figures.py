@@ -41,14 +41,15 @@ def test_a_picture_has_the_same_bytes_each_time(tmp_path):
 def test_header_only_history_is_drawn_as_given_weights(usual, unusual):
     name = "plots/figures/p2_pretraining.png"
     assert (usual / name).read_bytes() != (unusual / name).read_bytes()
-    columns = ["epoch", "lr", "train_loss", "train_accuracy"]
+    columns = ["epoch", "lr", "train_loss", "train_accuracy", "knn_office"]
     assert list(pd.read_csv(unusual / "plots/history/pretrain/supervised.csv").columns) == columns
 
 
 def test_empty_byol_history_does_not_fail(tmp_path):
     empty = pd.DataFrame(columns=["epoch", "lr", "train_loss", "train_accuracy"])
-    byol = pd.DataFrame(columns=["epoch", "lr", "ema", "loss", "projection_std"])
-    curves.pretraining_curves(empty, byol, 128, tmp_path / "curves.png")
+    byol = pd.DataFrame(columns=["epoch", "lr", "ema", "loss", "projection_std", "gradient_norm", "knn_office"])
+    starts = {"supervised": {}, "BYOL": {}}
+    curves.pretraining_curves(empty, byol, starts, 128, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").is_file()
 
 

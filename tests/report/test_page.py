@@ -57,8 +57,17 @@ def rerun(usual, tmp_path):
         root = write_inputs(tmp_path, **changes)
         if archive:
             (root / "data/raw/archive.json").write_text(json.dumps(archive))
-        folders = (root / "data/evaluation", root / "metrics", usual / "plots/figures", root / "data/raw/archive.json")
-        return Page(render(read_inputs(load(root / "params.yaml"), *folders)))
+        inputs = read_inputs(
+            load(root / "params.yaml"),
+            evaluation=root / "data/evaluation",
+            metrics=root / "metrics",
+            statistics=root / "plots/statistics",
+            history=root / "plots/history",
+            figures=usual / "plots/figures",
+            archive=root / "data/raw/archive.json",
+            mini=root / "data/prepared/mini",
+        )
+        return Page(render(inputs))
 
     return rendered
 
@@ -111,9 +120,33 @@ def test_given_archive_of_other_size_is_called_not_comparable(rerun):
 
 def test_discussion_changes_its_verdict_with_the_numbers(page, rerun):
     sentence = "the supervised backbone (B) is {} points above random weights (A): {}"
-    assert sentence.format("19.0", "resolved (p") in page.words
+    assert sentence.format("19.0", "resolved by 406 images (p = 0.010, 95 % interval 13.0 to 25.0)") in page.words
     close = {"A": 0.41, "B": 0.43, "C": 0.50, "D": 0.54, "E": 0.34}
     assert sentence.format("2.0", "not resolved by 406 images") in rerun(p2=close).words
+
+
+def test_results_have_intervals(page):
+    assert re.search(r"P1 A ?small CNN ?62.0 ?30.7 ?64.0 \(9\) ?58.0 to 66.0", page.words)
+    assert re.search(r"mean of six classes ?42.5 ?38.5 to 46.5 ?62.5 ?58.5 to 66.5 ?56.4 ?72.9", page.words)
+
+
+def test_collapse_is_flagged_and_its_absence_said(page, unusual):
+    assert "After the last epoch the projections did not collapse: their spread is 0.80" in page.words
+    assert "After the last epoch the projections collapsed: their spread is 0.05" in read(unusual).words
+    assert 'class="note">After the last epoch' in (unusual / "report/index.html").read_text()
+
+
+def test_neighbours_of_byols_features_stand_beside_those_of_the_start(page):
+    assert "told right, by those of the random start 18.0 %" in page.words
+
+
+def test_seeds_are_shown_where_there_are_some(page, unusual):
+    assert "Each setting was trained once here, with seed 1" in page.words
+    words = read(unusual).words
+    assert "trained anew with 5 seeds" in words and "Each setting was trained once" not in words
+    sentence = "In the mean over seeds B is 19.0 points above A, which holds over 5 seeds and 406 images (p = 0.020"
+    assert sentence in words
+    assert "which is not resolved over 5 seeds and 406 images (p = 0.30" in words
 
 
 def test_given_backbone_is_named(unusual):

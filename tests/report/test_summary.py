@@ -12,7 +12,12 @@ from hw1.report import summary
 @pytest.fixture
 def lines(tmp_path):
     write_inputs(tmp_path)
-    return summary.table(summary.results(summary.read_metrics(tmp_path / "metrics"))).splitlines()
+    return table(tmp_path).splitlines()
+
+
+def table(root, wanted=lambda row: True):
+    rows = summary.results(summary.read_metrics(root / "metrics"))
+    return summary.table(list(filter(wanted, rows)), summary.read_intervals(root / "plots/statistics"))
 
 
 def test_table_has_a_line_for_every_model(lines):
@@ -20,8 +25,9 @@ def test_table_has_a_line_for_every_model(lines):
     assert names == ["P1 A", "P1 B", "P2 A", "P2 B", "P2 C", "P2 D", "P2 E", "P3 A", "P3 B"]
 
 
-def test_line_has_ours_best_and_the_report(lines):
-    assert re.split(r"  +", lines[1].strip()) == ["P1 A", "small CNN", "accuracy", "62.0 %", "64.0 (9)", "30.7 %"]
+def test_line_has_ours_its_interval_best_and_the_report(lines):
+    cells = ["P1 A", "small CNN", "accuracy", "62.0 %", "58.0 to 66.0", "64.0 (9)", "30.7 %"]
+    assert re.split(r"  +", lines[1].strip()) == cells
 
 
 def test_lines_are_aligned(lines):
@@ -30,13 +36,14 @@ def test_lines_are_aligned(lines):
 
 def test_setting_without_a_printed_figure_gets_a_dash(tmp_path):
     write_inputs(tmp_path, p2=P2 | {"F": 0.5})
-    rows = summary.results(summary.read_metrics(tmp_path / "metrics"))
-    assert summary.table([row for row in rows if row.name == "P2 F"]).endswith(" -")
+    assert table(tmp_path, lambda row: row.name == "P2 F").endswith(" -")
 
 
 def test_absent_metrics_are_one_clear_error(tmp_path):
     with pytest.raises(InputError, match=r"p1\.json: not there; run `dvc repro` first"):
         summary.read_metrics(tmp_path)
+    with pytest.raises(InputError, match=r"intervals\.csv: not there; run `dvc repro` first"):
+        summary.read_intervals(tmp_path)
 
 
 def test_broken_metrics_are_one_clear_error(tmp_path):
@@ -47,7 +54,8 @@ def test_broken_metrics_are_one_clear_error(tmp_path):
 
 def test_command_prints_where_the_page_lies(tmp_path):
     write_inputs(tmp_path)
-    command = [sys.executable, "-m", "hw1.report.summary", "--metrics", str(tmp_path / "metrics")]
+    folders = ["--metrics", str(tmp_path / "metrics"), "--statistics", str(tmp_path / "plots/statistics")]
+    command = [sys.executable, "-m", "hw1.report.summary", *folders]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.endswith("page: report/index.html\n")
 

@@ -1,5 +1,6 @@
 """Where the supervised backbone of settings B and D comes from, and what is said when it cannot be had."""
 
+import json
 import shutil
 import sys
 
@@ -17,19 +18,24 @@ from stages import pretrain
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A root with the quick preset, mini prepared without labels, and the weights every backbone starts from."""
+    """A root with the quick preset, office, mini without labels, and the weights every backbone starts from."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     shutil.copy(ROOT / "presets/quick.yaml", "params.yaml")
     (tmp_path / "mini").mkdir()
     np.save("mini/train_images.npy", np.zeros((4, 32, 32, 3), np.uint8))
     Manifest("given archive", 32, 32, 0, ["a.jpg", "b.jpg", "c.jpg", "d.jpg"], []).save(tmp_path / "mini")
+    (tmp_path / "office").mkdir()
+    for split in ("train", "validation"):
+        np.save(f"office/{split}_images.npy", np.zeros((4, 32, 32, 3), np.uint8))
+        np.save(f"office/{split}_labels.npy", np.zeros(4, np.int64))
     save_weights(build_backbone("resnet18"), tmp_path / "scratch.safetensors", {})
     return tmp_path
 
 
 def supervised(monkeypatch):
-    arguments = "supervised --data mini --start scratch.safetensors --out b.safetensors --history h.csv"
+    inputs, outputs = "--data mini --probe office --start scratch.safetensors", "--history h.csv --metrics m.json"
+    arguments = f"supervised {inputs} --out b.safetensors {outputs}"
     monkeypatch.setattr(sys, "argv", ["pretrain", *arguments.split()])
     pretrain.main()
 
@@ -43,7 +49,8 @@ def test_given_weights_are_the_backbone_and_nothing_is_trained(project, monkeypa
     backbone = build_backbone("resnet18")
     load_weights(backbone, project / "b.safetensors")
     assert all(torch.equal(tensor, given.state_dict()[name]) for name, tensor in backbone.state_dict().items())
-    assert (project / "h.csv").read_text() == "epoch,lr,train_loss,train_accuracy\n"
+    assert (project / "h.csv").read_text() == "epoch,lr,train_loss,train_accuracy,knn_office\n"
+    assert json.loads((project / "m.json").read_text()) == {"knn_office": 1.0, "knn_office_at_start": 1.0}
     assert read_metadata(project / "b.safetensors")["network"] == "resnet18"
 
 
@@ -51,7 +58,7 @@ def test_weights_of_another_network_are_refused_with_an_example(project, monkeyp
     torch.save(build_backbone("resnet34").state_dict(), project / "mini" / GIVEN_WEIGHTS)
     with pytest.raises(InputError, match=r"mini/pretrain_model_SL\.pt: weights of another network \(0 keys missing"):
         supervised(monkeypatch)
-    assert not (project / "b.safetensors").exists() and not (project / "h.csv").exists()
+    assert not any((project / name).exists() for name in ("b.safetensors", "h.csv", "m.json"))
 
 
 def test_without_labels_and_weights_it_says_what_to_provide(project, monkeypatch):

@@ -77,7 +77,7 @@ def classifier(optimiser):
 
 def byol(optimiser):
     network = Byol(backbone(), 6, 8, 4)
-    training = ByolParams(**common(optimiser), hidden=8, projection=4, ema=0.9)
+    training = ByolParams(**common(optimiser), hidden=8, projection=4, ema=0.9, collapse_spread=0.2, on_collapse="warn")
     generator = torch.Generator().manual_seed(1)
     loss_of = pretraining.byol_loss_of(network, training, generator)
     update = pretraining.target_update(network, training)

@@ -147,18 +147,33 @@ def test_validation_and_the_last_steps_row_are_recorded():
     assert [(row["epoch"], row["ema"], row["val_accuracy"]) for row in rows] == [(1, 0.5, 0.5), (2, 1.0, 0.75)]
 
 
-def test_hooks_get_the_numbers_of_steps_and_epochs_done():
+def test_hooks_get_the_steps_done_and_the_rows_of_epochs_to_which_they_add():
     network, steps, epochs = Weight(), [], []
-    train(
+    rows = train(
         network,
         labelled(8),
         weight_itself(network),
         training(),
         after_step=lambda *numbers: steps.append(numbers) or {},
-        after_epoch=epochs.append,
+        validate=lambda: {"val_loss": 3.0},
+        after_epoch=lambda row: epochs.append(dict(row)) or {"extra": 2 * row["val_loss"]},
     )
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert epochs == [1, 2]
+    assert [(row["epoch"], row["val_loss"]) for row in epochs] == [(1, 3.0), (2, 3.0)]
+    assert [row["extra"] for row in rows] == [6.0, 6.0]
+
+
+def test_gradient_norm_is_that_of_all_gradients_together_averaged_over_steps():
+    network = nn.ModuleList([nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)])
+    slopes = iter([(3.0, 4.0), (6.0, 8.0)])  # of norm 5 and 10
+
+    def loss_of(images, targets):
+        pairs = zip(network, next(slopes), strict=True)
+        loss = sum(slope * part.weight.sum() for part, slope in pairs)
+        return loss, {"train_loss": loss.detach()}
+
+    rows = train(network, labelled(8), loss_of, training(epochs=1), gradient_norm=True)
+    assert rows[0]["gradient_norm"] == pytest.approx(7.5)
 
 
 def test_network_trains_in_training_mode_and_validates_in_eval_mode():
@@ -203,7 +218,7 @@ def test_rows_of_a_classifier_have_its_columns_in_order():
     assert tuple(train(network, labelled(), loss_of, supervised())[0]) == classification.TRAIN_COLUMNS
 
 
-def test_rows_of_byol_have_its_columns_in_order():
+def test_decay_of_byols_target_is_recorded_in_its_rows():
     settings = ByolParams(
         **BASE,
         epochs=2,
@@ -214,12 +229,14 @@ def test_rows_of_byol_have_its_columns_in_order():
         hidden=8,
         projection=4,
         ema=0.9,
+        collapse_spread=0.2,
+        on_collapse="warn",
     )
     network = Byol(backbone(), 6, 8, 4)
     loss_of = pretraining.byol_loss_of(network, settings, torch.Generator())
     update = pretraining.target_update(network, settings)
     rows = train(network, Batches(images(8), None, 4, CPU), loss_of, settings, after_step=update)
-    assert tuple(rows[0]) == pretraining.COLUMNS
+    assert tuple(rows[0]) == ("epoch", "lr", "ema", "loss", "projection_std")
     # Four steps in all: 1 - 0.1 (1 + cos(k pi / 4)) / 2 at k = 2 and 4.
     assert [row["ema"] for row in rows] == pytest.approx([0.95, 1.0])
 
@@ -245,7 +262,13 @@ def test_loss_that_is_no_number_stops_the_training_and_names_the_section(value):
         return network.weight, {"train_loss": torch.tensor(value if epochs else 1.0)}
 
     with pytest.raises(InputError, match=rf"classify\.A: train_loss is {value} in epoch 2: .*lower its lr"):
-        train(network, labelled(), loss_of, training(epochs=3), after_epoch=epochs.append)
+        train(
+            network,
+            labelled(),
+            loss_of,
+            training(epochs=3),
+            after_epoch=lambda row: epochs.append(row["epoch"]) or {},
+        )
     assert epochs == [1]
 
 

@@ -1,0 +1,139 @@
+"""How much numbers measured on n images, or over a few seeds, can say: intervals, tests, their correction.
+
+Arrays of NumPy in, floats out; differences are of fractions 0..1.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Z95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
+RESAMPLES = 10_000
+PART = 1_000  # resamples made at a time, which bounds the memory
+SEED = 0  # of the resamples: the same numbers give the same intervals
+
+
+def wilson_interval(share: float, n: int) -> tuple[float, float]:
+    """The 95 % Wilson interval (fractions) of a success share observed on n independent images."""
+    centre = share + Z95**2 / (2 * n)
+    reach = Z95 * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
+    scale = 1 + Z95**2 / n
+    return max(0.0, (centre - reach) / scale), min(1.0, (centre + reach) / scale)
+
+
+def two_proportion_p(first: float, second: float, n: int) -> float:
+    """Two-sided p-value of the pooled z-test for two shares of n images each, taken as independent samples.
+
+    For published shares, of which it is not known on which images they agree. Two models scored on the same images
+    mostly err on the same ones, which makes their difference less noisy than this test takes it to be: a difference
+    it resolves is safe to call one.
+    """
+    pooled = (first + second) / 2
+    if first == second:
+        return 1.0
+    z = (first - second) / math.sqrt(2 * pooled * (1 - pooled) / n)
+    return math.erfc(abs(z) / math.sqrt(2))
+
+
+def mcnemar_p(only_first: int, only_second: int) -> float:
+    """Two-sided p-value of McNemar's exact test: images that only the first, only the second model got right.
+
+    Were both equally good, each of these images would fall to either like a coin (binomial distribution).
+    """
+    from scipy.special import bdtr
+
+    n = only_first + only_second
+    return min(1.0, 2 * float(bdtr(min(only_first, only_second), n, 0.5))) if n else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values in the given order: below 0.05 all together are wrong at most one time in 20."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted = [0.0] * len(p_values)
+    running = 0.0
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+def bootstrap(counts: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """A statistic of sums over images, on RESAMPLES draws of as many images with replacement.
+
+    counts (N, ...) numbers of each of N images; statistic maps sums (R, ...) to (R, K). Returns (RESAMPLES, K).
+    """
+    draw, n = np.random.default_rng(SEED), len(counts)
+    flat, values = counts.reshape(n, -1).astype(np.float64), []
+    for _ in range(RESAMPLES // PART):
+        times = draw.multinomial(n, np.full(n, 1 / n), PART)  # (PART, N), how often each image is drawn
+        values.append(statistic((times @ flat).reshape(PART, *counts.shape[1:])))
+    return np.concatenate(values)
+
+
+def percentile_interval(values: np.ndarray) -> tuple[float, float]:
+    """The middle 95 % of bootstrap values (R,); those that are no number are left out."""
+    low, high = np.nanpercentile(values, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def bootstrap_p(differences: np.ndarray) -> float:
+    """Two-sided p-value of a difference, from its bootstrap values (R,): twice the share beyond zero."""
+    differences = differences[~np.isnan(differences)]  # of a class that no drawn image has
+    beyond = min((differences <= 0).sum(), (differences >= 0).sum())
+    return min(1.0, 2 * float(beyond + 1) / (len(differences) + 1))
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean with its standard error and the degrees of freedom of the t distribution that goes with it."""
+
+    value: float
+    error: float
+    freedom: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """At 95 %."""
+        from scipy.special import stdtrit
+
+        reach = float(stdtrit(self.freedom, 0.975)) * self.error
+        return self.value - reach, self.value + reach
+
+    @property
+    def p(self) -> float:
+        """Two-sided p-value of its being zero."""
+        from scipy.special import stdtr
+
+        if not self.error:
+            return 0.0 if self.value else 1.0
+        return 2 * float(stdtr(self.freedom, -abs(self.value) / self.error))
+
+
+def over_seeds(values: np.ndarray) -> Mean:
+    """Mean over seeds (S,), S above 1, as if the images were the only ones there are: Student's t."""
+    return Mean(float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))), len(values) - 1)
+
+
+def over_seeds_and_images(values: np.ndarray) -> Mean:
+    """Mean of values (S, N) over seeds and images that are both a sample of many, each seed met by each image.
+
+    The two-way model with random effects that reader studies use (Dorfman, Berbaum and Metz 1992; degrees of
+    freedom after Satterthwaite): what varies between seeds, between images, and what is left between the cells.
+    """
+    seeds, images = values.shape
+    rows, columns, mean = values.mean(1), values.mean(0), float(values.mean())
+    of_seeds = images * rows.var(ddof=1)
+    of_images = seeds * columns.var(ddof=1)
+    rest = values - rows[:, None] - columns + mean
+    of_rest = (rest**2).sum() / ((seeds - 1) * (images - 1))
+    total = of_seeds + of_images - of_rest
+    if total <= max(of_seeds, of_images):  # no less than by either alone
+        total, of_rest = max(of_seeds, of_images), 0.0
+        parts = [(of_seeds, seeds - 1)] if of_seeds >= of_images else [(of_images, images - 1)]
+    else:
+        parts = [(of_seeds, seeds - 1), (of_images, images - 1), (of_rest, (seeds - 1) * (images - 1))]
+    weights = sum(part**2 / freedom for part, freedom in parts)
+    freedom = float(total**2 / weights) if weights else float(seeds - 1)
+    return Mean(mean, math.sqrt(total / (seeds * images)), freedom)

@@ -1,0 +1,1 @@
+"""Many trainings through DVC's queue, and what is collected from them."""

@@ -1,0 +1,105 @@
+"""Train problem 2 over several seeds through DVC's queue: ``python -m hw1.experiments.seeds 1 2 3 4 5``.
+
+Each seed is an experiment of its own, which trains what hangs on the seed: start weights, both backbones, all
+settings. Its predictions are collected in plots/seeds, where the next ``dvc repro`` finds them for the page. A seed
+that is finished with these parameters, data and code is not trained again. ``--setting C`` trains one setting
+alone and only prints its accuracies.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from hw1.errors import InputError
+from hw1.evaluate.comparison import SEEDS, seed_table, to_frame
+from hw1.evaluate.intervals import over_seeds
+from hw1.experiments.pipeline import dvc, experiments, git, identity, queued, up_to_date, wait_for
+from hw1.files import whole_file
+from hw1.params import load
+from hw1.supervision import run_stage
+
+PREDICTIONS = "plots/predictions/p2.csv"
+HISTORY = "plots/history/finetune/{}.csv"
+
+
+def train(seeds: Sequence[int], target: str, jobs: int) -> dict[int, str]:
+    """Git references of the experiments of all seeds but the current one, after training those that are missing."""
+    if not up_to_date(target):
+        raise InputError(f"{target}: not up to date; run `dvc repro` first, then its seed is the first of the seeds")
+    current, key = load().seed, identity(Path("dvc.lock"), target, apart_from="seed")[:10]
+    names = {seed: f"seed-{seed}-{key}" for seed in seeds if seed != current}
+    missing = {seed: name for seed, name in names.items() if name not in experiments()}
+    tasks = queued() if missing else {}
+    for seed, name in missing.items():
+        if tasks.get(name) in ("Queued", "Running"):
+            continue
+        if name in tasks:
+            dvc("queue", "remove", name)
+        dvc("exp", "run", "--queue", "-n", name, "-S", f"seed={seed}", target)
+    print(f"{len(seeds) - len(missing)} of {len(seeds)} seeds are there, {len(missing)} to train", file=sys.stderr)
+    if missing:
+        dvc("queue", "start", "-j", str(jobs))
+        wait_for(missing.values(), time.monotonic())
+    return {seed: reference for name, reference in experiments().items() if (seed := _seed_of(name, key)) is not None}
+
+
+def _seed_of(name: str, key: str) -> int | None:
+    """The seed of an experiment of this command with the same parameters, data and code."""
+    kind, _, rest = name.partition("-")
+    seed, _, its_key = rest.partition("-")
+    return int(seed) if kind == "seed" and its_key == key and seed.isdecimal() else None
+
+
+def collect(references: dict[int, str], folder: Path) -> dict[int, pd.DataFrame]:
+    """Leave each seed's predictions, and the current ones, as ``folder``/{seed}.csv, and no others."""
+    texts = {seed: git("show", f"{reference}:{PREDICTIONS}") for seed, reference in references.items()}
+    texts[load().seed] = Path(PREDICTIONS).read_text()
+    folder.mkdir(exist_ok=True)
+    for path in folder.glob("*.csv"):
+        if path.stem not in map(str, texts):
+            path.unlink()
+    for seed, text in texts.items():
+        with whole_file(folder / f"{seed}.csv") as draft:
+            draft.write_text(text)
+    return {seed: pd.read_csv(folder / f"{seed}.csv") for seed in texts}
+
+
+def accuracies(references: dict[int, str], setting: str) -> pd.Series:
+    """Final validation accuracy of one setting by seed."""
+    histories = {seed: git("show", f"{reference}:{HISTORY.format(setting)}") for seed, reference in references.items()}
+    histories[load().seed] = Path(HISTORY.format(setting)).read_text()
+    return pd.Series({seed: float(text.split()[-1].split(",")[-1]) for seed, text in sorted(histories.items())})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m hw1.experiments.seeds",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("seeds", type=int, nargs="+", help="params.yaml's, already trained, counts as one of them")
+    parser.add_argument("--jobs", type=int, default=1, help="experiments at a time (default: 1)")
+    parser.add_argument("--setting", help="train this setting alone")
+    args = parser.parse_args()
+    seeds = sorted({*args.seeds, load().seed})
+    if args.setting:
+        load().setting(args.setting)
+        values = accuracies(train(seeds, f"finetune@{args.setting}", args.jobs), args.setting)
+        mean = over_seeds(values.to_numpy())
+        low, high = mean.interval
+        print(values.to_string(header=False))
+        print(
+            f"setting {args.setting}: mean {mean.value:.4f}, deviation {values.std():.4f}, 95 % {low:.4f} to {high:.4f}"
+        )
+        return
+    by_seed = collect(train(seeds, "evaluate@p2", args.jobs), Path("plots/seeds"))
+    print(to_frame(seed_table(by_seed), SEEDS).to_string(index=False, float_format="%.4f"))
+    print("`dvc repro` puts them on the page")
+
+
+if __name__ == "__main__":
+    run_stage(main)
