@@ -146,6 +146,15 @@ def test_missing_archive_ends_in_one_line(project):
     assert stages_run(project.run("dvc", "repro")) == []  # restored from the cache, nothing trained again
 
 
+def test_same_seed_trains_and_scores_to_the_same_bytes(project):
+    stages = ("finetune@C", "evaluate@p2")
+    before = [project.outputs(stage) for stage in stages]
+    ran = stages_run(project.run("dvc", "repro", "-f", "-s", "--no-run-cache", *stages))
+    assert ran == sorted(stages)
+    assert [project.outputs(stage) for stage in stages] == before
+    assert "metrics/p2.json" in before[1] and "models/finetune/C.safetensors" in before[0]
+
+
 def test_second_clone_pulls_every_result_and_trains_nothing(project, tmp_path):
     storage, clone = tmp_path / "storage", tmp_path / "clone"
     project.run("git", "checkout", "-q", ".")

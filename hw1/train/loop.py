@@ -72,7 +72,8 @@ def fit(
 
     def save() -> None:
         # A state of a training that has diverged would push out the last good one.
-        _check_finite({"epoch": len(course.rows) + 1, **course.sums.means(1)}, section)
+        size = torch.stack(torch._foreach_norm(list(network.parameters()))).float().sum().item()
+        _check_finite({"epoch": epoch, "norm of the weights": size, **course.sums.means(len(batches))}, section)
         course.seconds = progress.seconds
         checkpoint.save(course.state())
 

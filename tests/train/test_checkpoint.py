@@ -14,6 +14,7 @@ from torch import nn
 
 from hw1 import supervision
 from hw1.data.batches import Batches
+from hw1.errors import InputError
 from hw1.models.byol import Byol
 from hw1.models.card import Card, snapshots
 from hw1.params import Byol as ByolParams
@@ -180,6 +181,26 @@ def test_killed_after_the_last_epoch_it_trains_no_more(root):
     steps = []
     assert_equal(train("classifier, adam", root / "out", stop=steps.append), whole)
     assert steps == []
+
+
+@pytest.mark.parametrize("minutes, kept", [(1e-9, 4), (60, 3)], ids=["state after each step", "state after each epoch"])
+def test_training_whose_weights_are_no_numbers_stops_and_keeps_the_last_good_state(minutes, kept, root, monkeypatch):
+    whole, finite = train("byol, adam", root / "whole"), torch.optim.Adam.step
+    count = []
+
+    def spoils(optimiser, closure=None):
+        finite(optimiser, closure)
+        count.append(1)
+        if len(count) == 5:
+            optimiser.param_groups[0]["params"][0].data[0] = float("nan")
+
+    with monkeypatch.context() as patch, pytest.raises(InputError, match=r"x: .* is nan in epoch 2: training diverged"):
+        patch.setattr(torch.optim.Adam, "step", spoils)
+        train("byol, adam", root / "out", minutes)
+    newest = torch.load(states(root)[-1], weights_only=True)
+    assert newest["done"] == kept
+    assert all(tensor.isfinite().all() for tensor in newest["network"].values())
+    assert_equal(train("byol, adam", root / "out", minutes), whole)
 
 
 def test_signal_lets_the_step_end_writes_the_state_and_raises_its_status(root, monkeypatch):
