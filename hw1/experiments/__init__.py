@@ -1,1 +1,8 @@
-"""Many trainings through DVC's queue, and what is collected from them."""
+"""Many trainings through DVC's queue, and what is collected from them. Started with ``-m``, a command answers signals."""
+
+import sys
+
+from hw1.supervision import answer_signals
+
+if sys.argv[0] == "-m":  # so Python calls it until it has found the command
+    answer_signals("DVC's queue goes on, `dvc queue kill` ends what runs; the same command takes it up again")

@@ -86,6 +86,8 @@ def main() -> None:
     parser.add_argument("--setting", help="train this setting alone")
     args = parser.parse_args()
     seeds = sorted({*args.seeds, load().seed})
+    if len(seeds) < 2:
+        raise InputError(f"seeds: {seeds[0]} is params.yaml's; give others to compare with")
     if args.setting:
         load().setting(args.setting)
         values = accuracies(train(seeds, f"finetune@{args.setting}", args.jobs), args.setting)

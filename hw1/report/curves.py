@@ -59,14 +59,14 @@ def pretraining_curves(
     projection: int,
     path: Path,
 ) -> None:
-    """Both pre-trainings: losses, neighbours' accuracy; supervised accuracy; BYOL's spread, decay and gradients.
+    """Both pre-trainings: losses, learning rates, neighbours' accuracy; BYOL's spread, decay and gradients.
 
     ``projection`` is the length d of BYOL's projections: normalised vectors that point in all
     directions alike have a standard deviation of 1/sqrt(d) per component, collapsed ones 0. ``starts`` are the
     headline numbers of "supervised" and "BYOL", among them the accuracies before the training.
     """
-    figure, panels = grid(2, 4, (14.6, 6.4), "Problem 2: the two pre-trainings of the backbone")
-    loss, accuracy, office, mini, byol_loss, spread, gradient, decay = panels
+    figure, panels = grid(3, 3, (11.4, 9.4), "Problem 2: the two pre-trainings of the backbone")
+    loss, accuracy, rate, byol_loss, spread, decay, gradient, office, mini = panels
     if supervised.empty:
         for panel, title in ((loss, "Supervised: loss"), (accuracy, "Supervised: accuracy")):
             blank(panel, "given weights:\nno training, no curve")
@@ -76,6 +76,10 @@ def pretraining_curves(
         _label(loss, "Supervised: loss", "cross entropy (nats)")
         _line(accuracy, supervised, "train_accuracy", colour(0), scale=100)
         _label(accuracy, "Supervised: training accuracy", "images classified right (%)")
+        _line(rate, supervised, "lr", colour(0), "supervised", style="--")
+    _line(rate, byol, "lr", colour(1), "BYOL")
+    _label(rate, "Learning rate", "step size", floor=True)
+    rate.legend()
     trained = {"supervised": supervised, "BYOL": byol}
     for axes, column, title in (
         (office, "knn_office", "Fine-tuning images"),

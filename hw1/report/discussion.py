@@ -29,9 +29,14 @@ def points_text(points: float) -> str:
     return f"{abs(points):.1f} points {'above' if points > 0 else 'below'}"
 
 
+def interval_text(interval: tuple[float, float]) -> str:
+    """Bounds to a tenth, without a minus before zero."""
+    return " to ".join(f"{round(bound, 1) + 0.0:.1f}" for bound in interval)
+
+
 def evidence_text(pair: Pair) -> str:
     """Verdict, p-value and interval of a difference."""
-    interval = "" if pair.interval is None else f", 95 % interval {pair.interval[0]:.1f} to {pair.interval[1]:.1f}"
+    interval = "" if pair.interval is None else f", 95 % interval {interval_text(pair.interval)}"
     return f"{pair.verdict} ({p_text(pair.p)}{interval})"
 
 

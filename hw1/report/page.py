@@ -168,6 +168,7 @@ def _statements(inputs: Inputs) -> dict[str, Any]:
         "seed_pairs": statistics.seed_pairs,
         "report_pairs": published_settings(),
         "p_text": discussion.p_text,
+        "interval_text": discussion.interval_text,
         "changed": [key for key in params.settings if not discussion.as_published(key, params.settings[key])],
         "segmentation": discussion.segmentation_sentences(
             metrics["p3"], statistics, p3["majority_class"], p3["majority_miou"]
