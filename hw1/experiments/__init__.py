@@ -1,4 +1,4 @@
-"""Many trainings through DVC's queue, and what is collected from them. Started with ``-m``, a command answers signals."""
+"""Many trainings through DVC's queue, and what is collected from them; commands that answer signals."""
 
 import sys
 
