@@ -278,6 +278,11 @@ class Params:
     segment: Segment
     evaluate: Evaluate
 
+    def __post_init__(self) -> None:
+        for name in self.settings:
+            if name in ("image", "label"):  # the other columns of the predictions
+                raise ValueError(f"settings.{name}: got a name of another column, allowed: any other")
+
     def setting(self, name: str) -> Setting:
         """Setting ``name`` of the fine-tuning comparison; InputError if params.yaml has none such."""
         if name not in self.settings:

@@ -21,6 +21,10 @@ from hw1.errors import InputError
 
 SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "fish"}  # what DVC may put between itself and a stage
 POLL = 0.5  # seconds between two looks at the parent
+ADVICE_ON = {  # what a user can mend, by errno
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM): "free some space or mend the permissions",
+    (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG): "mend the path",
+}
 ADVICE = "run `dvc repro` to go on from here"
 TWICE = 1.0  # seconds after which a signal counts as a second one: a terminal and `make` may both send the first
 
@@ -37,9 +41,10 @@ def run_stage(main: Callable[[], None]) -> None:
     except InputError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+        advice = next((text for numbers, text in ADVICE_ON.items() if error.errno in numbers), None)
+        if advice is None:
             raise
-        sys.exit(f"error: {error.filename or 'output'}: {error.strerror}; free some space or mend the permissions")
+        sys.exit(f"error: {error.filename or 'output'}: {error.strerror}; {advice}")
 
 
 def watch() -> None:

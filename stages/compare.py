@@ -26,9 +26,10 @@ def main() -> None:
     labelled = (("p1", p1), ("p2", p2))
     intervals = [row for problem, table in labelled for row in comparison.accuracy_intervals(problem, table)]
     pairs = [row for problem, table in labelled for row in comparison.accuracy_pairs(problem, table)]
+    tiles = comparison.ious_of(p3)
     tables = {
-        "intervals": (intervals + comparison.iou_intervals(p3), comparison.INTERVALS),
-        "pairs": (pairs + comparison.iou_pairs(p3), comparison.PAIRS),
+        "intervals": (intervals + comparison.iou_intervals(tiles), comparison.INTERVALS),
+        "pairs": (pairs + comparison.iou_pairs(tiles), comparison.PAIRS),
         "seeds": (comparison.seed_table(seeds) if seeds else [], comparison.SEEDS),
         "seed_pairs": (comparison.seed_pairs(seeds) if seeds else [], comparison.SEED_PAIRS),
     }

@@ -15,7 +15,7 @@ from hw1.runtime import start
 from hw1.supervision import run_stage
 from hw1.train.checkpoint import checkpointed
 from hw1.train.loop import fit, write_history
-from hw1.train.pretraining import METHODS, Monitor
+from hw1.train.pretraining import METHODS, WATCHING, Monitor
 from hw1.train.tracking import Tracker
 
 
@@ -40,9 +40,11 @@ def main() -> None:
         load_weights(backbone, args.start)
     stage, section = f"pretrain@{args.method}", f"pretrain.{args.method}"
     used = flat(params, "seed", "runtime", "backbone", "pretrain.knn", section)
+    determining = {key: value for key, value in used.items() if not key.startswith(WATCHING)}
+    kept = {key: value for key, value in used.items() if not key.endswith("on_collapse")}  # what a state depends on
     inputs = [args.data, args.probe, args.start]
     with (
-        checkpointed(stage, used, inputs, params.checkpoint.minutes) as checkpoint,
+        checkpointed(stage, kept, inputs, params.checkpoint.minutes) as checkpoint,
         whole_file(args.out) as out,
         whole_file(args.history) as history,
         whole_file(args.metrics) as metrics,
@@ -67,7 +69,7 @@ def main() -> None:
                 validate=monitor,
                 **recipe.hooks,
             )
-        save_weights(backbone, out, {"stage": stage, "network": params.backbone, "parameters": used})
+        save_weights(backbone, out, {"stage": stage, "network": params.backbone, "parameters": determining})
         write_history(rows, (*method.columns, *monitor.columns), history)
         metrics.write_text(json.dumps(monitor.headline(rows), indent=2) + "\n")
         tracker.log_history(history)

@@ -23,7 +23,7 @@ def used(stage: str) -> dict:
     return {**flat(QUICK, "seed", "runtime", *own), "runtime.precision": "fp32"}
 
 
-def card_of(stage: str, classes: int = 3, resize: int = 36, crop: int = 32) -> Card:
+def card_of(stage: str, classes: int = 7, resize: int = 36, crop: int = 32) -> Card:
     return Card.of(stage, 5, Manifest("synthetic", resize, crop, classes, [], []), used(stage))
 
 

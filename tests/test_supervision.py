@@ -182,6 +182,7 @@ def test_stage_started_by_hand_under_nohup_outlives_its_parent(tmp_path):
         ("InputError('lr: got 0')", "error: lr: got 0\n"),
         ("OSError(28, 'No space left on device', 'a')", "error: a: No space left on device; free some space or "),
         ("PermissionError(13, 'Permission denied', 'b')", "error: b: Permission denied; "),
+        ("IsADirectoryError(21, 'Is a directory', 'c')", "error: c: Is a directory; mend the path\n"),
     ],
 )
 def test_error_that_a_user_can_mend_is_one_line(error, told):

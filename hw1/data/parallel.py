@@ -11,13 +11,18 @@ T, R = TypeVar("T"), TypeVar("R")
 AHEAD = 2  # chunks for each thread, at most, that are done or under way before they are wanted
 
 
+def cores() -> int:
+    """Cores this process may use, which in a container can be far fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def in_threads(function: Callable[[T], R], items: Iterable[T], chunk: int) -> Iterator[R]:
     """``map`` over threads: for work that leaves the interpreter lock, as Pillow's decoding and resizing does.
 
     Threads take ``chunk`` items at a time; handing over single small pictures would cost more than they do.
     An error is raised where its item's result would come.
     """
-    threads = os.cpu_count() or 1
+    threads = cores()
     items = iter(items)
     waiting: deque = deque()
     with ThreadPoolExecutor(threads) as pool:

@@ -36,8 +36,8 @@ def size(data: bytes) -> tuple[int, int]:
 
 def decode_mask(data: bytes) -> np.ndarray:
     """Classes of a colour mask: (H, W) uint8, 0 to 6 in the order of LAND_COVER."""
-    bits = np.asarray(decode(data)) >= 128  # (H, W, 3)
-    classes = CLASS_OF_CODE[bits @ np.array([4, 2, 1])]
+    red, green, blue = np.moveaxis((np.asarray(decode(data)) >= 128).view(np.uint8), -1, 0)  # (H, W) each
+    classes = CLASS_OF_CODE[4 * red + 2 * green + blue]
     wrong = np.argwhere(classes == NO_CLASS)
     if len(wrong):
         row, column = wrong[0]

@@ -14,7 +14,7 @@ from PIL import Image
 from hw1.data.archive import Archive
 from hw1.data.arrays import GIVEN_WEIGHTS, Manifest, save_masks
 from hw1.data.classes import LAND_COVER
-from hw1.data.parallel import in_threads
+from hw1.data.parallel import cores, in_threads
 from hw1.data.pictures import resized_crop, square_tile
 from hw1.params import Prepare, ResizeCrop, Square
 
@@ -160,7 +160,7 @@ def _save_images(path: Path, members: Sequence[str], decode: Decode) -> None:
 
 def _chunk(members: Sequence[str]) -> int:
     """Members that a thread decodes at a time: at most CHUNK, and few enough that every thread has some."""
-    return max(1, min(CHUNK, len(members) // (4 * (os.cpu_count() or 1))))
+    return max(1, min(CHUNK, len(members) // (4 * cores())))
 
 
 def _names(members: Iterable[str]) -> list[str]:

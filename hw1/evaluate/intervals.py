@@ -111,9 +111,13 @@ class Mean:
         return 2 * float(stdtr(self.freedom, -abs(self.value) / self.error))
 
 
-def over_seeds(values: np.ndarray) -> Mean:
-    """Mean over seeds (S,), S above 1, as if the images were the only ones there are: Student's t."""
-    return Mean(float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))), len(values) - 1)
+def over_seeds(values: np.ndarray, step: float) -> Mean:
+    """Mean over seeds (S,), S above 1, as if the images were the only ones there are: Student's t.
+
+    Values come in steps of ``step`` (1 / N for shares of N images); equal ones vary by as much as rounding hides.
+    """
+    deviation = max(float(values.std(ddof=1)), step / math.sqrt(12))
+    return Mean(float(values.mean()), deviation / math.sqrt(len(values)), len(values) - 1)
 
 
 def over_seeds_and_images(values: np.ndarray) -> Mean:

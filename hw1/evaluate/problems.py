@@ -44,7 +44,7 @@ class Result:
     """One problem: ``metrics`` are the headline numbers; ``predictions`` is a table, its header first, of what each
     model said of each validation image; the rest is for pictures and page.
 
-    ``confusions`` (K, K+1) int64 by model; ``arrays`` are pictures and masks by name; ``projections``
+    ``confusions`` (K, K) int64 by model; ``arrays`` are pictures and masks by name; ``projections``
     rows of method, epoch, x, y, label.
     """
 
@@ -80,7 +80,7 @@ def evaluate_p3(params: Params, machine: Machine, sources: Sources) -> Result:
     arrays = {}
     for index in shown:
         arrays |= {f"image/{names[index]}": images[index], f"truth/{names[index]}": truth[index]}
-    predictions: list[Sequence[Any]] = [("image", "model", "class", "both", "truth", "predicted")]
+    predictions: list[Sequence[Any]] = [("image", "model", "class", "both", "truth", "predicted", "pixels")]
     confusions, parameters, epochs = {}, {}, {}
     for model in MODELS:
         epochs[model] = []
@@ -111,8 +111,7 @@ def save(result: Result, metrics: Path, predictions: Path, folder: Path) -> None
     """Write the two files, and summary.json, confusion.npz, masks.npz and projections.csv into ``folder``."""
     with whole_folder(folder) as draft:
         (draft / "summary.json").write_text(json.dumps(result.summary, indent=2) + "\n")
-        # The last column, predictions that are no class, is not part of a drawn confusion matrix.
-        _save_npz(draft / "confusion.npz", {model: n[:, :-1].numpy() for model, n in result.confusions.items()})
+        _save_npz(draft / "confusion.npz", {model: counts.numpy() for model, counts in result.confusions.items()})
         _save_npz(draft / "masks.npz", result.arrays)
         _save_csv(draft / "projections.csv", [("method", "epoch", "x", "y", "label"), *result.projections])
     with whole_file(predictions) as draft:
@@ -154,7 +153,9 @@ def _evaluate_classifiers(weights: dict[str, Path], machine: Machine, sources: S
     parameters = {}
     for model, path in weights.items():
         network, card = _load(path, machine)
-        seen[model] = classify(network, _labelled(sources.data, card, machine), machine, view_of(card))
+        seen[model] = classify(
+            network, _labelled(sources.data, card, machine), machine, manifest.classes, view_of(card)
+        )
         parameters[model] = _trained_parameters(network)
     confusions = {model: each.confusion(manifest.classes) for model, each in seen.items()}
     labels = next(iter(seen.values())).labels.tolist()
@@ -183,9 +184,9 @@ def _summary(manifest: Manifest, parameters: dict[str, int]) -> dict[str, Any]:
 
 
 def _tile_rows(names: Sequence[str], model: str, confusions: Tensor) -> Iterator[tuple]:
-    """For each tile and class: pixels that are it in truth and prediction, in the truth, in the prediction."""
-    for name, counts in zip(names, overlaps(confusions).tolist(), strict=True):
-        yield from ((name, model, label, *row) for label, row in zip(LAND_COVER[:-1], counts, strict=True))
+    """For each tile and class: pixels that are it in truth and prediction, in the truth, in the prediction, and all."""
+    for name, counts, pixels in zip(names, overlaps(confusions).tolist(), confusions.sum((1, 2)).tolist(), strict=True):
+        yield from ((name, model, label, *row, pixels) for label, row in zip(LAND_COVER[:-1], counts, strict=True))
 
 
 def _history(path: Path) -> list[dict[str, float]]:

@@ -16,6 +16,7 @@ from hw1.runtime import Machine
 
 View = Callable[[Tensor], Tensor]  # stored uint8 images -> the network's input size
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
+STRIP = 1 << 22  # pixels of a class map made at a time: 117 MB of scores
 
 
 def stored(images: Tensor) -> Tensor:
@@ -37,6 +38,27 @@ def at_size(scores: Tensor, shape: tuple[int, int]) -> Tensor:
     return nn.functional.interpolate(scores[None], shape, mode="bilinear", align_corners=False)[0]
 
 
+def class_map(scores: Tensor, shape: tuple[int, int]) -> Tensor:
+    """The class of each pixel of a tile at its own size: scores (7, h, w) -> (*shape) uint8.
+
+    A large tile is made strip by strip, so that its scores, 28 bytes a pixel, are never all in memory.
+    """
+    height, width = shape
+    if height * width <= STRIP:
+        return most_likely(at_size(scores, shape)).byte()
+    rows, strips = scores.shape[-2], []
+    wide = nn.functional.interpolate(scores[None], (rows, width), mode="bilinear", align_corners=False)[0]
+    step = max(1, STRIP // width)
+    for top in range(0, height, step):
+        # As interpolate places the rows: by their centres, the outermost repeated.
+        places = torch.arange(top, min(top + step, height), device=scores.device)
+        source = ((places + 0.5) * rows / height - 0.5).clamp(min=0)
+        above = source.long()
+        below, share = (above + 1).clamp(max=rows - 1), (source - above)[:, None]
+        strips.append(most_likely(wide[:, above].lerp(wide[:, below], share)).byte())
+    return torch.cat(strips)
+
+
 def most_likely(scores: Tensor) -> Tensor:
     """The class of each pixel: (7, H, W) -> (H, W) int64."""
     return scores.max(0).indices  # argmax over the first dimension is 15 times as slow on a CPU
@@ -51,12 +73,20 @@ class Classified:
     predictions: Tensor
 
     def confusion(self, classes: int) -> Tensor:
-        """Counts (classes, classes + 1), see :func:`hw1.evaluate.metrics.count_confusion`."""
+        """Counts (classes, classes), see :func:`hw1.evaluate.metrics.count_confusion`."""
         return count_confusion(self.labels, self.predictions, classes)
 
 
+def labels_of(logits: Tensor, classes: int) -> Tensor:
+    """The most likely class of each image: (N, >= classes) -> (N,) int64.
+
+    The printed head of P1's model A has more outputs than there are classes; the rest are never a label.
+    """
+    return logits[:, :classes].argmax(1)
+
+
 @torch.no_grad()
-def classify(network: nn.Module, batches: Batches, machine: Machine, view: View = stored) -> Classified:
+def classify(network: nn.Module, batches: Batches, machine: Machine, classes: int, view: View = stored) -> Classified:
     """Loss and predictions over a labelled split, in stored order, on the CPU."""
     network.eval()
     loss = torch.zeros((), device=machine.device)
@@ -65,7 +95,7 @@ def classify(network: nn.Module, batches: Batches, machine: Machine, view: View 
         logits = logits_of(network, images, machine, view)
         loss += cross_entropy(logits, labels) * len(labels)
         truth.append(labels)
-        predictions.append(logits.argmax(1))
+        predictions.append(labels_of(logits, classes))
     return Classified(loss.item() / len(batches), torch.cat(truth).cpu(), torch.cat(predictions).cpu())
 
 
@@ -100,7 +130,7 @@ def tile_scores(
 def segment(
     network: nn.Module, batches: Batches, masks: Sequence[np.ndarray], machine: Machine, loss: PixelLoss
 ) -> tuple[float, Tensor]:
-    """Mean over N tiles of ``loss``, and each tile's confusion counts (N, 7, 8) over all its pixels, Unknown too."""
+    """Mean over N tiles of ``loss``, and each tile's confusion counts (N, 7, 7) over all its pixels, Unknown too."""
     total = torch.zeros((), device=machine.device)
     confusions = []
     scores_of_tiles = tile_scores(network, batches, [mask.shape for mask in masks], machine)

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,37 +24,44 @@ def dvc(*arguments: str) -> str:
     """Output of a dvc command with this Python first on the PATH; InputError with its last lines if it fails."""
     done = _run(sys.executable, "-m", "dvc", *arguments)
     if done.returncode:
-        raise InputError(f"dvc {' '.join(arguments)}: {' '.join(done.stdout.split())[-500:]}")
+        raise InputError(f"dvc {' '.join(arguments)}: {_last_words(done)}")
     return done.stdout
 
 
 def up_to_date(target: str) -> bool:
-    """Whether ``dvc repro`` of the target would do nothing."""
-    return _run(sys.executable, "-m", "dvc", "status", "-q", target).returncode == 0
+    """Whether ``dvc repro`` of the target would do nothing, the stages before it included."""
+    return _run(sys.executable, "-m", "dvc", "status", "-q", "--with-deps", target).returncode == 0
 
 
 def git(*arguments: str) -> str:
     """Output of a git command; InputError if it fails."""
     done = _run("git", *arguments)
     if done.returncode:
-        raise InputError(f"git {arguments[0]}: {done.stdout.strip()}")
+        raise InputError(f"git {arguments[0]}: {_last_words(done)}")
     return done.stdout
 
 
 def _run(*command: str) -> subprocess.CompletedProcess:
+    """A finished command; its output goes through files, as a worker it leaves behind would keep a pipe open."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PATH": path}
-    )
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        done = subprocess.run(command, stdout=out, stderr=err, env={**os.environ, "PATH": path})
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(command, done.returncode, out.read(), err.read())
 
 
-def identity(lock: Path, target: str, apart_from: str) -> str:
+def _last_words(done: subprocess.CompletedProcess) -> str:
+    return " ".join(f"{done.stdout} {done.stderr}".split())[-500:]
+
+
+def identity(lock: str, target: str, apart_from: str) -> str:
     """Hex digits that change with whatever determines the target's outputs, but for one parameter.
 
-    From a lock file that is up to date: commands, parameters, source files and the archive of the target and of
-    all stages before it.
+    From the text of a lock file: commands, parameters, source files and the archive of the target and of all
+    stages before it.
     """
-    stages = yaml.safe_load(lock.read_text())["stages"]
+    stages = yaml.safe_load(lock)["stages"]
     makers = {out["path"]: name for name, stage in stages.items() for out in stage.get("outs", ())}
     waiting, chain = [target], {}
     while waiting:
@@ -88,26 +97,33 @@ def experiments() -> dict[str, str]:
     return {reference.rpartition("/")[2]: reference for reference in kept}
 
 
-def queued() -> dict[str, str]:
-    """Status (Queued, Running, Failed, Success) of each task of the queue by its experiment's name."""
-    found = {}
-    for line in dvc("queue", "status").splitlines():
-        cells = line.split()
-        if len(cells) >= 3 and cells[-1] in ("Queued", "Running", "Failed", "Success"):
-            found[cells[1]] = cells[-1]
-    return found
-
-
-def wait_for(names: Iterable[str], told: float) -> None:
+def wait_for(names: Iterable[str]) -> None:
     """Wait until every experiment is finished, saying which are; InputError with the log's end if one fails."""
-    waiting = set(names)
+    waiting, begun, missed = set(names), time.monotonic(), set()
     while waiting:
         time.sleep(POLL)
-        finished, tasks = experiments(), queued()
-        for name in sorted(waiting):
-            if name in finished:
-                print(f"{name}: done after {time.monotonic() - told:.0f} s", file=sys.stderr)
-                waiting.discard(name)
-            elif tasks.get(name) in ("Failed", None):
-                log = _run(sys.executable, "-m", "dvc", "queue", "logs", name).stdout.strip()
-                raise InputError(f"{name} failed: {' '.join(log.split())[-500:]} (`dvc queue logs {name}`)")
+        status = dvc("queue", "status")
+        tasks, finished = tasks_in(status), experiments()
+        for name in sorted(waiting & finished.keys()):
+            print(f"{name}: done after {time.monotonic() - begun:.0f} s", file=sys.stderr)
+        waiting -= finished.keys()
+        # DVC lists what runs before what waits: a task may slip through between the two, but not twice.
+        absent = {name for name in waiting if tasks.get(name) not in ("Queued", "Running")}
+        for name in sorted(absent & missed):
+            log = _last_words(_run(sys.executable, "-m", "dvc", "queue", "logs", name))
+            raise InputError(f"{name} failed (`dvc queue logs {name}`): {log}")
+        if waiting and missed >= waiting and workers_in(status) == 0:
+            raise InputError(f"no worker of DVC's queue is running for {', '.join(sorted(waiting))}; call this again")
+        missed = absent if workers_in(status) else waiting
+
+
+def tasks_in(status: str) -> dict[str, str]:
+    """From the text of ``dvc queue status``: Queued, Running, Failed or Success by the experiment's name."""
+    rows = (line.split() for line in status.splitlines())
+    return {row[1]: row[-1] for row in rows if len(row) >= 3 and row[-1] in ("Queued", "Running", "Failed", "Success")}
+
+
+def workers_in(status: str) -> int:
+    """From the same text: workers that are there, busy or not."""
+    found = re.search(r"Worker status: (\d+) active, (\d+) idle", status)
+    return int(found[1]) + int(found[2]) if found else 0

@@ -3,12 +3,12 @@
 Each seed is an experiment of its own, which trains what hangs on the seed: start weights, both backbones, all
 settings. Its predictions are collected in plots/seeds, where the next ``dvc repro`` finds them for the page. A seed
 that is finished with these parameters, data and code is not trained again. ``--setting C`` trains one setting
-alone and only prints its accuracies.
+alone and only prints its accuracies. The queue also starts what else waits in it.
 """
 
 import argparse
+import re
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import pandas as pd
 from hw1.errors import InputError
 from hw1.evaluate.comparison import SEEDS, seed_table, to_frame
 from hw1.evaluate.intervals import over_seeds
-from hw1.experiments.pipeline import dvc, experiments, git, identity, queued, up_to_date, wait_for
+from hw1.experiments.pipeline import dvc, experiments, git, identity, tasks_in, up_to_date, wait_for
 from hw1.files import whole_file
 from hw1.params import load
 from hw1.supervision import run_stage
@@ -27,31 +27,36 @@ HISTORY = "plots/history/finetune/{}.csv"
 
 
 def train(seeds: Sequence[int], target: str, jobs: int) -> dict[int, str]:
-    """Git references of the experiments of all seeds but the current one, after training those that are missing."""
+    """Git references of the finished experiments, by seed, after training those of ``seeds`` that are missing.
+
+    Each belongs to what is here now: its own lock file says so. The current seed is what ``dvc repro`` left.
+    """
     if not up_to_date(target):
         raise InputError(f"{target}: not up to date; run `dvc repro` first, then its seed is the first of the seeds")
-    current, key = load().seed, identity(Path("dvc.lock"), target, apart_from="seed")[:10]
-    names = {seed: f"seed-{seed}-{key}" for seed in seeds if seed != current}
-    missing = {seed: name for seed, name in names.items() if name not in experiments()}
-    tasks = queued() if missing else {}
-    for seed, name in missing.items():
-        if tasks.get(name) in ("Queued", "Running"):
-            continue
-        if name in tasks:
-            dvc("queue", "remove", name)
-        dvc("exp", "run", "--queue", "-n", name, "-S", f"seed={seed}", target)
+    key = identity(Path("dvc.lock").read_text(), target, apart_from="seed")
+    missing = {seed: f"seed-{seed}-{key[:10]}" for seed in seeds if seed not in {load().seed, *_finished(target, key)}}
     print(f"{len(seeds) - len(missing)} of {len(seeds)} seeds are there, {len(missing)} to train", file=sys.stderr)
     if missing:
+        tasks = tasks_in(dvc("queue", "status"))
+        for seed, name in missing.items():
+            if tasks.get(name) in ("Queued", "Running"):  # of an earlier call that was stopped
+                continue
+            if name in tasks:
+                dvc("queue", "remove", name)
+            dvc("exp", "run", "--queue", "-f", "-n", name, "-S", f"seed={seed}", target)
         dvc("queue", "start", "-j", str(jobs))
-        wait_for(missing.values(), time.monotonic())
-    return {seed: reference for name, reference in experiments().items() if (seed := _seed_of(name, key)) is not None}
+        wait_for(missing.values())
+    return _finished(target, key)
 
 
-def _seed_of(name: str, key: str) -> int | None:
-    """The seed of an experiment of this command with the same parameters, data and code."""
-    kind, _, rest = name.partition("-")
-    seed, _, its_key = rest.partition("-")
-    return int(seed) if kind == "seed" and its_key == key and seed.isdecimal() else None
+def _finished(target: str, key: str) -> dict[int, str]:
+    """References by seed of the experiments of this command whose parameters, data and code have this identity."""
+    found = {}
+    for name, reference in experiments().items():
+        named = re.fullmatch(rf"seed-(\d+)-{key[:10]}", name)
+        if named and identity(git("show", f"{reference}:dvc.lock"), target, apart_from="seed") == key:
+            found[int(named[1])] = reference
+    return found
 
 
 def collect(references: dict[int, str], folder: Path) -> dict[int, pd.DataFrame]:
@@ -91,7 +96,8 @@ def main() -> None:
     if args.setting:
         load().setting(args.setting)
         values = accuracies(train(seeds, f"finetune@{args.setting}", args.jobs), args.setting)
-        mean = over_seeds(values.to_numpy())
+        images = len(pd.read_csv(PREDICTIONS))
+        mean = over_seeds(values.to_numpy(), step=1 / images)
         low, high = mean.interval
         print(values.to_string(header=False))
         print(

@@ -11,6 +11,7 @@ from torch import nn
 
 from hw1.data.arrays import Manifest
 from hw1.data.augment import IMAGENET_MEAN, IMAGENET_STD
+from hw1.data.classes import LAND_COVER
 from hw1.errors import InputError
 from hw1.models.weights import read_metadata, save_weights, snapshot_file
 from hw1.params import Classify, ConvNeXt, Finetune, Pixels, Range, Segment, Training, section
@@ -73,7 +74,8 @@ class Card(Facts):
         else:
             kind = get_type_hints({"classify": Classify, "segment": Segment}[self.task])[self.model]
             path = f"{self.task}.{self.model}"
-        values = {key.rpartition(".")[2]: value for key, value in self.parameters.items() if key.startswith(f"{path}.")}
+        prefix = f"{path}."
+        values = {key.removeprefix(prefix): value for key, value in self.parameters.items() if key.startswith(prefix)}
         return section(kind, values | ({"weights": "none"} if "weights" in values else {}), path)
 
     @property
@@ -127,6 +129,10 @@ def read_card(path: Path) -> Card:
             raise InputError("its stage or its parameters are not said")
         if metadata.get("normalisation") != NORMALISATION:
             raise InputError("it was trained with another normalisation")
+        if facts.crop > facts.resize:
+            raise InputError(f"crop: got {facts.crop}, allowed: at most resize, {facts.resize}")
+        if facts.stage.startswith("segment") and facts.classes != len(LAND_COVER):
+            raise InputError(f"classes: got {facts.classes}, a segmenter has {len(LAND_COVER)}")
     except InputError as error:
         raise InputError(f"{path}: no trained network of this project ({error})") from None
     return Card(**vars(facts), parameters=metadata["parameters"])

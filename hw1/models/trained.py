@@ -23,10 +23,14 @@ def load_model(path: Path) -> tuple[nn.Module, Card]:
     try:
         with torch.device("meta"):  # of any size, until the file's tensors are seen to have the same
             network = _build(card)
+            if card.task != "segment":  # which takes images of any size
+                network.eval()(torch.empty(1, 3, card.input_side, card.input_side))
     except (InputError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise InputError(f"{path}: its parameters describe no network of this project ({error})") from None
     load_weights(network, path, assign=True)
-    return network, card
+    if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
+        raise InputError(f"{path}: some of its weights are no numbers (NaN or infinite); train it again")
+    return network.train(), card
 
 
 def view_of(card: Card) -> Callable[[Tensor], Tensor]:

@@ -37,8 +37,8 @@ def snapshot_file(folder: Path, epoch: int, epochs: int) -> Path:
     return folder / (FINAL if epoch == epochs else f"epoch_{epoch}.safetensors")
 
 
-def load_weights(module: nn.Module, path: Path, assign: bool = False) -> dict[str, Any]:
-    """Fill ``module`` from a file of :func:`save_weights`, exactly; return the metadata.
+def load_weights(module: nn.Module, path: Path, assign: bool = False) -> None:
+    """Fill ``module`` from a file of :func:`save_weights`, exactly.
 
     ``assign`` puts the file's tensors in the place of the module's, which may then be on the meta device.
 
@@ -49,7 +49,6 @@ def load_weights(module: nn.Module, path: Path, assign: bool = False) -> dict[st
         # Cloned: where the file has them they may lie unaligned, and other kernels round otherwise.
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
     _fill(module, tensors, path, assign)
-    return read_metadata(path)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Predict by a trained model: labels of images (p1, p2) or masks of satellite tiles (p3).
 
-Exit status: 0 all is done, 1 it ended early (one line says why), 3 all is done but for the images named.
+Exit status: 0 all is done, 1 it ended early (one line says why), 2 it was called wrongly, 3 all is done but for
+the images named.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from hw1.models.weights import FINAL
 from hw1.predict.labels import items_of_folder, items_of_table, predict_labels
 from hw1.predict.masks import predict_masks
 from hw1.predict.model import Predictor
+from hw1.predict.places import require_file_place, require_folder_place
 from hw1.predict.score import iou_table
 from hw1.supervision import run_stage
 
@@ -27,7 +29,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     p1 = problems.add_parser("p1", help="images of a folder to a csv: filename,label")
     p1.add_argument("images", type=Path, help="the folder of .png or .jpg images")
     p1.add_argument("out", type=Path, help="the csv to write")
-    p1.add_argument("--model", default="B", choices="AB", help="A, the small CNN, or B, ConvNeXt (default: B)")
+    p1.add_argument("--model", default="B", choices=["A", "B"], help="A, the small CNN, or B, ConvNeXt (default: B)")
     p2 = problems.add_parser("p2", help="images of a table to a csv: id,filename,label")
     p2.add_argument("table", type=Path, help="a csv: id,filename, with or without label")
     p2.add_argument("images", type=Path, help="the folder the file names are in")
@@ -36,7 +38,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     p3 = problems.add_parser("p3", help="tiles {id}_sat.jpg of a folder to masks {id}_mask.png")
     p3.add_argument("images", type=Path, help="the folder of tiles")
     p3.add_argument("out", type=Path, help="the folder for the masks")
-    p3.add_argument("--model", default="B", choices="AB", help="A, FCN32s, or B, DeepLabv3 (default: B)")
+    p3.add_argument("--model", default="B", choices=["A", "B"], help="A, FCN32s, or B, DeepLabv3 (default: B)")
     for problem in (p1, p2, p3):
         problem.add_argument("--weights", type=Path, help="a file of weights, in place of the pipeline's")
         problem.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
@@ -54,13 +56,19 @@ def main() -> None:
     args = parse(sys.argv[1:])
     if args.batch_size is not None and args.batch_size < 1:
         raise InputError(f"--batch-size: got {args.batch_size}, allowed: 1 or more")
+    if args.problem == "p3":
+        require_folder_place(args.out, [args.images])
+    else:
+        require_file_place(args.out, [args.table] if args.problem == "p2" else [])
     weights = args.weights or weights_of(args.problem, args.model)
     predictor = Predictor.load(weights, TASKS[args.problem], args.device, args.batch_size)
+    unscored = 0
     if args.problem == "p3":
         done = predict_masks(predictor, args.images, args.out)
-        score = iou_table(done.scored, done.confusion) if done.scored else ""
+        score, unscored = iou_table(done.scored, done.confusion) if done.scored else "", done.unscored
     elif args.problem == "p2":
-        done = predict_labels(predictor, items_of_table(args.table, args.images), args.out, ("id", "filename", "label"))
+        items = items_of_table(args.table, args.images)
+        done = predict_labels(predictor, items, args.out, ("id", "filename", "label"))
         score = done.score
     else:
         done = predict_labels(predictor, items_of_folder(args.images), args.out, ("filename", "label"))
@@ -69,6 +77,9 @@ def main() -> None:
         print(score)
     if done.faults:
         print(f"{done.faults} of {done.images} images could not be read; the others are done", file=sys.stderr)
+    if unscored:
+        print(f"{unscored} true masks could not be used; the score is without them", file=sys.stderr)
+    if done.faults or unscored:
         sys.exit(SOME_UNREADABLE)
 
 

@@ -20,6 +20,7 @@ from hw1.errors import InputError
 from hw1.files import whole_file
 from hw1.models.card import Card
 from hw1.models.trained import load_model
+from hw1.predict.places import require_file_place
 from hw1.supervision import run_stage
 
 TOLERANCE = 1e-4  # of the largest score; float32 sums in another order differ by about 1e-6
@@ -50,6 +51,7 @@ def export(weights: Path, out: Path) -> tuple[Card, float]:
         import onnxscript  # noqa: F401 (torch.onnx needs it, and its own error is long)
     except ImportError as error:
         raise InputError(f"{error.name} is not installed; `pip install onnx onnxscript onnxruntime`") from None
+    require_file_place(out, [weights])
     network, card = load_model(weights)
     whole = Normalised(network).eval()
     with whole_file(out) as draft:

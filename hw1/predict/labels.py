@@ -11,6 +11,7 @@ from pathlib import Path
 from hw1.data.pictures import PictureError
 from hw1.data.tables import MAX_DIGITS, TableError, class_number, read_rows
 from hw1.errors import InputError
+from hw1.evaluate.validation import labels_of
 from hw1.files import whole_file
 from hw1.predict.model import Predictor
 from hw1.predict.reading import Reader, files_in, read_bytes
@@ -70,7 +71,11 @@ class Labelling:
 
 
 def predict_labels(predictor: Predictor, items: Sequence[Item], out: Path, header: Sequence[str]) -> Labelling:
-    """Write ``out`` with a line for every image that can be read, in the order of ``items``."""
+    """Write ``out`` with a line for every image that can be read, in the order of ``items``.
+
+    Raises:
+        InputError: none of them can be read.
+    """
     reader = Reader(predictor.stored)
     hits = done = 0
     with whole_file(out) as draft, open(draft, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -78,13 +83,13 @@ def predict_labels(predictor: Predictor, items: Sequence[Item], out: Path, heade
         writer.writerow(header)
         for batch in reader.batches([item.path for item in items], predictor.batch_size):
             logits = predictor.logits([picture.pixels for picture in batch])
-            # The printed head of P1's model A has more outputs than there are classes.
-            labels = logits[:, : predictor.card.classes].argmax(1).tolist()
+            labels = labels_of(logits, predictor.card.classes).tolist()
             for picture, label in zip(batch, labels, strict=True):
                 item = items[picture.index]
                 writer.writerow((*item.cells, label))
                 hits += label == item.label
                 done += 1
+        reader.require_some()
     return Labelling(reader.images, reader.faults, _score(items, hits, done, predictor.card.classes))
 
 

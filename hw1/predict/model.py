@@ -15,6 +15,7 @@ from hw1.models.card import Card
 from hw1.models.trained import load_model, view_of
 from hw1.params import Runtime
 from hw1.runtime import Machine, start
+from hw1.train.memory import is_out_of_memory
 
 MAX_BATCH = 256  # images, however large the batch in training was
 
@@ -41,6 +42,8 @@ class Predictor:
         network, card = load_model(weights)
         if card.task != task:
             raise InputError(f"{weights}: weights of {card.stage}, but those of {task} are needed")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise InputError("--device: got cuda, but torch sees no GPU; allowed here: auto, cpu")
         precision = card.parameters.get("runtime.precision")
         precision = precision if precision in ("bf16", "fp32") else "auto"
         machine = start(Runtime(device, precision, deterministic=False, resident_share=0.0, compile="none"), seed=0)
@@ -54,6 +57,13 @@ class Predictor:
         return resized_crop(picture, self.card.resize, self.card.crop)
 
     def logits(self, pixels: list[np.ndarray]) -> Tensor:
-        """Of n stored pictures: (n, K) or (n, 7, crop, crop) float32 on the device."""
-        images = torch.from_numpy(np.stack(pixels)).to(self.machine.device).permute(0, 3, 1, 2)
-        return logits_of(self.network, images, self.machine, self.view).float()
+        """Of n stored pictures: (n, K) or (n, 7, crop, crop) float32 on the device; InputError if they do not fit."""
+        try:
+            images = torch.from_numpy(np.stack(pixels)).to(self.machine.device).permute(0, 3, 1, 2)
+            return logits_of(self.network, images, self.machine, self.view).float()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        raise InputError(
+            f"--batch-size: {len(pixels)} images do not fit in the memory of {self.machine.name}; take fewer"
+        )

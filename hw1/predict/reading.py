@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from hw1.data.archive import MAX_MEMBER
 from hw1.data.parallel import in_threads
@@ -40,15 +41,14 @@ class Reader:
 
     def batches(self, paths: Sequence[Path], size: int) -> Iterator[list[Picture]]:
         """The pictures that can be read, ``size`` at a time, with a progress bar on a terminal."""
-        from tqdm import tqdm
-
         batch: list[Picture] = []
         with tqdm(total=len(paths), unit=" images", disable=None) as bar:
             for picture in in_threads(self._read, enumerate(paths), CHUNK):
                 self.images += 1
                 bar.update()
                 if isinstance(picture, PictureError):
-                    self.fault(str(picture))
+                    self.faults += 1
+                    self.tell(str(picture))
                     continue
                 batch.append(picture)
                 if len(batch) == size:
@@ -57,10 +57,14 @@ class Reader:
             if batch:
                 yield batch
 
-    def fault(self, text: str) -> None:
-        """Name something that cannot be read."""
-        self.faults += 1
-        print(text, file=sys.stderr)
+    def tell(self, text: str) -> None:
+        """A line on stderr that leaves the progress bar whole."""
+        tqdm.write(text, file=sys.stderr)
+
+    def require_some(self) -> None:
+        """InputError if not one picture could be read, as with a wrong folder."""
+        if self.faults == self.images:
+            raise InputError(f"none of the {self.images} images could be read; nothing is written")
 
     def _read(self, numbered: tuple[int, Path]) -> Picture | PictureError:
         index, path = numbered

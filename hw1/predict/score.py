@@ -20,7 +20,7 @@ from hw1.supervision import run_stage
 
 
 def score_masks(truth: Path, predicted: Path) -> tuple[int, Tensor]:
-    """Number of tiles, and their confusion counts (7, 8).
+    """Number of tiles, and their confusion counts (7, 7).
 
     Raises:
         InputError: a true mask without a predicted one, one of another size, or one that is no mask.
@@ -34,7 +34,7 @@ def score_masks(truth: Path, predicted: Path) -> tuple[int, Tensor]:
             raise InputError(f"{shown(predicted / name)}: {sizes[0]} pixels, the true mask has {sizes[1]}")
         return count_confusion(wanted, found, len(LAND_COVER))
 
-    counts = torch.zeros(len(LAND_COVER), len(LAND_COVER) + 1, dtype=torch.int64)
+    counts = torch.zeros(len(LAND_COVER), len(LAND_COVER), dtype=torch.int64)
     for confusion in in_threads(counts_of, names, chunk=1):
         counts += confusion
     return len(names), counts

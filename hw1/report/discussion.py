@@ -4,11 +4,13 @@ A sentence claims a difference only where its test resolves it. Accuracies and I
 sentences give percent and percentage points.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from hw1.evaluate.comparison import MAJORITY
+from hw1.evaluate.intervals import wilson_interval
 from hw1.params import Setting
 from hw1.report import published
 from hw1.report.evidence import Pair, Pairs, Statistics, between, compare_published, published_settings
@@ -29,7 +31,7 @@ def points_text(points: float) -> str:
     return f"{abs(points):.1f} points {'above' if points > 0 else 'below'}"
 
 
-def interval_text(interval: tuple[float, float]) -> str:
+def interval_text(interval: Sequence[float]) -> str:
     """Bounds to a tenth, without a minus before zero."""
     return " to ".join(f"{round(bound, 1) + 0.0:.1f}" for bound in interval)
 
@@ -43,7 +45,7 @@ def evidence_text(pair: Pair) -> str:
 def setting_sentences(settings: Mapping[str, Setting], statistics: Statistics) -> dict[str, list[str]]:
     """Sentences for each pair of settings that differ in one thing only, by what that thing is."""
     themes: dict[str, list[str]] = {"The starting weights": [], "The trained part": []}
-    for pair in statistics.pairs["p2", "accuracy"].values():
+    for pair in statistics.pairs.get(("p2", "accuracy"), {}).values():
         pair = pair if pair.points >= 0 else pair.turned(pair.second)
         high, low = pair.first, pair.second
         one, two = settings[high], settings[low]
@@ -64,9 +66,7 @@ def setting_sentences(settings: Mapping[str, Setting], statistics: Statistics) -
 def _seeds_sentence(pair: Pair | None) -> str:
     if pair is None:
         return ""
-    return (
-        f"In the mean over seeds {pair.first} is {points_text(pair.points)} {pair.second}, which {evidence_text(pair)}."
-    )
+    return f"In the mean over seeds {pair.first} is {points_text(pair.points)} {pair.second}: {evidence_text(pair)}."
 
 
 def _report_sentence(high: str, low: str, settings: Mapping[str, Setting]) -> str:
@@ -85,13 +85,13 @@ def ranking_sentences(
     settings: Mapping[str, Setting], accuracy: Mapping[str, float], statistics: Statistics, chance: float
 ) -> list[str]:
     """The order of the settings, how much of it is resolved, and how it agrees with the report's."""
-    ours, report = statistics.pairs["p2", "accuracy"], published_settings()
+    ours, report = statistics.pairs.get(("p2", "accuracy"), {}), published_settings()
     order = sorted(accuracy, key=accuracy.get, reverse=True)
     listed = ", ".join(f"{key} {100 * accuracy[key]:.1f} %" for key in order)
     resolved = sum(pair.resolved for pair in ours.values())
     sentences = [f"From the highest to the lowest: {listed}. Of {len(ours)} pairs {resolved} are resolved."]
     near = [key for key in order if statistics.intervals["p2", key, "accuracy"][0] <= chance]
-    at_chance = f"{', '.join(near)}: not above chance" if near else "Every setting's interval lies above chance"
+    at_chance = f"Not told from chance: {', '.join(near)}" if near else "Every setting's interval lies above chance"
     sentences.append(f"{at_chance} ({100 * chance:.1f} %).")
     shared = [pair for pair in ours if pair in report and all(as_published(key, settings[key]) for key in pair)]
     both = [pair for pair in shared if ours[pair].resolved and report[pair].resolved]
@@ -122,7 +122,7 @@ def segmentation_sentences(
     metrics: Mapping[str, Any], statistics: Statistics, majority_class: str, majority_miou: float
 ) -> list[str]:
     """Problem 3: DeepLabv3 against FCN32s in the mean and by class."""
-    miou, iou = metrics["miou"], metrics["iou"]
+    iou = metrics["iou"]
     report = published.P3_MIOU["B"] - published.P3_MIOU["A"]
     pair = between(statistics.pairs["p3", "miou"], "B", "A")
     sentences = [
@@ -147,28 +147,32 @@ def segmentation_sentences(
     absent = [name for name, values in iou.items() if None in values.values()]
     if absent:
         sentences.append(f"Without an IoU, as neither truth nor prediction holds it: {', '.join(absent)}.")
-    sentences.append(
-        f'Naming every pixel "{majority_class}" would give a mean IoU of {100 * majority_miou:.1f} %: '
-        f"A is {points_text(100 * (miou['A'] - majority_miou))} it, "
-        f"B {points_text(100 * (miou['B'] - majority_miou))} it."
-    )
+    above = [
+        f"{model} is {points_text(pair.points)} it: {evidence_text(pair)}"
+        for model in "AB"
+        if (pair := between(statistics.pairs["p3", "miou"], model, MAJORITY))
+    ]
+    everywhere = f'Naming every pixel "{majority_class}" would give a mean IoU of {100 * majority_miou:.1f} %'
+    sentences.append(f"{everywhere}. {'; '.join(above)}.")
     return sentences
 
 
-def byol_sentence(numbers: Mapping[str, float]) -> str:
-    """Whether BYOL's projections collapsed, and what its features are worth beside those it started from."""
-    said = "<strong>collapsed</strong>" if numbers["collapsed"] else "did not collapse"
-    sentence = (
-        f"After the last epoch the projections {said}: their spread is {numbers['spread']:.2f} of what it is evenly."
+def byol_sentence(numbers: Mapping[str, float], images: int, epochs: int) -> str:
+    """Whether BYOL's projections collapsed, and what its features are worth beside those it started from.
+
+    ``images`` are the validation images of the fine-tuning data.
+    """
+    collapsed = int(numbers["collapsed_epochs"])
+    said = f"<strong>collapsed</strong> in {collapsed} of {epochs} epochs" if collapsed else "did not collapse"
+    now, start = (numbers[name] for name in ("knn_office", "knn_office_at_start"))
+    of_now, of_start = (
+        interval_text([100 * bound for bound in wilson_interval(share, images)]) for share in (now, start)
     )
-    for name, images in (("knn_office", "fine-tuning"), ("knn_mini", "pre-training")):
-        if name in numbers:
-            now, start = numbers[name], numbers[f"{name}_at_start"]
-            sentence += (
-                f" By their nearest neighbours {100 * now:.1f} % of the {images} images looked up are told right, "
-                f"by those of the random start {100 * start:.1f} %."
-            )
-    return sentence
+    return (
+        f"The projections {said}; in the last epoch their spread is {numbers['spread']:.2f} of what it is evenly. By "
+        f"their nearest neighbours {100 * now:.1f} % of the fine-tuning data's {images:,} validation images are told "
+        f"right (95 % interval {of_now}), by those of the random start {100 * start:.1f} % ({of_start})."
+    )
 
 
 def projection_rows(projections: pd.DataFrame) -> list[tuple[str, int, float, float]]:
@@ -181,13 +185,9 @@ def projection_rows(projections: pd.DataFrame) -> list[tuple[str, int, float, fl
 
 
 def tsne_sentence(rows: list[tuple[str, int, float, float]]) -> str:
-    """How the agreement changes from the first to the last of the t-SNE pictures."""
+    """The agreement in the first and the last of the t-SNE pictures."""
     pictures = [row for row in rows if row[0] == "tsne"]
     (_, first, before, _), (_, last, after, _) = pictures[0], pictures[-1]
     if first == last:
         return f"There is one epoch only, {first}; its agreement is {100 * after:.1f} %."
-    change = 100 * (after - before)
-    how = (
-        "does not change" if abs(change) < 0.05 else f"{'rises' if change > 0 else 'falls'} by {abs(change):.1f} points"
-    )
-    return f"From epoch {first} to epoch {last} the agreement {how}, from {100 * before:.1f} % to {100 * after:.1f} %."
+    return f"The agreement is {100 * before:.1f} % after epoch {first} and {100 * after:.1f} % after epoch {last}."

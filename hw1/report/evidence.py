@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from hw1.evaluate.comparison import LEVEL
+from hw1.evaluate.comparison import FEW, LEVEL
 from hw1.evaluate.intervals import holm, two_proportion_p
 from hw1.report import published
 
@@ -49,13 +49,21 @@ class Pair:
 
 @dataclass(frozen=True)
 class SeedPair(Pair):
-    """The same over ``seeds`` seeds: interval and p-value over seeds and images together; ``p_seeds`` over seeds."""
+    """The same over ``seeds`` seeds, interval and p-value over seeds and images together; ``resolved_by_seeds`` alone,
+    the images held fixed.
+    """
 
     seeds: int = 0
-    p_seeds: float = 1.0
+    resolved_by_seeds: bool = False
+
+    @property
+    def resolved(self) -> bool:
+        return self.p < LEVEL and self.seeds >= FEW
 
     @property
     def verdict(self) -> str:
+        if self.seeds < FEW:
+            return f"{self.seeds} seeds are too few to judge"
         return f"{'holds' if self.resolved else 'is not resolved'} over {self.seeds} seeds and {self.images:,} images"
 
 
@@ -75,7 +83,11 @@ class Statistics:
 
     @classmethod
     def read(cls, folder: Path) -> "Statistics":
-        tables = {name: pd.read_csv(folder / f"{name}.csv") for name in ("intervals", "pairs", "seeds", "seed_pairs")}
+        # A setting may be called NA: only empty cells are no numbers.
+        tables = {
+            name: pd.read_csv(folder / f"{name}.csv", keep_default_na=False, na_values=[""])
+            for name in ("intervals", "pairs", "seeds", "seed_pairs")
+        }
         intervals = {
             (row.problem, row.model, row.measure): (row.low, row.high) for row in tables["intervals"].itertuples()
         }
@@ -86,7 +98,9 @@ class Statistics:
             pairs.setdefault((row.problem, row.measure), {})[row.first, row.second] = pair
         seed_pairs = {
             (row.first, row.second): SeedPair(
-                row.first, row.second, *_points(row, row.p_holm), seeds=row.seeds, p_seeds=row.p_seeds_holm
+                *(row.first, row.second, *_points(row, row.p_holm)),
+                seeds=row.seeds,
+                resolved_by_seeds=row.p_seeds_holm < LEVEL,
             )
             for row in tables["seed_pairs"].itertuples()
         }

@@ -160,10 +160,12 @@ def _statements(inputs: Inputs) -> dict[str, Any]:
         "projections": projections,
         "tsne_sentence": discussion.tsne_sentence(projections),
         "byol": inputs.pretraining["byol"],
-        "byol_sentence": discussion.byol_sentence(inputs.pretraining["byol"]),
+        "byol_sentence": discussion.byol_sentence(
+            inputs.pretraining["byol"], p2["validation_images"], params.pretrain.byol.epochs
+        ),
         "ranking": discussion.ranking_sentences(params.settings, metrics["p2"]["accuracy"], statistics, p2["chance"]),
         "themes": discussion.setting_sentences(params.settings, statistics),
-        "pairs": statistics.pairs["p2", "accuracy"],
+        "pairs": statistics.pairs.get(("p2", "accuracy"), {}),
         "seeds": statistics.seeds,
         "seed_pairs": statistics.seed_pairs,
         "report_pairs": published_settings(),

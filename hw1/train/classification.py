@@ -49,7 +49,7 @@ def classifier_scores(
     """A function of no arguments: val_loss and val_accuracy of the network as it is then."""
 
     def scores() -> Row:
-        seen = classify(network, batches, machine, view)
+        seen = classify(network, batches, machine, classes, view)
         return {"val_loss": seen.loss, "val_accuracy": accuracy(seen.confusion(classes))}
 
     return scores

@@ -47,7 +47,7 @@ def fit(
 
     ``after_step`` gets the number of the step done and of all steps, its last row of the epoch is
     recorded; ``after_epoch`` gets the row of the epoch done and returns what belongs into it too.
-    ``gradient_norm`` records the mean over steps of the norm of all gradients together.
+    ``gradient_norm`` records the norm of all gradients together, the mean over steps weighed by images.
 
     Goes on from the state in ``checkpoint``, if there is one, to the same weights and rows; writes one after
     each epoch, every ``checkpoint.minutes`` within one, and when a signal asks the process to end.

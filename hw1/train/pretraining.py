@@ -24,7 +24,8 @@ from hw1.train.classification import TRAIN_COLUMNS, classifier_loss, labelled_ba
 from hw1.train.loop import LossOf, Row
 
 COLUMNS = ("epoch", "lr", "ema", "loss", "projection_std", "gradient_norm", "spread", "collapsed")
-QUERY = 5  # every fifth of mini's images is looked up among the others
+QUERY = 5  # a fifth of mini's images is looked up among the others
+WATCHING = ("pretrain.knn", "pretrain.byol.collapse_spread", "pretrain.byol.on_collapse")  # change no weights
 PROBE_BATCH = 256  # images
 
 
@@ -97,7 +98,7 @@ class Monitor:
     """Nearest-neighbour accuracy of a backbone's features, before its training (``start``) and after each epoch.
 
     On the fine-tuning images, train and validation; and on the pre-training images, where they have labels,
-    ``params.images`` of them at most, spread evenly.
+    ``params.images`` of them at most, drawn at random.
     """
 
     def __init__(self, backbone: nn.Module, mini: Path, office: Path, params: Knn, machine: Machine):
@@ -106,10 +107,9 @@ class Monitor:
         self._probes = {"knn_office": Probe(*office_splits)}
         manifest = Manifest.load(mini)
         if manifest.classes:
-            chosen = np.linspace(0, len(manifest.train) - 1, min(params.images, len(manifest.train)), dtype=int)
-            queries = np.arange(len(chosen)) % QUERY == 0
+            chosen = np.random.default_rng(0).permutation(len(manifest.train))[: params.images]
             images, labels = load_array(mini, "train_images"), load_array(mini, "train_labels")
-            parts = (chosen[~queries], chosen[queries])
+            parts = (np.sort(part) for part in np.split(chosen, [len(chosen) - len(chosen) // QUERY]))
             self._probes["knn_mini"] = Probe(*(Batches(images[i], labels[i], PROBE_BATCH, machine) for i in parts))
         self.start = self()
 
@@ -128,9 +128,10 @@ class Monitor:
     def headline(self, rows: list[Row]) -> dict[str, float]:
         """The last epoch's numbers, beside the accuracies before the training."""
         last = rows[-1] if rows else self.start
-        names = (*self._probes, *(name for name in ("spread", "collapsed") if name in last))
-        now = {name: round(last[name], 6) for name in names}
-        return now | {f"{name}_at_start": round(value, 6) for name, value in self.start.items()}
+        numbers = {name: round(last[name], 6) for name in (*self._probes, "spread", "collapsed") if name in last}
+        if "collapsed" in last:
+            numbers["collapsed_epochs"] = sum(row["collapsed"] for row in rows)
+        return numbers | {f"{name}_at_start": round(value, 6) for name, value in self.start.items()}
 
 
 def collapse_watch(training: Byol) -> Callable[[Mapping[str, float]], Row]:
@@ -154,7 +155,7 @@ def collapse_watch(training: Byol) -> Callable[[Mapping[str, float]], Row]:
                 f"of what it is evenly, below collapse_spread ({training.collapse_spread:g})"
             )
             if stops:
-                raise InputError(f"{text}; lower pretrain.byol.lr, or set on_collapse: warn to go on")
+                raise InputError(f"{text}; lower pretrain.byol.lr, or go on with on_collapse: warn")
             if not told:
                 print(f"warning: {text}; its features may be worth nothing", file=sys.stderr)
             told = True

@@ -20,7 +20,7 @@ def test_items_are_worked_on_by_other_threads():
 
 
 def test_no_more_than_a_bounded_number_of_items_is_taken_ahead(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
     taken = []
     results = in_threads(lambda item: item, (taken.append(number) or number for number in itertools.count()), 3)
     assert next(results) == 0

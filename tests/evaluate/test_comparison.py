@@ -3,13 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from scipy.stats import bootstrap
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from hw1.data.classes import LAND_COVER
 from hw1.evaluate import comparison
-from hw1.evaluate.metrics import iou, mean_iou, overlaps
+from hw1.evaluate.iou import ious, mean_of
+from hw1.evaluate.metrics import iou, majority_confusion, mean_iou, overlaps
 
 
 def predictions(images=40, **right):
@@ -34,8 +37,7 @@ def test_intervals_are_wilsons(table):
 
 
 def pair(rows, first, second):
-    (row,) = (row for row in rows if (row["first"], row["second"]) == (first, second))
-    return row
+    return next(row for row in rows if (row["first"], row["second"]) == (first, second))
 
 
 def test_pairs_are_compared_on_the_same_images(table):
@@ -69,72 +71,80 @@ def test_equal_models_are_not_resolved():
     assert (row["difference"], row["p_mcnemar"], row["p_bootstrap"], row["resolved"]) == (0, 1, 1, 0)
 
 
-def test_prediction_that_is_no_class_is_an_error(table):
-    table.loc[0, "A"] = 77
-    assert comparison.accuracy_intervals("p1", table)[0]["value"] == 29 / 40
-
-
 # -- IoU
 
 
 @pytest.fixture
 def tiles():
-    """Confusion counts (tiles, 7, 8) of two models; the third class is nowhere."""
+    """Confusion counts (models, tiles, 7, 7) on the same truth; the third class is nowhere."""
     draw = np.random.default_rng(0)
-    counts = draw.integers(0, 50, (2, 12, 7, 8))
-    counts[1, :, range(7), range(7)] += 100
+    truth = draw.integers(100, 400, (12, 7))
+    shares = np.stack([draw.dirichlet(np.full(7, weight), (12, 7)) for weight in (1.0, 1.0)])
+    shares[1] = 0.3 * shares[1] + 0.7 * np.eye(7)
+    counts = (shares * truth[:, :, None]).astype(int)
+    counts[..., 6] += truth - counts.sum(-1)  # what rounding left over is Unknown
     counts[:, :, 2, :] = counts[:, :, :, 2] = 0
+    counts[..., 6] += np.where(np.arange(7) == 2, 0, truth - counts.sum(-1))
     return counts
 
 
 def rows_of(tiles):
-    import torch
-
     rows = []
-    for model, counts in zip("AB", tiles, strict=True):
-        for index, each in enumerate(overlaps(torch.from_numpy(counts)).tolist()):
-            rows += [(f"{index:04d}", model, name, *row) for name, row in zip(LAND_COVER[:-1], each, strict=True)]
-    return pd.DataFrame(rows, columns=["image", "model", "class", "both", "truth", "predicted"])
+    for model, counts in zip("AB", torch.from_numpy(tiles), strict=True):
+        for index, (each, pixels) in enumerate(
+            zip(overlaps(counts).tolist(), counts.sum((1, 2)).tolist(), strict=True)
+        ):
+            rows += [
+                (f"{index:04d}", model, name, *row, pixels) for name, row in zip(LAND_COVER[:-1], each, strict=True)
+            ]
+    return pd.DataFrame(rows, columns=["image", "model", "class", "both", "truth", "predicted", "pixels"])
 
 
 def test_values_are_those_of_the_metrics(tiles):
-    import torch
-
-    rows = comparison.iou_intervals(rows_of(tiles))
+    rows = comparison.iou_intervals(comparison.ious_of(rows_of(tiles)))
     values = {(row["model"], row["measure"]): row["value"] for row in rows}
     for model, counts in zip("AB", torch.from_numpy(tiles).sum(1), strict=True):
         assert values[model, "miou"] == pytest.approx(mean_iou(counts))
         for name, value in zip(LAND_COVER, iou(counts), strict=False):
             assert values.get((model, f"iou.{name}")) == (None if value is None else pytest.approx(value))
     assert all(row["low"] < row["value"] < row["high"] for row in rows)
+    assert {row["model"] for row in rows} == {"A", "B"}
 
 
 def test_interval_of_the_mean_iou_is_that_of_scipys_bootstrap(tiles):
-    from scipy.stats import bootstrap
-
-    table = rows_of(tiles)
-    _, counts = comparison.overlap_counts(table)
+    counts = overlaps(torch.from_numpy(tiles[0])).numpy()
 
     def statistic(index, axis=-1):
-        return comparison.miou(counts[index.astype(int), 0].sum(index.ndim - 1))
+        return mean_of(ious(counts[index.astype(int)].sum(index.ndim - 1)))
 
     reference = bootstrap(
         (np.arange(12),), statistic, vectorized=True, axis=-1, method="percentile", random_state=1, n_resamples=10_000
     ).confidence_interval
-    row = comparison.iou_intervals(table)[0]
+    row = comparison.iou_intervals(comparison.ious_of(rows_of(tiles)))[0]
     width = row["high"] - row["low"]
     assert (row["low"], row["high"]) == pytest.approx(reference, abs=0.06 * width)
 
 
 def test_better_segmenter_is_resolved(tiles):
-    rows = comparison.iou_pairs(rows_of(tiles))
-    assert rows[0]["measure"] == "miou"
-    assert rows[0]["difference"] < 0 and rows[0]["high"] < 0
-    assert rows[0]["p_bootstrap_holm"] == pytest.approx(2 / 10_001) and rows[0]["resolved"] == 1
+    row = pair(comparison.iou_pairs(comparison.ious_of(rows_of(tiles))), "A", "B")
+    assert row["measure"] == "miou"
+    assert row["difference"] < 0 and row["high"] < 0
+    assert row["p_bootstrap"] == pytest.approx(2 / 10_001) and row["resolved"] == 1
+
+
+def test_segmenters_are_compared_with_the_commonest_class_everywhere(tiles):
+    rows = comparison.iou_pairs(comparison.ious_of(rows_of(tiles)))
+    row = pair(rows, "B", comparison.MAJORITY)
+    counts = torch.from_numpy(tiles).sum(1)
+    assert row["difference"] == pytest.approx(mean_iou(counts[1]) - mean_iou(majority_confusion(counts[1])))
+    assert row["resolved"] == 1
+    by_mean = [each["p_bootstrap_holm"] for each in rows if each["measure"] == "miou"]
+    expected = multipletests([each["p_bootstrap"] for each in rows if each["measure"] == "miou"], method="holm")[1]
+    assert by_mean == pytest.approx(expected) and len(by_mean) == 3
 
 
 def test_classes_are_compared_with_a_correction_for_all_of_them(tiles):
-    rows = comparison.iou_pairs(rows_of(tiles))[1:]
+    rows = [row for row in comparison.iou_pairs(comparison.ious_of(rows_of(tiles))) if row["measure"] != "miou"]
     assert [row["measure"] for row in rows] == [f"iou.{name}" for name in LAND_COVER[:6] if name != "rangeland"]
     expected = multipletests([row["p_bootstrap"] for row in rows], method="holm")[1]
     assert [row["p_bootstrap_holm"] for row in rows] == pytest.approx(expected)
@@ -142,9 +152,11 @@ def test_classes_are_compared_with_a_correction_for_all_of_them(tiles):
 
 def test_order_of_the_rows_does_not_matter(tiles):
     table = rows_of(tiles)
-    mixed = table.sample(frac=1, random_state=3)
-    mixed = mixed.sort_values("model", kind="stable")  # A before B, as the order of first sight names the models
-    assert comparison.iou_pairs(mixed)[0]["difference"] == pytest.approx(comparison.iou_pairs(table)[0]["difference"])
+    mixed = table.sample(frac=1, random_state=3).sort_values("model", kind="stable")  # the first seen is A
+    differences = [
+        pair(comparison.iou_pairs(comparison.ious_of(each)), "A", "B")["difference"] for each in (table, mixed)
+    ]
+    assert differences[0] == pytest.approx(differences[1])
 
 
 # -- seeds
@@ -189,5 +201,12 @@ def test_difference_that_turns_round_with_the_seed_does_not_hold():
 def test_difference_on_few_images_does_not_hold_however_many_the_seeds():
     table = seeds({seed: {"A": 8, "B": 10} for seed in range(10)}, images=20)
     (row,) = comparison.seed_pairs(table)
-    assert row["p_seeds"] == 0  # over the seeds there is no doubt
+    assert 0 < row["p_seeds"] < 1e-4  # over the seeds there is no doubt
     assert row["holds"] == 0  # but two images decide
+
+
+def test_nothing_holds_over_fewer_than_five_seeds():
+    for count, holds in ((4, 0), (5, 1)):
+        table = seeds({seed: {"A": 100 + seed, "B": 160 + 2 * seed} for seed in range(count)}, images=200)
+        (row,) = comparison.seed_pairs(table)
+        assert row["p_holm"] < 0.001 and row["holds"] == holds

@@ -96,10 +96,16 @@ def test_bootstrap_p_is_twice_the_share_beyond_zero(values, p):
 
 
 def test_mean_over_seeds_is_students():
-    mean = over_seeds(np.array([1.0, 2.0, 3.0]))
+    mean = over_seeds(np.array([1.0, 2.0, 3.0]), step=0.0)
     assert (mean.value, mean.error, mean.freedom) == (2, pytest.approx(1 / 3**0.5), 2)
     assert mean.interval == pytest.approx((2 - 4.30265 / 3**0.5, 2 + 4.30265 / 3**0.5), rel=1e-5)
     assert mean.p == pytest.approx(0.07418, abs=1e-5)  # t = 3.4641
+
+
+def test_equal_values_of_all_seeds_leave_the_doubt_that_rounding_hides():
+    mean = over_seeds(np.array([0.5, 0.5]), step=0.01)
+    assert mean.error == pytest.approx(0.01 / 12**0.5 / 2**0.5)
+    assert over_seeds(np.array([0.005, 0.005]), step=0.0025).p > 0.05  # two images of 400 in two seeds
 
 
 def test_variance_over_seeds_and_images_is_that_of_the_two_way_table():
@@ -112,14 +118,15 @@ def test_variance_over_seeds_and_images_is_that_of_the_two_way_table():
     assert mean.error**2 == pytest.approx((of_seeds + of_images - of_rest) / 6, rel=1e-9)
 
 
+@pytest.mark.parametrize("seeds", [5, 10])
 @pytest.mark.parametrize("spread_of_seeds, spread_of_images", [(0.3, 0.1), (0.05, 0.5), (0.0, 0.5)])
-def test_interval_over_seeds_and_images_covers_the_truth_as_often_as_it_says(spread_of_seeds, spread_of_images):
-    draw, covered, rounds = np.random.default_rng(5), 0, 400
+def test_interval_over_seeds_and_images_covers_the_truth_as_often_as_it_says(seeds, spread_of_seeds, spread_of_images):
+    draw, covered, rounds = np.random.default_rng(5), 0, 1000
     for _ in range(rounds):
-        cells = draw.normal(0, spread_of_seeds, (6, 1)) + draw.normal(0, spread_of_images, (1, 60))
-        low, high = over_seeds_and_images(cells + draw.normal(0, 0.3, (6, 60))).interval
+        cells = draw.normal(0, spread_of_seeds, (seeds, 1)) + draw.normal(0, spread_of_images, (1, 60))
+        low, high = over_seeds_and_images(cells + draw.normal(0, 0.3, (seeds, 60))).interval
         covered += low <= 0 <= high
-    assert covered / rounds >= 0.92
+    assert 0.93 <= covered / rounds <= 0.985
 
 
 def test_no_spread_at_all_leaves_no_doubt():

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from hw1.data.batches import Batches
-from hw1.evaluate.validation import classify, features, segment, tile_scores
+from hw1.evaluate import validation
+from hw1.evaluate.validation import class_map, classify, features, segment, tile_scores
 from hw1.models.losses import focal_loss
 from hw1.runtime import Machine
 
@@ -51,21 +52,21 @@ def loss_of_one(hit, outputs):
 def test_classify_counts_and_averages_over_the_images_of_unequal_batches():
     labels = np.array([0, 1, 1, 2, 2])
     batches = Batches(pictures([0, 1, 0, 2, 2]), labels, 3, CPU)
-    seen = classify(RedIsTheClass(3).train(), batches, CPU)
+    seen = classify(RedIsTheClass(3).train(), batches, CPU, 3)
     assert (seen.labels.tolist(), seen.predictions.tolist()) == ([0, 1, 1, 2, 2], [0, 1, 0, 2, 2])
-    assert seen.confusion(3).tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 2, 0]]
+    assert seen.confusion(3).tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 2]]
     assert seen.loss == pytest.approx((4 * loss_of_one(True, 3) + loss_of_one(False, 3)) / 5)
 
 
-def test_classify_takes_a_network_with_more_outputs_than_classes():
-    seen = classify(RedIsTheClass(9), Batches(pictures([0, 7]), np.array([0, 1]), 2, CPU), CPU)
-    assert seen.predictions.tolist() == [0, 7]
-    assert seen.confusion(2).tolist() == [[1, 0, 0], [0, 0, 1]]
+def test_outputs_past_the_classes_are_never_a_label():
+    seen = classify(RedIsTheClass(9), Batches(pictures([1, 7]), np.array([1, 1]), 2, CPU), CPU, 2)
+    assert seen.predictions.tolist() == [1, 0]  # of class 0 and 1 alike, the first
+    assert seen.confusion(2).tolist() == [[0, 0], [1, 1]]
 
 
 def test_classify_shows_the_network_the_view_of_the_images():
     batches = Batches(pictures([0, 1]), np.array([1, 2]), 2, CPU)
-    assert classify(RedIsTheClass(3), batches, CPU, view=lambda images: images + 1).predictions.tolist() == [1, 2]
+    assert classify(RedIsTheClass(3), batches, CPU, 3, view=lambda images: images + 1).predictions.tolist() == [1, 2]
 
 
 def test_features_are_rows_of_float32_in_stored_order():
@@ -100,11 +101,21 @@ def test_tile_scores_are_enlarged_bilinearly():
     assert scores[3].tolist() == [pytest.approx([0, SURE / 4, 3 * SURE / 4, SURE])] * 2
 
 
+@pytest.mark.parametrize("shape", [(8, 8), (37, 53), (64, 20), (5, 90)])
+def test_class_map_made_in_strips_is_the_whole_one(shape, monkeypatch):
+    scores = torch.randn(7, 8, 8, generator=torch.Generator().manual_seed(0))
+    whole = class_map(scores, shape)
+    monkeypatch.setattr(validation, "STRIP", 100)
+    strips = class_map(scores, shape)
+    assert whole.dtype == strips.dtype == torch.uint8 and whole.shape == strips.shape == shape
+    assert (whole == strips).float().mean() > 0.999  # rounding may tip a pixel
+
+
 def test_segment_counts_every_pixel_of_masks_of_different_sizes():
     masks = [np.array([[0, 0, 1, UNKNOWN]] * 4, np.uint8), np.full((6, 3), 2, np.uint8)]
     batches = Batches(pictures([0, 2]), None, 2, CPU)
     loss, confusions = segment(RedIsTheClass(7, per_pixel=True), batches, masks, CPU, pixel_loss)
-    expected = torch.zeros(2, 7, 8, dtype=torch.int64)
+    expected = torch.zeros(2, 7, 7, dtype=torch.int64)
     expected[0, 0, 0], expected[0, 1, 0], expected[0, UNKNOWN, 0], expected[1, 2, 2] = 8, 4, 4, 18
     assert torch.equal(confusions, expected)
     # Unknown is left out of the loss; every tile weighs the same, whatever its size.

@@ -10,7 +10,7 @@ from torch import nn
 
 from hw1.errors import InputError
 from hw1.models.card import NORMALISATION, read_card, save_model, snapshots
-from hw1.models.weights import load_weights, picture_epochs, snapshot_file
+from hw1.models.weights import load_weights, picture_epochs, read_metadata, snapshot_file
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def test_card_comes_back_from_its_file(stage, path):
 )
 def test_metadata_names_network_classes_input_and_its_preparation(stage, network, side, steps, path):
     save_model(nn.Linear(1, 1), path, card_of(stage))
-    metadata = load_weights(nn.Linear(1, 1), path)
-    assert metadata["network"] == network and metadata["classes"] == 3
+    metadata = read_metadata(path)
+    assert metadata["network"] == network and metadata["classes"] == 7
     assert metadata["input_size"] == [3, side, side]
     stored = {"resize": 36, "filter": "bilinear" if stage == "segment@B" else "bicubic"}
     assert metadata["preparation"] == [stored, {"centre_crop": 32}, *steps]
@@ -53,7 +53,8 @@ def test_snapshots_keep_the_weights_and_say_their_epochs(tmp_path):
     kept = {epoch: snapshot_file(tmp_path, epoch, 5) for epoch in (1, 2, 5)}
     assert set(tmp_path.iterdir()) == set(kept.values())
     for epoch, path in kept.items():
-        assert load_weights(loaded, path)["epoch"] == epoch
+        load_weights(loaded, path)
+        assert read_metadata(path)["epoch"] == epoch
         assert loaded.weight.item() == epoch
 
 
@@ -70,6 +71,8 @@ WHOLE = {**vars(card_of("classify@A")), "normalisation": NORMALISATION}
         (WHOLE | {"epoch": "five"}, "epoch: got 'five'"),
         (WHOLE | {"crop": 10**9}, "crop: got 1000000000"),
         (WHOLE | {"classes": 0}, "classes: got 0"),
+        (WHOLE | {"crop": 32, "resize": 16}, "crop: got 32, allowed: at most resize, 16"),
+        (WHOLE | {"stage": "segment@A", "classes": 9}, "classes: got 9, a segmenter has 7"),
         (WHOLE | {"normalisation": {"mean": [0, 0, 0], "std": [1, 1, 1]}}, "it was trained with another normalisation"),
     ],
 )

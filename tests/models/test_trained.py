@@ -60,6 +60,25 @@ def test_card_that_does_not_fit_its_weights_is_refused(parameters, reason, path)
         load_model(path)
 
 
+def test_network_that_takes_no_such_images_is_refused(path):
+    saved("classify@B", path)
+    metadata = card_of("classify@B", 7).metadata()
+    metadata["parameters"] |= {"classify.B.resize": 8, "classify.B.crop": 8}
+    save_file(load_file(path), path, {"hw1": json.dumps(metadata)})
+    with pytest.raises(InputError, match="describe no network of this project"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(value, path):
+    saved("classify@A", path)
+    tensors = load_file(path)
+    tensors["last.bias"][3] = value
+    save_file(tensors, path, {"hw1": json.dumps(card_of("classify@A", 7).metadata())})
+    with pytest.raises(InputError, match=r"weights\.safetensors: some of its weights are no numbers"):
+        load_model(path)
+
+
 @pytest.mark.parametrize("backbone", ["resnet1000", ["resnet18"], None])
 def test_unknown_backbone_is_refused(backbone, path):
     saved("finetune@C", path)

@@ -57,7 +57,6 @@ def test_every_parameter_and_buffer_comes_back_bit_for_bit(tmp_path):
 def test_metadata_comes_back(tmp_path):
     metadata = {"stage": "classify@A", "epoch": 3, "parameters": {"lr": 3e-4, "sizes": [1, 2]}}
     save_weights(network(), tmp_path / "w.safetensors", metadata)
-    assert load_weights(network(), tmp_path / "w.safetensors") == metadata
     assert read_metadata(tmp_path / "w.safetensors") == metadata
 
 

@@ -132,6 +132,24 @@ def test_unreadable_image_is_named_and_the_rest_is_done(kind, predictor, folder,
     )
 
 
+def test_images_none_of_which_can_be_read_leave_the_older_file(predictor, folder, tmp_path):
+    (tmp_path / "out.csv").write_text("older")
+    (tmp_path / "t.csv").write_text("id,filename\n1,a.png\n2,b.png\n")
+    with pytest.raises(InputError, match="none of the 2 images could be read; nothing is written"):
+        predict_labels(predictor, items_of_table(tmp_path / "t.csv", folder), tmp_path / "out.csv", ("a", "b", "c"))
+    assert (tmp_path / "out.csv").read_text() == "older"
+
+
+def test_batch_that_does_not_fit_in_memory_names_its_option(predictor, folder, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("hw1.predict.model.logits_of", fail)
+    with pytest.raises(InputError, match=r"--batch-size: 4 images do not fit in the memory of .*; take fewer"):
+        predict_labels(predictor, items_of_folder(folder), tmp_path / "out.csv", ("filename", "label"))
+    assert not (tmp_path / "out.csv").exists()
+
+
 def test_printed_heads_outputs_beyond_the_classes_are_no_label(tmp_path, folder):
     network = saved("classify@A", tmp_path / "A.safetensors", 3)
     predictor = Predictor.load(tmp_path / "A.safetensors", "classify", "cpu")

@@ -60,7 +60,7 @@ def test_true_masks_beside_the_tiles_are_scored(predictor, tiles, tmp_path):
     for number, classes in truth.items():
         Image.fromarray(MASK_COLOURS[classes]).save(tiles / f"{number:04d}_mask.png")
     done = predict_masks(predictor, tiles, tmp_path / "masks")
-    counts = torch.zeros(7, 8, dtype=torch.int64)
+    counts = torch.zeros(7, 7, dtype=torch.int64)
     for number, classes in truth.items():
         mask = torch.from_numpy(decode_mask((tmp_path / f"masks/{number:04d}_mask.png").read_bytes()))
         counts += count_confusion(torch.from_numpy(classes), mask, 7)
@@ -77,7 +77,7 @@ def test_true_mask_that_cannot_be_used_is_named_and_the_prediction_kept(
     pixels[..., 0] = 255 if kind == "red" else 0
     Image.fromarray(pixels).save(tiles / "0000_mask.png")
     done = predict_masks(predictor, tiles, tmp_path / "masks")
-    assert (done.images, done.faults, done.scored) == (5, 1, 0)
+    assert (done.images, done.faults, done.scored, done.unscored) == (5, 0, 0, 1)
     assert f"0000_mask.png: {reason}" in capsys.readouterr().err
     assert len(list((tmp_path / "masks").iterdir())) == 5
 
@@ -90,10 +90,12 @@ def test_unreadable_tile_is_named_and_the_rest_is_done(predictor, tiles, tmp_pat
     assert sorted(path.name[:4] for path in (tmp_path / "masks").iterdir()) == ["0000", "0002", "0003", "0004"]
 
 
-def test_masks_are_not_written_over_true_ones(predictor, tiles):
-    with pytest.raises(InputError, match="the folder of the tiles"):
-        predict_masks(predictor, tiles, tiles / ".")
-    assert len(list(tiles.iterdir())) == 5
+def test_tiles_none_of_which_can_be_read_are_an_error(predictor, tiles, tmp_path):
+    for path in tiles.iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(InputError, match="none of the 5 images could be read; nothing is written"):
+        predict_masks(predictor, tiles, tmp_path / "masks")
+    assert not (tmp_path / "masks").exists()
 
 
 def test_other_files_of_the_output_folder_stay(predictor, tiles, tmp_path):

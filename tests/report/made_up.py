@@ -102,6 +102,7 @@ def _write_metrics(folder: Path, p2: dict[str, float], absent_class: str | None,
     start = {"knn_office_at_start": 0.18, "knn_mini_at_start": 0.08}
     supervised = {"knn_office": 0.5, "knn_mini": 0.3} | start
     byol = {"knn_office": 0.4, "knn_mini": 0.25, "spread": 0.05 if collapsed else 0.8, "collapsed": float(collapsed)}
+    byol["collapsed_epochs"] = 3 * float(collapsed)
     named = {"p1": p1, "p2": second, "p3": third, "supervised": supervised, "byol": byol | start}
     for name, metrics in named.items():
         (folder / f"{name}.json").write_text(json.dumps(metrics))
@@ -124,6 +125,10 @@ def _write_statistics(folder: Path, p2: dict[str, float], absent_class: str | No
             p = 0.01 if abs(difference) > 0.08 else 0.4
             spread = (difference - 0.06, difference + 0.06, 48 if problem == "p3" else 406, 9, 9)
             pairs.append((problem, first, second, measure, difference, *spread, p, p, p, p, int(p < 0.05)))
+    for model, value in (("A", 0.425), ("B", 0.625)):
+        gap = value - 0.05
+        bounds = (gap, gap - 0.06, gap + 0.06, 48)
+        pairs.append(("p3", model, comparison.MAJORITY, "miou", *bounds, 0, 0, 0.01, 0.01, 0.01, 0.01, 1))
     pd.DataFrame(pairs, columns=comparison.PAIRS).to_csv(folder / "pairs.csv", index=False)
     of_seeds = [(key, seeds, value, 0.02, value - 0.03, value + 0.03) for key, value in p2.items() if seeds]
     pd.DataFrame(of_seeds, columns=comparison.SEEDS).to_csv(folder / "seeds.csv", index=False)
