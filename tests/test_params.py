@@ -75,6 +75,7 @@ def test_number_as_dvc_or_a_hand_writes_it_is_a_float(tmp_path, text):
             "settings.C.backbone: got 'F', allowed: scratch",
         ),
         ("{backbone: byol, train: full}", "F", "settings.C: got 'F', allowed: a section of keys"),
+        ("  E: {", "  image: {", "settings.image: got a name of another column, allowed: any other"),
         ("resident_share:", "resident_shar:", "runtime.resident_shar: got an unknown key, allowed here: device"),
         ("  sha256: ''", "  #", "data.sha256: missing"),
         ("sha256: ''", "sha256: abc", "data.sha256: got 'abc', allowed: '' or 64"),
