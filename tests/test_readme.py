@@ -45,7 +45,7 @@ def test_command_is_one_the_project_has(command):
     else:
         known = (
             "dvc exp run|dvc exp show|dvc queue start|dvc metrics (show|diff)|dvc plots (show|diff)|mlflow ui|"
-            "dvc remote add|dvc push|dvc pull"
+            "dvc remote add|dvc push|dvc pull|dvc repro"
         )
         assert re.match(rf"({known})\b", command)
         program = str(Path(sys.executable).parent / program)
