@@ -9,9 +9,11 @@ import torch
 from benchmarks.augmentation import augmentations
 from benchmarks.byol import epoch
 from benchmarks.growth import growth
+from benchmarks.larger import larger
 from benchmarks.machine import describe
 from benchmarks.overhead import overhead
 from benchmarks.preparation import preparation
+from benchmarks.scaling import scaling
 from benchmarks.scoring import scoring
 from benchmarks.tables import Table, write
 from benchmarks.tracking import tracking
@@ -24,6 +26,8 @@ BENCHMARKS = {
     "augmentation": augmentations,
     "overhead": overhead,
     "growth": growth,
+    "larger": larger,
+    "scaling": scaling,
     "tracking": tracking,
     "training": epochs,
 }

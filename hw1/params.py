@@ -55,6 +55,12 @@ class Runtime:
 
 
 @dataclass(frozen=True)
+class Launch:
+    devices: Annotated[int, Range(1, 1024)]
+    trainings_per_gpu: Count
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     minutes: Positive
 
@@ -266,6 +272,7 @@ class Params:
     seed: Seed
     lr: Positive
     runtime: Runtime
+    launch: Launch
     checkpoint: Checkpoint
     data: Data
     synthetic: Synthetic

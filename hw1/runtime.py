@@ -11,6 +11,7 @@ from torch import nn
 
 from hw1.errors import InputError
 from hw1.params import Runtime
+from hw1.ranks import world
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 
@@ -48,6 +49,8 @@ class Machine:
     def tags(self) -> dict[str, str]:
         """What a tracked run says of the machine."""
         tags = {"device": self.name, "precision": "fp32" if self.autocast_dtype is None else "bf16"}
+        if world() > 1:
+            tags |= {"ranks": str(world()), "batch_norm": "synchronised"}
         return tags | ({"version.cuda": torch.version.cuda} if self.device.type == "cuda" else {})
 
 
@@ -60,7 +63,7 @@ def start(runtime: Runtime, seed: int) -> Machine:
     if runtime.device == "cuda" and not torch.cuda.is_available():
         raise InputError("runtime.device: got cuda, but torch sees no GPU; allowed here: auto, cpu")
     on_gpu = runtime.device != "cpu" and torch.cuda.is_available()
-    device = torch.device("cuda" if on_gpu else "cpu")
+    device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
     torch.manual_seed(seed)
     torch.backends.cudnn.benchmark = not runtime.deterministic
     if runtime.deterministic:

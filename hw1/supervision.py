@@ -26,6 +26,7 @@ ADVICE_ON = {  # what a user can mend, by errno
     (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG): "mend the path",
 }
 ADVICE = "run `dvc repro` to go on from here"
+SENT_ON = "HW1_RANKS"  # in the environment of ranks: who started them, and speaks for them
 TWICE = 1.0  # seconds after which a signal counts as a second one: a terminal and `make` may both send the first
 
 _received: int | None = None
@@ -90,14 +91,22 @@ def undeferred() -> Iterator[None]:
         _deferred = before
 
 
-def stop_requested() -> bool:
-    """Whether a signal asked the stage to end."""
-    return _received is not None
+def stop_requested() -> int:
+    """The signal that asked the stage to end, or 0."""
+    return _received or 0
 
 
-def stop() -> None:
-    """End the stage with the status of the signal received."""
-    raise SystemExit(128 + _received)
+def stop(number: int | None = None) -> None:
+    """End the stage with the status of the signal received, or of one that another process of its received."""
+    raise SystemExit(128 + (number or _received))
+
+
+def ended_by(number: int) -> None:
+    """End the stage as by a signal that others of its processes, or a handler in the place of ours, received."""
+    global _received
+    _received = _received or number
+    atexit.register(_tell)
+    stop()
 
 
 def _answer(number: int, _: object) -> None:
@@ -107,7 +116,8 @@ def _answer(number: int, _: object) -> None:
             os._exit(128 + number)
         return
     _received, _when = number, time.monotonic()
-    atexit.register(_tell)
+    if SENT_ON not in os.environ:
+        atexit.register(_tell)
     if not _deferred:
         stop()
 

@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from hw1.evaluate.problems import PROBLEMS, Sources, save
+from hw1.launch import run_on_one_device
 from hw1.params import load
 from hw1.runtime import start
-from hw1.supervision import run_stage
 
 
 def main() -> None:
@@ -26,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_on_one_device(main)

@@ -7,12 +7,13 @@ import torch
 
 from hw1.data.arrays import Manifest
 from hw1.files import whole_file
+from hw1.launch import run_training
 from hw1.models.card import Card, save_model
 from hw1.models.classifiers import FinetunedClassifier, build_backbone, feature_width
 from hw1.models.weights import load_weights
 from hw1.params import flat, load
+from hw1.ranks import by_first
 from hw1.runtime import start
-from hw1.supervision import run_stage
 from hw1.train.checkpoint import checkpointed
 from hw1.train.classification import COLUMNS, classifier_loss, classifier_scores, labelled_batches
 from hw1.train.loop import fit, write_history
@@ -44,8 +45,8 @@ def main() -> None:
     used = flat(params, "seed", "lr", "runtime", "backbone", "finetune", f"settings.{args.setting}")
     with (
         checkpointed(stage, used, [args.data, args.backbone], params.checkpoint.minutes) as checkpoint,
-        whole_file(args.out) as out,
-        whole_file(args.history) as history,
+        by_first(whole_file, args.out) as out,
+        by_first(whole_file, args.history) as history,
         Tracker.start(stage, used, tags) as tracker,
     ):
         rows = fit(
@@ -67,4 +68,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_training(main)

@@ -8,11 +8,12 @@ import torch
 
 from hw1.data.arrays import GIVEN_WEIGHTS, Manifest
 from hw1.files import whole_file
+from hw1.launch import run_training
 from hw1.models.classifiers import build_backbone
 from hw1.models.weights import load_state_dict, load_weights, save_weights
 from hw1.params import flat, load
+from hw1.ranks import by_first
 from hw1.runtime import start
-from hw1.supervision import run_stage
 from hw1.train.checkpoint import checkpointed
 from hw1.train.loop import fit, write_history
 from hw1.train.pretraining import METHODS, WATCHING, Monitor
@@ -45,9 +46,9 @@ def main() -> None:
     inputs = [args.data, args.probe, args.start]
     with (
         checkpointed(stage, kept, inputs, params.checkpoint.minutes) as checkpoint,
-        whole_file(args.out) as out,
-        whole_file(args.history) as history,
-        whole_file(args.metrics) as metrics,
+        by_first(whole_file, args.out) as out,
+        by_first(whole_file, args.history) as history,
+        by_first(whole_file, args.metrics) as metrics,
         Tracker.start(stage, used, {**tags, "data": manifest.origin}) as tracker,
     ):
         monitor = Monitor(backbone, args.data, args.probe, params.pretrain.knn, machine)
@@ -76,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_training(main)

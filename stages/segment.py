@@ -9,12 +9,13 @@ import torch
 from hw1.data.arrays import Manifest, load_masks
 from hw1.data.classes import LAND_COVER
 from hw1.files import whole_file, whole_folder
+from hw1.launch import run_training
 from hw1.models.card import Card, snapshots
 from hw1.models.segmenters import build_segmenter
 from hw1.models.weights import picture_epochs
 from hw1.params import Segment, flat, load
+from hw1.ranks import by_first
 from hw1.runtime import start
-from hw1.supervision import run_stage
 from hw1.train.checkpoint import checkpointed
 from hw1.train.loop import fit, write_history
 from hw1.train.segmentation import COLUMNS, segmenter_loss, segmenter_scores, tile_batches
@@ -44,8 +45,8 @@ def main() -> None:
     card = Card.of(stage, training.epochs, manifest, used)
     with (
         checkpointed(stage, used, [args.data], params.checkpoint.minutes) as checkpoint,
-        whole_folder(args.out) as draft,
-        whole_file(args.history) as history,
+        by_first(whole_folder, args.out) as draft,
+        by_first(whole_file, args.history) as history,
         Tracker.start(stage, used, tags) as tracker,
     ):
         checkpoint.include(draft)
@@ -68,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_training(main)

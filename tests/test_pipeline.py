@@ -21,7 +21,7 @@ TRAINED = [
 ]
 AFTER_LR = [*(f"finetune@{setting}" for setting in "ABCDE"), "evaluate@p2", "compare", "plots", "report"]
 LIGHT = ("compare", "plots", "report")  # they show parameters, which is not using them
-UNDECLARED = {"checkpoint.minutes"}  # changes no result
+UNDECLARED = {"checkpoint.minutes", "launch.devices"}  # change no result, or by rounding only
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_every_parameter_is_used_by_a_stage_that_computes(project):
             used |= set(file.read_text().split())
     leaves = set(_leaves(yaml.safe_load((project.folder / "params.yaml").read_text())))
     by_dvc = {f"settings.{setting}.backbone" for setting in "ABCDE"}  # ${item.backbone} in dvc.yaml
-    # Read with source: path, url, public; head: declared, loss: focal.
+    # Read with source: path, url, public; head: declared, loss: focal; a GPU.
     in_other_choices = {
         "data.path",
         "data.url",
@@ -89,6 +89,7 @@ def test_every_parameter_is_used_by_a_stage_that_computes(project):
         "classify.A.dropout",
         "segment.A.focal_alpha",
         "segment.A.focal_gamma",
+        "launch.trainings_per_gpu",
     }
     assert leaves - used == by_dvc | in_other_choices
 

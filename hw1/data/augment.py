@@ -3,6 +3,8 @@
 All draws come from a CPU generator and are made on the CPU: a seed gives the same draws wherever the
 images are, the lists of images per operation are known without asking the device, and nothing here
 waits for it. Between operations images stay uint8, which is fast and rounds as torchvision does.
+
+Where ranks share a batch, each draws for the whole batch and keeps the rows of its own images.
 """
 
 import math
@@ -13,6 +15,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from hw1.data import image_ops
+from hw1.ranks import share_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -104,8 +107,9 @@ def flip(
         horizontal: probability of exchanging left and right.
         vertical: probability of exchanging top and bottom.
     """
+    share = share_of(images)
     for probability, axis in ((horizontal, -1), (vertical, -2)):
-        chosen = _coin(len(images), probability, generator)
+        chosen = share.rows(_coin(share.total, probability, generator))
         images, masks = _mirror(images, chosen, axis), _mirror(masks, chosen, axis)
     return images, masks
 
@@ -119,8 +123,8 @@ def color_jitter(images: Tensor, strength: float, generator: Generator) -> Tenso
     """
     if strength == 0:
         return images
-    parameters, order = draw_jitter(len(images), strength, generator)
-    return apply_jitter(images, parameters, order)
+    share = share_of(images)
+    return apply_jitter(images, *map(share.rows, draw_jitter(share.total, strength, generator)))
 
 
 def draw_jitter(count: int, strength: float, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -198,19 +202,23 @@ def _central_box(height: int, width: int) -> tuple[int, int, int, int]:
 
 
 def _choice224(images: Tensor, generator: Generator) -> Tensor:
-    count, _, height, width = images.shape
-    choice = torch.randint(3, (count,), generator=generator)
+    share, (height, width) = share_of(images), images.shape[2:]
+    choice = torch.randint(3, (share.total,), generator=generator)
+    boxes = draw_boxes(share.total, height, width, generator)
+    mirrored = (choice == 1) & _coin(share.total, 0.5, generator)
+    parameters, order = torch.zeros(share.total, 3), torch.zeros(share.total, 3, dtype=torch.int64)
+    parameters[choice == 2], order[choice == 2] = draw_jitter(int((choice == 2).sum()), 0.5, generator)
     images = images.clone(memory_format=torch.contiguous_format)
-    boxes = draw_boxes(count, height, width, generator)
-    _change(images, choice == 0, image_ops.crop_and_resize, boxes)
-    _change(images, (choice == 1) & _coin(count, 0.5, generator), lambda part: part.flip(-1))
-    _change(images, choice == 2, lambda part: color_jitter(part, 0.5, generator))
+    _change(images, share.rows(choice == 0), image_ops.crop_and_resize, share.rows(boxes))
+    _change(images, share.rows(mirrored), lambda part: part.flip(-1))
+    _change(images, share.rows(choice == 2), apply_jitter, share.rows(parameters), share.rows(order))
     return images
 
 
 def _trivial128(images: Tensor, generator: Generator) -> Tensor:
-    images = _mirror(images.contiguous(), _coin(len(images), 0.5, generator), -1)
-    return apply_trivial(images, *draw_trivial(len(images), generator))
+    share = share_of(images)
+    images = _mirror(images.contiguous(), share.rows(_coin(share.total, 0.5, generator)), -1)
+    return apply_trivial(images, *map(share.rows, draw_trivial(share.total, generator)))
 
 
 _AUGMENTATIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from hw1.data.streaming import ahead
+from hw1.ranks import Share
 from hw1.runtime import Machine
 
 Batch = tuple[Tensor, Tensor]
@@ -37,11 +38,17 @@ class Batches:
         return len(self._arrays[0])
 
     @property
+    def _place(self) -> torch.device:
+        """Where the arrays are."""
+        return self._arrays[0].device
+
+    @property
     def steps(self) -> int:
         """Number of batches in an epoch."""
-        return len(self._sizes())
+        return len(self.sizes)
 
-    def _sizes(self) -> list[int]:
+    @property
+    def sizes(self) -> list[int]:
         """Batch sizes of an epoch; a last batch of one joins the one before, BatchNorm cannot train on it."""
         full, rest = divmod(len(self), self._batch_size)
         sizes = [self._batch_size] * full
@@ -56,14 +63,19 @@ class Batches:
         return torch.randperm(len(self), generator=generator)
 
     def take(self, order: Tensor, skip: int = 0) -> Iterator[Batch]:
-        """Images (n, 3, H, W) uint8 in channels_last and targets, in that order, without the first ``skip`` batches."""
-        place = self._arrays[0].device
-        parts = order.to(place).split(self._sizes())[skip:]
-        return map(self._take, parts) if place == self._device else self._streamed(parts)
+        """This rank's share of each batch in that order, without the first ``skip`` batches.
 
-    def in_order(self) -> Iterator[Batch]:
-        """Every image once in stored order."""
-        return self.take(torch.arange(len(self)))
+        Images (n, 3, H, W) uint8 in channels_last and targets.
+        """
+        parts = order.to(self._place).split(self.sizes)[skip:]
+        return self._batches([Share.of(len(part)).rows(part) for part in parts])
+
+    def in_order(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
+        """Every image once in stored order, whole batches; or the batches from ``start`` up to ``stop``."""
+        return self._batches(torch.arange(len(self), device=self._place).split(self.sizes)[start:stop])
+
+    def _batches(self, parts: Sequence[Tensor]) -> Iterator[Batch]:
+        return map(self._take, parts) if self._place == self._device else self._streamed(parts)
 
     def _take(self, index: Tensor) -> Batch:
         images, targets = (array.index_select(0, index) for array in self._arrays)

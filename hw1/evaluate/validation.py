@@ -12,6 +12,7 @@ from hw1.data.batches import Batches
 from hw1.data.classes import LAND_COVER
 from hw1.evaluate.metrics import count_confusion
 from hw1.models.losses import cross_entropy
+from hw1.ranks import Share, gathered, world
 from hw1.runtime import Machine
 
 View = Callable[[Tensor], Tensor]  # stored uint8 images -> the network's input size
@@ -85,18 +86,33 @@ def labels_of(logits: Tensor, classes: int) -> Tensor:
     return logits[:, :classes].argmax(1)
 
 
+def each_batch(
+    batches: Batches, outcome: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+) -> tuple[tuple[Tensor, ...], ...]:
+    """What ``outcome`` makes of the images and targets of every batch of a split: for each of its tensors a tuple of
+    one per batch, in stored order.
+
+    Ranks divide the batches among themselves, so that each is what it is on one, and tell each other what came out;
+    the tensors are the CPU's then.
+    """
+    share = Share.of(batches.steps)
+    mine = [outcome(*batch) for batch in batches.in_order(share.start, share.stop)]
+    if world() > 1:
+        mine = gathered([tuple(tensor.cpu() for tensor in tensors) for tensors in mine])
+    return tuple(zip(*mine, strict=True))
+
+
 @torch.no_grad()
 def classify(network: nn.Module, batches: Batches, machine: Machine, classes: int, view: View = stored) -> Classified:
     """Loss and predictions over a labelled split, in stored order, on the CPU."""
     network.eval()
-    loss = torch.zeros((), device=machine.device)
-    truth, predictions = [], []
-    for images, labels in batches.in_order():
+
+    def outcome(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         logits = logits_of(network, images, machine, view)
-        loss += cross_entropy(logits, labels) * len(labels)
-        truth.append(labels)
-        predictions.append(labels_of(logits, classes))
-    return Classified(loss.item() / len(batches), torch.cat(truth).cpu(), torch.cat(predictions).cpu())
+        return cross_entropy(logits, labels) * len(labels), labels, labels_of(logits, classes)
+
+    losses, truth, predictions = each_batch(batches, outcome)
+    return Classified(sum(losses).item() / len(batches), torch.cat(truth).cpu(), torch.cat(predictions).cpu())
 
 
 @torch.no_grad()
@@ -106,12 +122,13 @@ def features(network: nn.Module, layer: View, batches: Batches, machine: Machine
     Returns (N, features) float32 and the split's targets (N,), on the device, in stored order.
     """
     network.eval()
-    rows, targets = [], []
-    for images, of_images in batches.in_order():
+
+    def outcome(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         with machine.autocast():
-            rows.append(layer(normalise(images)).float())
-        targets.append(of_images)
-    return torch.cat(rows), torch.cat(targets)
+            return layer(normalise(images)).float(), targets
+
+    rows, targets = (torch.cat(parts).to(machine.device) for parts in each_batch(batches, outcome))
+    return rows, targets
 
 
 @torch.no_grad()
@@ -131,11 +148,16 @@ def segment(
     network: nn.Module, batches: Batches, masks: Sequence[np.ndarray], machine: Machine, loss: PixelLoss
 ) -> tuple[float, Tensor]:
     """Mean over N tiles of ``loss``, and each tile's confusion counts (N, 7, 7) over all its pixels, Unknown too."""
-    total = torch.zeros((), device=machine.device)
-    confusions = []
-    scores_of_tiles = tile_scores(network, batches, [mask.shape for mask in masks], machine)
-    for mask, scores in zip(masks, scores_of_tiles, strict=True):
-        truth = torch.from_numpy(mask).to(machine.device)
-        total += loss(scores[None], truth[None])
-        confusions.append(count_confusion(truth, most_likely(scores), len(LAND_COVER)))
-    return total.item() / len(masks), torch.stack(confusions).cpu()
+    network.eval()
+
+    def outcome(images: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        losses, confusions = [], []
+        for scores, position in zip(logits_of(network, images, machine).float(), positions.tolist(), strict=True):
+            truth = torch.from_numpy(masks[position]).to(machine.device)
+            scores = at_size(scores, truth.shape)
+            losses.append(loss(scores[None], truth[None]))
+            confusions.append(count_confusion(truth, most_likely(scores), len(LAND_COVER)))
+        return torch.stack(losses), torch.stack(confusions)
+
+    losses, confusions = map(torch.cat, each_batch(batches, outcome))
+    return sum(losses).item() / len(masks), confusions.cpu()

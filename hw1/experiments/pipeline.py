@@ -73,6 +73,17 @@ def identity(lock: str, target: str, apart_from: str) -> str:
     return hashlib.sha256(json.dumps([chain, archive], sort_keys=True).encode()).hexdigest()
 
 
+def apart(parameters: str, key: str) -> tuple[Any, dict[str, Any]]:
+    """From the text of a parameter file: the value under a dotted key, and all others; InputError without it."""
+    tree = node = yaml.safe_load(parameters)
+    *folders, last = key.split(".")
+    for folder in folders:
+        node = node.get(folder) if isinstance(node, dict) else None
+    if not isinstance(node, dict) or last not in node:
+        raise InputError(f"{key}: not in params.yaml")
+    return node.pop(last), tree
+
+
 def _inputs(stage: Mapping[str, Any], makers: Mapping[str, str], apart_from: str) -> tuple[dict[str, Any], list[str]]:
     """What a stage reads that no other stage makes, and the stages that make the rest."""
     parameters = dict(stage.get("params", {}).get("params.yaml", {}))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hw1.models.view_norm import separate_views
+from hw1.ranks import add_up, share_of
 
 
 class Byol(nn.Module):
@@ -35,14 +36,14 @@ class Byol(nn.Module):
     def forward(self, view: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         """Two views (N, 3, H, W) float32 of the same images -> loss (scalar), projections (2N, projection).
 
-        The loss is symmetrised: each view is predicted from the other one.
+        The loss is symmetrised: each view is predicted from the other one. On several ranks it is this one's part.
         """
         both = torch.cat([view, other])  # (2N, 3, H, W)
         with torch.no_grad():
             goals = self.target(both)
         projections = self.projector(self.backbone(both))
         losses = byol_loss(self.predictor(projections), goals.roll(len(view), 0))  # each view with the other's goal
-        return 2 * losses.mean(), projections.detach()
+        return losses.sum() / share_of(view).total, projections.detach()
 
     @torch.no_grad()
     def update_target(self, decay: float) -> None:
@@ -69,9 +70,12 @@ def ema_decay(base: float, step: int, steps: int) -> float:
 
 
 def projection_std(projections: Tensor) -> Tensor:
-    """Mean over dimensions of the std of the L2-normalised projections (N, D): the collapse alarm.
+    """Mean over dimensions of the std of the L2-normalised projections (N, D) of all ranks: the collapse alarm.
 
     About 1/sqrt(D) when projections spread over the sphere, near 0 when all images get the same one
     (Chen and He 2021, arXiv:2011.10566, figure 2).
     """
-    return nn.functional.normalize(projections.float(), dim=-1).std(dim=0).mean()
+    directions = nn.functional.normalize(projections.float(), dim=-1)
+    count = add_up(torch.tensor(len(directions)))
+    centred = directions - add_up(directions.sum(dim=0)) / count
+    return (add_up(centred.square().sum(dim=0)) / (count - 1)).sqrt().mean()

@@ -8,6 +8,7 @@ from torchvision.models.segmentation import deeplabv3
 
 from hw1.models.weights import imagenet
 from hw1.params import Segmenter
+from hw1.ranks import world
 
 VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
 STRIDE = 32  # pixels of the image to one cell of VGG16's last feature map
@@ -74,7 +75,10 @@ def transposed_convolution(scores: Tensor, weight: Tensor) -> Tensor:
     stride = side // 2
     halves = weight.unflatten(3, (2, stride)).unflatten(2, (2, stride))  # (K, L, half, row, half, column)
     taps = halves.flip(2, 4).permute(1, 3, 5, 0, 2, 4).reshape(outputs * stride**2, inputs, 2, 2)
-    return nn.functional.pixel_shuffle(nn.functional.conv2d(scores, taps, padding=1), stride)
+    blocks = nn.functional.conv2d(scores, taps, padding=1)
+    if world() > 1 and not len(blocks):  # a rank without images: pixel_shuffle has no gradient for none
+        return blocks.reshape(0, outputs, *(stride * length for length in blocks.shape[2:]))
+    return nn.functional.pixel_shuffle(blocks, stride)
 
 
 def bilinear_kernel(channels: int, size: int) -> Tensor:

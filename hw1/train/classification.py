@@ -13,6 +13,7 @@ from hw1.evaluate.metrics import accuracy
 from hw1.evaluate.validation import View, classify, stored
 from hw1.models.losses import LOSSES, correct
 from hw1.params import ConvNeXt, Finetune, SmallCnn, Supervised
+from hw1.ranks import share_of
 from hw1.runtime import Machine
 from hw1.train.loop import LossOf, Row
 
@@ -32,13 +33,14 @@ def classifier_loss(
     generator: torch.Generator,
     view: View = stored,
 ) -> LossOf:
-    """Loss of a batch of stored images (n, 3, H, W) uint8, augmented anew each time it is called."""
+    """Loss of a batch of stored images (n, 3, H, W) uint8, augmented anew each time; a rank's part of it."""
     loss_function = LOSSES[training.loss]
 
     def loss_of(images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        batch = share_of(images).total
         logits = network(augment(training.augmentation, view(images), generator))
-        loss = loss_function(logits, labels)
-        return loss, {"train_loss": loss.detach(), "train_accuracy": correct(logits, labels)}
+        loss = loss_function(logits, labels, batch)
+        return loss, {"train_loss": loss.detach(), "train_accuracy": correct(logits, labels, batch)}
 
     return loss_of
 

@@ -1,6 +1,8 @@
 """The training loop: it knows no model; the loss of a batch and the validation are given to it."""
 
+import contextlib
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,9 @@ from torch import Tensor, nn
 from hw1.data.batches import Batches
 from hw1.errors import InputError
 from hw1.files import whole_file
+from hw1.models.synchronised import synchronise
 from hw1.params import Training
+from hw1.ranks import add_up, most, of_first, rank, sharing, world
 from hw1.runtime import Machine
 from hw1.supervision import deferred, stop, stop_requested, undeferred
 from hw1.train.checkpoint import NO_CHECKPOINT, Checkpoint
@@ -22,7 +26,8 @@ from hw1.train.schedules import build_optimiser, learning_rate
 from hw1.train.tracking import Tracker
 
 Row = dict[str, float]
-# Images and targets of a batch -> the loss to minimise, and means over the batch to record.
+# Images and targets -> the loss to minimise, and means to record. Of a batch that ranks share, each rank gives its
+# part of each; the parts add up to the whole batch's.
 LossOf = Callable[[Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
 
 
@@ -52,49 +57,55 @@ def fit(
     Goes on from the state in ``checkpoint``, if there is one, to the same weights and rows; writes one after
     each epoch, every ``checkpoint.minutes`` within one, and when a signal asks the process to end.
 
+    On several ranks (:mod:`hw1.ranks`) they share each batch; weights and rows are the same on all of them.
+
     Raises:
         InputError: the loss stopped being a number, or the batch does not fit in memory; it names the
             keys of ``section`` to change.
         SystemExit: a signal came; the state is written.
     """
     optimiser = build_optimiser(training, network.parameters())
-    step = _Step(loss_of, optimiser, section, machine, gradient_norm)
     course = _Course(network, optimiser, generator, batches.steps)
-    if state := checkpoint.load():
+    if state := of_first(checkpoint.load()):
         course.restore(state)
         tracker.log_resumption(course.rows)
     done = len(course.rows) * len(batches) + min(course.step * training.batch_size, len(batches))
     progress = Progress(tracker.stage, training.epochs, len(batches), done=done, seconds=course.seconds)
     if state:
         progress.resumed(len(course.rows), course.step)
-    compile_network(network.train(), machine, generator, lambda: step.gradients(*next(batches.in_order())))
+    step = _Step(network.train(), loss_of, optimiser, section, machine, gradient_norm)
+    compile_network(network, machine, generator, lambda: step.gradients(*next(batches.in_order())))
     steps = training.epochs * batches.steps
 
     def save() -> None:
+        course.seconds = progress.seconds
+        sums = course.sums.of_all_ranks()
         # A state of a training that has diverged would push out the last good one.
         size = torch.stack(torch._foreach_norm(list(network.parameters()))).float().sum().item()
-        _check_finite({"epoch": epoch, "norm of the weights": size, **course.sums.means(len(batches))}, section)
-        course.seconds = progress.seconds
-        checkpoint.save(course.state())
+        _check_finite({"epoch": epoch, "norm of the weights": size, **sums.means(len(batches))}, section)
+        checkpoint.save(course.state(sums))
 
     with deferred():
         for epoch in range(len(course.rows) + 1, training.epochs + 1):
             network.train()
             course.begin_epoch(batches)
-            for images, targets in batches.take(course.order, skip=course.step):
+            sizes = batches.sizes[course.step :]
+            for size, (images, targets) in zip(sizes, batches.take(course.order, skip=course.step), strict=True):
                 rate = learning_rate(training.schedule, lr, course.done, steps)
-                course.sums.add(step(images, targets, rate), len(images))
+                with sharing(size):
+                    course.sums.add(step(images, targets, rate), size)
                 course.done += 1
                 course.extra = {"lr": rate, **after_step(course.done, steps)}
-                progress.count(len(images))
-                if checkpoint.due() or stop_requested():
+                progress.count(size)
+                due, signal = most(checkpoint.due(), stop_requested())
+                if due or signal:
                     save()
-                    if stop_requested():
-                        stop()
-            row = {"epoch": epoch, **course.extra, **course.sums.means(len(batches))}
+                    if signal:
+                        stop(signal)
+            row = {"epoch": epoch, **course.extra, **course.sums.of_all_ranks().means(len(batches))}
             network.eval()
             try:
-                with undeferred():
+                with undeferred() if world() == 1 else contextlib.nullcontext():  # else ranks would stop apart
                     row |= validate()
                 _check_finite(row, section)
                 row |= after_epoch(row)
@@ -105,6 +116,8 @@ def fit(
             progress.epoch(row)
             tracker.log_epoch(row)
             save()
+            if world() > 1 and (signal := most(stop_requested())[0]):
+                stop(signal)
     seconds = progress.seconds
     tracker.log_metrics({"seconds": seconds, "images_per_second": training.epochs * len(batches) / seconds})
     return course.rows
@@ -141,13 +154,14 @@ class _Course:
         self.rows.append(row)
         self.order, self.sums = None, _Sums()
 
-    def state(self) -> dict[str, Any]:
+    def state(self, sums: "_Sums") -> dict[str, Any]:
+        """``sums`` are those of all ranks: a state belongs to no number of them."""
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         return {
             "network": self._network.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "generators": {"ours": self._generator.get_state(), "torch": torch.get_rng_state(), "cuda": cuda},
-            "sums": self.sums.sums,
+            "sums": sums.sums,
             **{name: getattr(self, name) for name in _Course.PLAIN},
         }
 
@@ -160,17 +174,44 @@ class _Course:
         if len(generators["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(generators["cuda"])
         device = next(self._network.parameters()).device
-        self.sums = _Sums({key: total.to(device) for key, total in state["sums"].items()})
+        self.sums = _Sums({key: total.to(device) * (rank() == 0) for key, total in state["sums"].items()})
         for name in _Course.PLAIN:
             setattr(self, name, state[name])
 
 
-class _Step:
-    """One optimiser step on a batch; nothing in it waits for the device."""
+class _Loss(nn.Module):
+    """The loss of a batch as the forward pass of a module that has the network's parameters, for DDP to wrap."""
 
-    def __init__(self, loss_of: LossOf, optimiser: torch.optim.Optimizer, section: str, machine: Machine, norm: bool):
+    def __init__(self, network: nn.Module, loss_of: LossOf):
+        super().__init__()
+        self.network, self._loss_of = network, loss_of
+
+    def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+        return self._loss_of(images, targets)
+
+
+class _Step:
+    """One optimiser step on a batch; nothing in it waits for the device.
+
+    On several ranks, DistributedDataParallel averages the gradients of their parts of the loss.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss_of: LossOf,
+        optimiser: torch.optim.Optimizer,
+        section: str,
+        machine: Machine,
+        norm: bool,
+    ):
         self._loss_of, self._optimiser, self._section, self._machine = loss_of, optimiser, section, machine
         self._norm = norm
+        if world() > 1:
+            with warnings.catch_warnings(action="ignore", category=FutureWarning):  # new torch renames an option
+                self._loss_of = nn.parallel.DistributedDataParallel(
+                    _Loss(synchronise(network), loss_of), broadcast_buffers=False, gradient_as_bucket_view=True
+                )
 
     def __call__(self, images: Tensor, targets: Tensor, rate: float) -> Mapping[str, Tensor]:
         for group in self._optimiser.param_groups:
@@ -189,13 +230,13 @@ class _Step:
             torch.compiler.cudagraph_mark_step_begin()
         with self._machine.autocast():
             loss, means = self._loss_of(images, targets)
-        loss.backward()
+        (loss * world() if world() > 1 else loss).backward()
         return means
 
     def _update(self, images: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
         means = self.gradients(images, targets)
         if self._norm:
-            means = {**means, "gradient_norm": self._gradient_norm()}
+            means = {**means, "gradient_norm": self._gradient_norm() / world()}
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         return means
@@ -206,6 +247,9 @@ class _Step:
         return torch.stack(torch._foreach_norm(gradients)).float().norm()
 
     def _too_large(self, images: Tensor, targets: Tensor) -> InputError:
+        if world() > 1:  # the others are in the middle of a step
+            fault = f"a share of {len(images)} images does not fit in the memory of {self._machine.name}"
+            return InputError(f"{self._section}.batch_size: {fault}; take a smaller batch or more launch.devices")
         self._optimiser.zero_grad(set_to_none=True)
         fits = largest_batch(lambda size: self._update(images[:size], targets[:size]), len(images))
         advice = f"{fits} do, found by trying" if fits else "not even two do: take a smaller network or image size"
@@ -214,7 +258,7 @@ class _Step:
 
 
 class _Sums:
-    """Sums of a batch's means over an epoch, kept on the device and read once."""
+    """Sums of the batches' means (a rank's parts of them) over an epoch, kept on the device and read once."""
 
     def __init__(self, sums: dict[str, Tensor] | None = None):
         self.sums = sums or {}
@@ -222,6 +266,10 @@ class _Sums:
     def add(self, means: Mapping[str, Tensor], images: int) -> None:
         for key, mean in means.items():
             self.sums[key] = self.sums.get(key, 0) + mean * images
+
+    def of_all_ranks(self) -> "_Sums":
+        """The sums over all ranks, on each of them."""
+        return _Sums({key: add_up(total.clone()) for key, total in self.sums.items()})
 
     def means(self, images: int) -> Row:
         if not self.sums:

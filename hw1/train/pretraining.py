@@ -19,6 +19,7 @@ from hw1.models.byol import Byol as ByolNetwork
 from hw1.models.byol import ema_decay, projection_std
 from hw1.models.classifiers import FinetunedClassifier, feature_width
 from hw1.params import Byol, Knn, Params, Supervised
+from hw1.ranks import world
 from hw1.runtime import Machine
 from hw1.train.classification import TRAIN_COLUMNS, classifier_loss, labelled_batches
 from hw1.train.loop import LossOf, Row
@@ -73,12 +74,12 @@ def byol_recipe(
 
 
 def byol_loss_of(network: ByolNetwork, training: Byol, generator: torch.Generator) -> LossOf:
-    """Loss of two views of each image (n, 3, H, W) uint8, each augmented with its own draws."""
+    """Loss of two views of each image (n, 3, H, W) uint8, each augmented with its own draws; a rank's part of it."""
 
     def loss_of(images: Tensor, _: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         views = (augment(training.augmentation, images, generator) for _ in range(2))
         loss, projections = network(*views)
-        return loss, {"loss": loss.detach(), "projection_std": projection_std(projections)}
+        return loss, {"loss": loss.detach(), "projection_std": projection_std(projections) / world()}
 
     return loss_of
 

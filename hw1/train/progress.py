@@ -14,12 +14,12 @@ class Progress:
     """
 
     def __init__(
-        self, name: str, epochs: int, images: int, *, done: int = 0, seconds: float = 0.0, stream: TextIO = sys.stdout
+        self, name: str, epochs: int, images: int, *, done: int = 0, seconds: float = 0.0, stream: TextIO | None = None
     ):
         self._name, self._epochs, self._images = name, epochs, images
         self._before, self._seconds_before = done, seconds
-        self._stream = stream
-        self._live = stream.isatty()
+        self._stream = stream or sys.stdout  # as it is now, not at import
+        self._live = self._stream.isatty()
         self._start = self._shown = time.monotonic()
         self._done = done
 

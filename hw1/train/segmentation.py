@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from hw1.data.arrays import load_array
 from hw1.data.augment import color_jitter, flip, normalise
 from hw1.data.batches import Batches
+from hw1.data.classes import UNKNOWN
 from hw1.evaluate.metrics import mean_iou
 from hw1.evaluate.validation import segment
 from hw1.models.losses import segment_loss
 from hw1.params import Segmenter
+from hw1.ranks import add_up
 from hw1.runtime import Machine
 from hw1.train.loop import LossOf, Row
 
@@ -28,13 +30,14 @@ def tile_batches(data: Path, split: str, batch_size: int, machine: Machine) -> B
 
 
 def segmenter_loss(network: nn.Module, training: Segmenter, generator: torch.Generator) -> LossOf:
-    """Loss of a batch of tiles (n, 3, S, S) uint8 and masks (n, S, S) uint8, flipped and jittered anew."""
+    """Loss of a batch of tiles (n, 3, S, S) uint8 and masks (n, S, S) uint8, augmented anew; a rank's part of it."""
     pixel_loss = segment_loss(training)
 
     def loss_of(images: Tensor, masks: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        known = add_up((masks != UNKNOWN).sum())
         images, masks = flip(images, masks, training.horizontal_flip, training.vertical_flip, generator)
         logits = network(normalise(color_jitter(images, training.color_jitter, generator)))
-        loss = pixel_loss(logits, masks)
+        loss = pixel_loss(logits, masks, known)
         return loss, {"train_loss": loss.detach()}
 
     return loss_of

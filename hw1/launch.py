@@ -1,0 +1,196 @@
+"""How a training stage comes to its devices: alone on one, or as one process ("rank") on each.
+
+``launch.devices`` of the parameters is the number of ranks on a machine. With one, the stage trains itself. With
+more, it becomes torchrun's agent, which starts it once per device and ends all ranks when one fails; in a SLURM job
+of several nodes it starts them with ``srun``. A stage that finds RANK in its environment is a rank, whoever started
+it. docs/scale.md shows each way.
+"""
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+
+from hw1 import gpus
+from hw1.errors import InputError
+from hw1.params import Params, load
+from hw1.ranks import joined
+from hw1.supervision import SENT_ON, ended_by, run_stage, stop, stop_requested
+
+LOST = os.EX_TEMPFAIL  # status of a rank that failed because another one was gone
+PATIENCE = 60  # seconds that ranks get to write their state, once asked to end
+STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+FROM_SLURM = {"RANK": "PROCID", "WORLD_SIZE": "NTASKS", "LOCAL_RANK": "LOCALID"}
+
+
+def run_training(main: Callable[[], None]) -> None:
+    """Run a training stage's ``main`` on as many devices as ``launch.devices`` says."""
+    if os.environ.get(SENT_ON) == "slurm":
+        os.environ |= {ours: os.environ[f"SLURM_{theirs}"] for ours, theirs in FROM_SLURM.items()}
+    if "RANK" in os.environ:
+        _run_rank(main)
+    else:
+        run_stage(lambda: _start(main))
+
+
+def run_on_one_device(main: Callable[[], None]) -> None:
+    """Run a stage's ``main`` on the first free GPU, if there are any."""
+
+    def on_device() -> None:
+        _take_gpus(load(), 1)
+        main()
+
+    run_stage(on_device)
+
+
+def _start(main: Callable[[], None]) -> None:
+    params = load()
+    devices, nodes = params.launch.devices, int(os.environ.get("SLURM_JOB_NUM_NODES", 1))
+    if nodes > 1:
+        _with_srun(nodes, devices)
+    elif devices > 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(_take_gpus(params, devices))
+        _with_torchrun(devices)
+    else:
+        _take_gpus(params, 1)
+        main()
+
+
+def _take_gpus(params: Params, count: int) -> list[str]:
+    """The names of ``count`` GPUs that are this process's until it ends; none where it does not use them."""
+    if params.runtime.device == "cpu" or not torch.cuda.is_available():
+        return []
+    there = gpus.names(torch.cuda.device_count())
+    if count > len(there):
+        raise InputError(f"launch.devices: got {count}, but torch sees {len(there)} GPUs; allowed: at most that many")
+    taken = gpus.take(there, count, params.launch.trainings_per_gpu)
+    if count == 1:
+        torch.cuda.set_device(there.index(taken[0]))
+    return taken
+
+
+# -- ranks
+
+
+def _run_rank(main: Callable[[], None]) -> None:
+    """Run ``main`` as one rank; what ends it goes to the agent, which tells the user once."""
+
+    def rank() -> None:
+        if torch.cuda.is_available() and load().runtime.device != "cpu":
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        with joined():
+            main()
+
+    try:
+        run_stage(rank)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            _fail(end.code)
+        raise
+    except Exception as error:
+        if "gloo" in str(error) or isinstance(error, torch.distributed.DistError):
+            sys.exit(LOST)
+        _fail(traceback.format_exc())
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # of an agent that ends the others; this rank is done
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _fail(text: str) -> None:
+    """End with status 1; the text goes to the agent's file if there is one, as torchrun's own handler writes it."""
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if not path:
+        sys.exit(f"rank {os.environ['RANK']}: {text}")
+    content = {"message": text, "extraInfo": {"py_callstack": "", "timestamp": str(int(time.time()))}}
+    Path(path).write_text(json.dumps({"message": content}))
+    sys.exit(1)
+
+
+# -- torchrun
+
+
+def _with_torchrun(devices: int) -> None:
+    from torch.distributed.elastic.multiprocessing import SignalException  # a second, and only here
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import elastic_launch
+    from torch.distributed.run import config_from_args, parse_args
+
+    logging.disable()  # what the agent says, we say shorter
+    _prepare_environment(devices, "torchrun")
+    options = [f"--nproc-per-node={devices}"]
+    if not any(key.startswith("PET_") for key in os.environ):  # else they say where the nodes meet
+        options += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", f"--rdzv-id={uuid.uuid4()}"]
+    config, command, arguments = config_from_args(parse_args([*options, *_this_stage()]))
+    config.signals_to_handle = "SIGTERM,SIGINT"
+    try:
+        elastic_launch(config, entrypoint=command)(*arguments)
+    except SignalException as received:
+        ended_by(received.sigval)
+    except ChildFailedError as failed:
+        _tell(failed.failures)
+
+
+def _tell(failures: dict[int, Any]) -> None:
+    """End as the rank did that failed first, with its error."""
+
+    def first(chosen: Iterable[tuple[int, Any]]) -> tuple[int, Any] | None:
+        return min(chosen, key=lambda item: item[1].timestamp, default=None)
+
+    if found := first(item for item in failures.items() if os.path.isfile(item[1].error_file)):
+        sys.exit(found[1].message["message"])
+    if found := first(item for item in failures.items() if item[1].exitcode in STOPPED):
+        ended_by(found[1].exitcode - 128)
+    rank, failure = first(item for item in failures.items() if item[1].exitcode != LOST) or first(failures.items())
+    code = failure.exitcode
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    raise InputError(f"rank {rank} {how}, and the others with it; run `dvc repro` to go on from the last state")
+
+
+# -- SLURM
+
+
+def _with_srun(nodes: int, devices: int) -> None:
+    """Start ``devices`` ranks on each node of the job; the first node, where this runs, is where they meet."""
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    _prepare_environment(devices, "slurm")
+    os.environ |= {"MASTER_ADDR": socket.gethostname(), "MASTER_PORT": str(port)}
+    tasks = [f"--nodes={nodes}", f"--ntasks={nodes * devices}", f"--ntasks-per-node={devices}"]
+    command = ["srun", *tasks, "--kill-on-bad-exit=1", sys.executable, *_this_stage()]
+    try:
+        ranks = subprocess.Popen(command, start_new_session=True)
+    except FileNotFoundError:
+        raise InputError("SLURM_JOB_NUM_NODES is set, but there is no srun; run in a SLURM job, or unset it") from None
+    try:
+        status = ranks.wait()
+    except SystemExit:
+        ranks.terminate()
+        ranks.wait()
+        raise
+    if stop_requested():
+        stop()
+    if status:
+        raise InputError(f"srun ended with status {status}; run `dvc repro` to go on from the last state")
+
+
+def _this_stage() -> list[str]:
+    return ["-m", sys.modules["__main__"].__spec__.name, *sys.argv[1:]]
+
+
+def _prepare_environment(devices: int, launcher: str) -> None:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // devices)))
+    os.environ |= {SENT_ON: launcher, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(PATIENCE)}

@@ -1,0 +1,161 @@
+"""Layers that see the whole batch where ranks share it: BatchNorm's statistics, dropout's draws.
+
+torch.nn.SyncBatchNorm does the former on GPUs, for one view; this one runs on any device and keeps two views
+apart. Collectives and kernels are torch's.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torchvision.ops import StochasticDepth
+
+from hw1.ranks import add_up, share_of, stacked
+
+
+def synchronise(network: nn.Module) -> nn.Module:
+    """Let the layers of ``network`` see the whole batch; its state stays as it is."""
+    for module in network.modules():
+        for plain, synchronised in LAYERS.items():
+            if type(module) is plain:
+                module.__class__ = synchronised
+    return network
+
+
+class SyncBatchNorm(nn.BatchNorm2d):
+    """BatchNorm that, in training, takes the statistics of a batch (N, C, ...) over all ranks."""
+
+    def forward(self, batch: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(batch)
+        self.num_batches_tracked.add_(1)
+        return synchronised_norm(self, batch, views=1)
+
+    def _check_input_dim(self, batch: Tensor) -> None:
+        """Any number of dimensions, as BatchNorm1d and 2d together."""
+
+
+class SyncDropout(nn.Dropout):
+    """Dropout as if this rank's images were a part of the whole batch."""
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return batch * _kept(batch, batch.shape[1:], self.p) if self.training and self.p else batch
+
+
+class SyncStochasticDepth(StochasticDepth):
+    """Stochastic depth by rows as if this rank's images were a part of the whole batch."""
+
+    def forward(self, batch: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return batch
+        return batch * _kept(batch, (1,) * (batch.ndim - 1), self.p)
+
+
+LAYERS: dict[type, type] = {
+    nn.BatchNorm1d: SyncBatchNorm,
+    nn.BatchNorm2d: SyncBatchNorm,
+    nn.Dropout: SyncDropout,
+    StochasticDepth: SyncStochasticDepth,
+}
+
+
+def _kept(batch: Tensor, shape: tuple[int, ...], dropped: float) -> Tensor:
+    """What a part (N, ...) of the whole batch is multiplied with: 0 with probability ``dropped``, else 1 / (1 - p)."""
+    share = share_of(batch)
+    rows_last = batch.ndim == 4 and batch.is_contiguous(memory_format=torch.channels_last)
+    order = torch.channels_last if rows_last and len(shape) == 3 else torch.contiguous_format
+    whole = torch.empty((share.total, *shape), dtype=batch.dtype, device=batch.device, memory_format=order)
+    return share.rows(whole.bernoulli_(1 - dropped).div_(1 - dropped if dropped < 1 else 1))
+
+
+def synchronised_norm(norm: nn.BatchNorm2d, batch: Tensor, views: int) -> Tensor:
+    """A training pass of ``norm`` over a batch of ``views`` equal parts, each by its own rows on all ranks."""
+    statistics = norm.running_mean, norm.running_var
+    return _Normalised.apply(batch, norm.weight, norm.bias, *statistics, norm.momentum, norm.eps, views)
+
+
+class _Normalised(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        batch: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        running_mean: Tensor,
+        running_var: Tensor,
+        momentum: float,
+        eps: float,
+        views: int,
+    ) -> Tensor:
+        parts = _views(batch, views)
+        local = torch.stack([_moments(part) for part in parts])  # (views, 2, C)
+        counts, moments = _of_all_ranks(local, batch.numel() / (views * batch.shape[1]))
+        count = counts.sum()
+        share = (counts / count).view(-1, 1, 1)
+        means, variances = moments.unbind(2)  # (ranks, views, C)
+        mean = (share * means).sum(0)
+        variance = (share * (variances + (means - mean).square())).sum(0)
+        for view in range(views):
+            running_mean.lerp_(mean[view], momentum)
+            running_var.lerp_(variance[view] * (count / (count - 1)), momentum)
+        ctx.save_for_backward(batch, weight, mean, (variance + eps).rsqrt(), count)
+        ctx.eps, ctx.views = eps, views
+        normal = [
+            nn.functional.batch_norm(part, mean[view], variance[view], weight, bias, training=False, eps=eps)
+            for view, part in enumerate(parts)
+        ]
+        return normal[0] if views == 1 else torch.cat(normal)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        batch, weight, mean, inverse_std, count = ctx.saved_tensors
+        shape = (1, -1) + (1,) * (batch.ndim - 2)
+        to_batch = torch.empty_like(batch)
+        parts = list(zip(*(_views(tensor, ctx.views) for tensor in (gradient, batch, to_batch)), strict=True))
+        # (views, 2, C): the sums of gradient * normal and of gradient, over this rank's rows.
+        local = torch.stack(
+            [_sums(part, rows, weight, mean[v], inverse_std[v], ctx.eps) for v, (part, rows, _) in enumerate(parts)]
+        )
+        with_normal, plain = (add_up(local.clone()) / count).unbind(1)
+        for view, (part, rows, place) in enumerate(parts):
+            scale = weight * inverse_std[view]
+            slope = -scale * inverse_std[view] * with_normal[view]
+            offset = -scale * plain[view] - slope * mean[view]
+            place.copy_(part * scale.view(shape) + (rows * slope.view(shape) + offset.view(shape)))
+        to_weight, to_bias = local.sum(0)
+        return to_batch, to_weight, to_bias, None, None, None, None, None
+
+
+def _views(batch: Tensor, views: int) -> list[Tensor]:
+    """The equal parts of a batch, which may have no rows."""
+    size = len(batch) // views
+    return [batch[view * size : (view + 1) * size] for view in range(views)]
+
+
+def _moments(rows: Tensor) -> Tensor:
+    """Mean and variance of each channel: (N, C, ...) -> (2, C) float32; zeros of no rows."""
+    moments = torch.zeros(2, rows.shape[1], device=rows.device)
+    if len(rows):
+        mean, variance = torch.zeros_like(moments[0]), torch.zeros_like(moments[0])
+        # Float32 statistics make it count in float32 whatever the rows are.
+        moments = torch.stack(torch.ops.aten.batch_norm_update_stats(rows, mean, variance, 1.0))
+    return moments
+
+
+def _of_all_ranks(local: Tensor, count: float) -> tuple[Tensor, Tensor]:
+    """Counts (ranks,) and moments (ranks, views, 2, C), in one exchange."""
+    packed = torch.cat([local.new_tensor([count]), local.flatten()])
+    every = stacked(packed)
+    return every[:, 0], every[:, 1:].unflatten(1, local.shape)
+
+
+def _sums(gradient: Tensor, rows: Tensor, weight: Tensor, mean: Tensor, inverse_std: Tensor, eps: float) -> Tensor:
+    """(2, C): what BatchNorm's weight and bias get from these rows."""
+    if not len(rows):
+        return torch.zeros(2, len(weight), device=weight.device)
+    _, to_weight, to_bias = torch.ops.aten.native_batch_norm_backward(
+        gradient, rows, weight, None, None, mean, inverse_std, True, eps, [False, True, True]
+    )
+    return torch.stack([to_weight, to_bias])

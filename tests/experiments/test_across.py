@@ -1,0 +1,77 @@
+"""Accuracies over a parameter, from experiments as DVC leaves them in git."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from hw1.errors import InputError
+from hw1.experiments import across
+from hw1.experiments.across import draw, points, table
+from hw1.experiments.pipeline import apart
+
+PARAMS = "seed: 1\nlr: {lr}\nfinetune: {{epochs: {epochs}, loss: cross_entropy}}\n"
+
+
+def metrics(a, b):
+    return json.dumps({"accuracy": {"A": a, "B": b}})
+
+
+PREDICTIONS = "image,label,A,B\n" + "0001,0,0,0\n" * 40
+
+
+@pytest.fixture
+def experiments(tmp_path, monkeypatch):
+    """The working tree with lr 0.1, and experiments whose files are in a dict in the place of git."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("metrics", "plots/predictions"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "params.yaml").write_text(PARAMS.format(lr=0.1, epochs=3))
+    (tmp_path / "metrics/p2.json").write_text(metrics(0.5, 0.75))
+    (tmp_path / "plots/predictions/p2.csv").write_text(PREDICTIONS)
+    files = {}
+    for name, lr, epochs, accuracy in (("high", 1, 3, 0.25), ("low", 1e-2, 3, 0.375), ("longer", 1e-3, 9, 0.9)):
+        files[name, "params.yaml"] = PARAMS.format(lr=lr, epochs=epochs)
+        files[name, "metrics/p2.json"] = metrics(accuracy, accuracy)
+        files[name, "plots/predictions/p2.csv"] = PREDICTIONS
+    monkeypatch.setattr(across, "experiments", lambda: {name: name for name, _ in files})
+    monkeypatch.setattr(across, "git", lambda _, place: files[tuple(place.split(":"))])
+
+
+def test_experiments_that_vary_the_parameter_alone_are_taken_in_its_order(experiments):
+    found = points("lr")
+    assert table(found, "lr").to_dict("list") == {
+        "experiment": ["low", "working tree", "high"],
+        "lr": [0.01, 0.1, 1.0],
+        "A": [0.375, 0.5, 0.25],
+        "B": [0.375, 0.75, 0.25],
+    }
+    assert {point.images for point in found} == {40}
+
+
+def test_drawing_has_a_line_per_setting(experiments, tmp_path):
+    draw(points("lr"), "lr", tmp_path / "lr.png")
+    with Image.open(tmp_path / "lr.png") as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
+    assert {(0, 114, 178), (213, 94, 0)} <= colours
+
+
+@pytest.mark.parametrize(
+    "key, message",
+    [
+        ("finetune.epochs", "finetune.epochs: no finished experiment varies it alone"),
+        ("finetune.loss", "finetune.loss: is 'cross_entropy' in params.yaml; give a parameter that is a number"),
+        ("finetune.rate", "finetune.rate: not in params.yaml"),
+        ("lr.rate", "lr.rate: not in params.yaml"),
+    ],
+)
+def test_key_over_which_nothing_can_be_drawn_is_named(key, message, experiments):
+    with pytest.raises(InputError, match=f"^{message}"):
+        points(key)
+
+
+def test_apart_takes_one_value_out_of_a_parameter_file():
+    assert apart(PARAMS.format(lr=0.1, epochs=3), "finetune.epochs") == (
+        3,
+        {"seed": 1, "lr": 0.1, "finetune": {"loss": "cross_entropy"}},
+    )
