@@ -1,9 +1,9 @@
 """What several ranks make of the cores there are: one batch shared (strong scaling), a batch for each (weak)."""
 
-import dataclasses
 import multiprocessing
 import os
 import socket
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -21,33 +21,30 @@ from hw1.train.loop import fit
 from hw1.train.pretraining import byol_loss_of, target_update
 from hw1.train.tracking import Tracker
 
-IMAGES = 512
-SIZE = 32  # pixels, the quick preset's
-BATCH = 64
-# name: (ranks, threads of each, images of a batch)
-STRONG = {
-    "1 rank, 1 thread": (1, 1, BATCH),
-    "1 rank, 2 threads": (1, 2, BATCH),
-    "2 ranks, 1 thread each": (2, 1, BATCH),
-    "4 ranks, 1 thread each": (4, 1, BATCH),
-}
-WEAK = {
-    "1 rank, 1 thread": (1, 1, BATCH // 2),
-    "2 ranks, 1 thread each": (2, 1, BATCH),
-    "4 ranks, 1 thread each": (4, 1, 2 * BATCH),
-}
+
+@dataclass(frozen=True)
+class Case:
+    """What each rank trains: a backbone, images of a side in px, of an epoch and of a batch of all ranks."""
+
+    network: str
+    size: int
+    images: int
+    batch: int
 
 
-def epoch(threads: int, batch: int) -> Run:
-    """BYOL on ResNet18 over synthetic images, on the ranks that are joined."""
+SMALL, LARGE = Case("resnet18", 32, 512, 64), Case("resnet50", 128, 64, 32)  # the quick preset's, the paper preset's
+
+
+def epoch(case: Case, threads: int) -> Run:
+    """BYOL over synthetic images, on the ranks that are joined."""
     params = load("presets/quick.yaml")
     torch.set_num_threads(threads)
     place = start(params.runtime, seed=0)
-    training = dataclasses.replace(params.pretrain.byol, epochs=1, batch_size=batch)
-    backbone = build_backbone("resnet18")
+    training = replace(params.pretrain.byol, epochs=1, batch_size=case.batch)
+    backbone = build_backbone(case.network)
     network = place.place(Byol(backbone, feature_width(backbone), training.hidden, training.projection))
-    images = np.random.default_rng(0).integers(0, 256, (IMAGES, SIZE, SIZE, 3), np.uint8)
-    batches, generator = Batches(images, None, batch, place), torch.Generator().manual_seed(0)
+    images = np.random.default_rng(0).integers(0, 256, (case.images, case.size, case.size, 3), np.uint8)
+    batches, generator = Batches(images, None, case.batch, place), torch.Generator().manual_seed(0)
 
     def run() -> float:
         fit(
@@ -62,24 +59,24 @@ def epoch(threads: int, batch: int) -> Run:
             tracker=Tracker("benchmark"),
             after_step=target_update(network, training),
         )
-        return IMAGES
+        return case.images
 
     return run
 
 
-def contestant(ranks: int, threads: int, batch: int) -> Run:
+def contestant(case: Case, ranks: int, threads: int) -> Run:
     """The first rank, which the rounds are asked of; the others run one whenever it does."""
     if ranks == 1:
-        return epoch(threads, batch)
+        return epoch(case, threads)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         meeting = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
     context = multiprocessing.get_context("spawn")
     for rank in range(1, ranks):
-        context.Process(target=_follow, args=(rank, meeting, threads, batch), daemon=True).start()
+        context.Process(target=_follow, args=(case, rank, meeting, threads), daemon=True).start()
     os.environ |= {"RANK": "0", **meeting}
     joined().__enter__()  # until the process ends
-    run = epoch(threads, batch)
+    run = epoch(case, threads)
 
     def round_of_all() -> float:
         most(1)
@@ -88,10 +85,10 @@ def contestant(ranks: int, threads: int, batch: int) -> Run:
     return round_of_all
 
 
-def _follow(rank: int, meeting: dict[str, str], threads: int, batch: int) -> None:
+def _follow(case: Case, rank: int, meeting: dict[str, str], threads: int) -> None:
     os.environ |= {"RANK": str(rank), "HW1_TRACKING": "off", **meeting}
     with joined():
-        run = epoch(threads, batch)
+        run = epoch(case, threads)
         while most(0):
             run()
 
@@ -99,17 +96,23 @@ def _follow(rank: int, meeting: dict[str, str], threads: int, batch: int) -> Non
 def scaling(rounds: int) -> list[Table]:
     if torch.cuda.is_available():
         raise SystemExit("scaling: measures the cores of a CPU; hide the GPUs with CUDA_VISIBLE_DEVICES=")
-    title = "BYOL epoch, ResNet18 at 32 px, on ranks that share this machine's cores"
+    per_rank = {ranks: replace(SMALL, batch=SMALL.batch // 2 * ranks) for ranks in (1, 2, 4)}
     return [
-        race_of(STRONG, f"{title}: strong scaling, batches of {BATCH}", rounds),
-        race_of(WEAK, f"{title}: weak scaling, {BATCH // 2} images of a batch per rank", rounds),
+        race_of([(SMALL, 1, 1), (SMALL, 1, 2), (SMALL, 2, 1), (SMALL, 4, 1)], "strong scaling", rounds),
+        race_of([(LARGE, 1, 1), (LARGE, 1, 2), (LARGE, 2, 1)], "strong scaling", rounds),
+        race_of([(case, ranks, 1) for ranks, case in per_rank.items()], "weak scaling", rounds),
     ]
 
 
-def race_of(contestants: dict[str, tuple[int, int, int]], title: str, rounds: int) -> Table:
-    table = Table(title, ("", "images/s", "of one rank's on one thread", "slowest-fastest"))
-    speeds = race({name: partial(contestant, *numbers) for name, numbers in contestants.items()}, rounds)
-    alone = speeds["1 rank, 1 thread"].median
-    for name, speed in speeds.items():
-        table.add(name, f"{speed.median:.0f}", f"{speed.median / alone:.2f}", speed.spread)
+def race_of(contestants: list[tuple[Case, int, int]], what: str, rounds: int) -> Table:
+    case = contestants[0][0]
+    table = Table(
+        f"BYOL epoch, {case.network} at {case.size} px, on ranks that share this machine's cores: {what}",
+        ("ranks", "threads of each", "images of a batch", "images/s", "of the first's", "slowest-fastest"),
+    )
+    speeds = race({str(numbers): partial(contestant, *numbers) for numbers in contestants}, rounds)
+    first = speeds[str(contestants[0])].median
+    for case, ranks, threads in contestants:
+        speed = speeds[str((case, ranks, threads))]
+        table.add(ranks, threads, case.batch, f"{speed.median:.3g}", f"{speed.median / first:.2f}", speed.spread)
     return table

@@ -1,9 +1,9 @@
 """How a training stage comes to its devices: alone on one, or as one process ("rank") on each.
 
 ``launch.devices`` of the parameters is the number of ranks on a machine. With one, the stage trains itself. With
-more, it becomes torchrun's agent, which starts it once per device and ends all ranks when one fails; in a SLURM job
-of several nodes it starts them with ``srun``. A stage that finds RANK in its environment is a rank, whoever started
-it. docs/scale.md shows each way.
+more, it becomes torchrun's agent, which starts it once per device and ends all ranks when one fails; torchrun's own
+variables (PET_NNODES and others) make it one agent of several. In a SLURM job of several nodes it starts the ranks
+with ``srun``. A stage that finds RANK in its environment is a rank, whoever started it. docs/scale.md shows each way.
 """
 
 import json
@@ -60,8 +60,9 @@ def _start(main: Callable[[], None]) -> None:
     devices, nodes = params.launch.devices, int(os.environ.get("SLURM_JOB_NUM_NODES", 1))
     if nodes > 1:
         _with_srun(nodes, devices)
-    elif devices > 1:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(_take_gpus(params, devices))
+    elif devices > 1 or "PET_NNODES" in os.environ:
+        if taken := _take_gpus(params, devices):
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(taken)
         _with_torchrun(devices)
     else:
         _take_gpus(params, 1)
@@ -130,7 +131,7 @@ def _with_torchrun(devices: int) -> None:
     logging.disable()  # what the agent says, we say shorter
     _prepare_environment(devices, "torchrun")
     options = [f"--nproc-per-node={devices}"]
-    if not any(key.startswith("PET_") for key in os.environ):  # else they say where the nodes meet
+    if "PET_NNODES" not in os.environ:  # else torchrun's own variables say where the nodes meet
         options += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", f"--rdzv-id={uuid.uuid4()}"]
     config, command, arguments = config_from_args(parse_args([*options, *_this_stage()]))
     config.signals_to_handle = "SIGTERM,SIGINT"

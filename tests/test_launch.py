@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from tiny_project import Project, tiny
 from hw1 import gpus
 
 ARGUMENTS = "A --data data/prepared/office --backbone models/backbone/scratch.safetensors"
-STAGE = f"{sys.executable} -m stages.finetune {ARGUMENTS} --out out/A.safetensors --history out/A.csv"
+STAGE = f"{sys.executable} -m stages.finetune {ARGUMENTS} --out {{out}}/A.safetensors --history {{out}}/A.csv"
 SRUN = """#!{python}
 import os, subprocess, sys
 options = dict(word[2:].split("=") for word in sys.argv[1:] if word.startswith("--") and "=" in word)
@@ -47,10 +48,10 @@ def set_params(project, devices, epochs=2, **changes):
     (project.folder / "params.yaml").write_text(yaml.safe_dump(tree))
 
 
-def start(project, **environment):
-    (project.folder / "out").mkdir(exist_ok=True)
+def start(project, out="out", **environment):
+    (project.folder / out).mkdir(exist_ok=True)
     return subprocess.Popen(
-        STAGE.split(), cwd=project.folder, env=project.environment | environment, text=True,
+        STAGE.format(out=out).split(), cwd=project.folder, env=project.environment | environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
@@ -101,6 +102,18 @@ def test_two_ranks_speak_with_one_voice(project):
     assert epochs_of(project) == [1, 2]
     assert sorted(path.name for path in (project.folder / "out").iterdir()) == ["A.csv", "A.safetensors"]
     assert not list(project.folder.glob(".checkpoints/*"))
+
+
+def test_two_nodes_meet_where_torchruns_variables_say_and_the_first_writes(project):
+    set_params(project, devices=1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"PET_NNODES": "2", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(free.getsockname()[1])}
+    nodes = [start(project, f"node{node}", **meeting, PET_NODE_RANK=str(node)) for node in range(2)]
+    outs = [node.communicate(timeout=240) for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0] and [err for _, err in outs] == ["", ""]
+    assert [re.findall(r"epoch (\d)/2", out) for out, _ in outs] == [["1", "2"], []]
+    assert (project.folder / "node0/A.csv").is_file() and not list((project.folder / "node1").iterdir())
 
 
 def test_a_slurm_job_of_two_nodes_starts_its_ranks_with_srun(project, tmp_path):

@@ -171,6 +171,10 @@ def test_second_clone_pulls_every_result_and_trains_nothing(project, tmp_path):
     assert {path.as_posix() for path in pulled} >= {"models/finetune/C.safetensors", "report/index.html"}
     for path in pulled:
         assert (clone / path).read_bytes() == (project.folder / path).read_bytes()
+    # One copy of each file: the workspace's is a link into the cache, where the file system has no reflinks.
+    images = clone / "data/prepared/office/train_images.npy"
+    copied = subprocess.run(["cp", "--reflink=always", images, clone / "copy"], capture_output=True)
+    assert copied.returncode == 0 or images.stat().st_nlink == 2
 
 
 def test_seeds_are_trained_in_the_queue_once_and_shown_on_the_page(project):

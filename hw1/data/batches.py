@@ -1,12 +1,13 @@
 """Batches of a prepared split on the device, as uint8: augmentation and normalisation happen there."""
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hw1.data.streaming import ahead
+from hw1.data.streaming import Announcement, ahead
 from hw1.ranks import Share
 from hw1.runtime import Machine
 
@@ -20,11 +21,13 @@ class Batches:
     Without targets, each batch brings the images' positions in the split instead.
 
     On a GPU the arrays live in its memory where they fit the machine's ``resident_share`` of what is free, else
-    batches stream ahead of their use through pinned memory. On a CPU the memory map is indexed as it is.
+    batches stream ahead of their use through pinned memory. On a CPU the memory map is indexed as it is. Of a map
+    larger than memory the kernel is told the next batch's images while the step works on this one's.
     """
 
     def __init__(self, images: np.ndarray, targets: np.ndarray | None, batch_size: int, machine: Machine):
         targets = np.arange(len(images)) if targets is None else targets
+        self._announcements = [Announcement(array) for array in (images, targets) if isinstance(array, np.memmap)]
         self._arrays = torch.from_numpy(images), torch.from_numpy(targets)
         self._batch_size = batch_size
         self._device = machine.device
@@ -75,13 +78,23 @@ class Batches:
         return self._batches(torch.arange(len(self), device=self._place).split(self.sizes)[start:stop])
 
     def _batches(self, parts: Sequence[Tensor]) -> Iterator[Batch]:
+        if self._place.type == "cpu":
+            parts = self._announced(parts)
         return map(self._take, parts) if self._place == self._device else self._streamed(parts)
+
+    def _announced(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The parts, each announced before the one ahead of it is used."""
+        for current, following in itertools.pairwise([None, *parts, None]):
+            for announce in self._announcements if following is not None else ():
+                announce(following)
+            if current is not None:
+                yield current
 
     def _take(self, index: Tensor) -> Batch:
         images, targets = (array.index_select(0, index) for array in self._arrays)
         return _channels_first(images), targets
 
-    def _streamed(self, parts: Sequence[Tensor]) -> Iterator[Batch]:
+    def _streamed(self, parts: Iterable[Tensor]) -> Iterator[Batch]:
         """Batches gathered into pinned memory and copied on a stream of their own, ahead of their use."""
         copies = torch.cuda.Stream(self._device)
 

@@ -1,9 +1,13 @@
-"""Work done ahead of its use by a background thread."""
+"""Work done ahead of its use: by a background thread, or by the kernel that reads a file."""
 
+import mmap
 import queue
 import threading
 from collections.abc import Iterator
 from typing import TypeVar
+
+import numpy as np
+from torch import Tensor
 
 T = TypeVar("T")
 _END = object()
@@ -47,3 +51,24 @@ def ahead(items: Iterator[T], depth: int) -> Iterator[T]:
     finally:
         closed.set()
         thread.join()
+
+
+class Announcement:
+    """Tells the kernel which rows of a memory map are needed soon, so that it reads all of them at once.
+
+    Without it each page is read when it is touched, one after the other.
+    """
+
+    def __init__(self, array: np.memmap):
+        self._map = array._mmap
+        self._row = array.strides[0] if len(array) else 0
+        self._start = array.offset % mmap.ALLOCATIONGRANULARITY  # of the array in its map
+
+    def __call__(self, index: Tensor) -> None:
+        """``index``: rows, (n,) int64 on the CPU."""
+        if not hasattr(mmap, "MADV_WILLNEED"):
+            return
+        for row in index.tolist():
+            start = self._start + row * self._row
+            skipped = start % mmap.PAGESIZE
+            self._map.madvise(mmap.MADV_WILLNEED, start - skipped, self._row + skipped)

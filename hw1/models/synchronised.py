@@ -99,31 +99,30 @@ class _Normalised(torch.autograd.Function):
         for view in range(views):
             running_mean.lerp_(mean[view], momentum)
             running_var.lerp_(variance[view] * (count / (count - 1)), momentum)
-        ctx.save_for_backward(batch, weight, mean, (variance + eps).rsqrt(), count)
+        ctx.save_for_backward(batch, weight, mean, variance, count)
         ctx.eps, ctx.views = eps, views
-        normal = [
-            nn.functional.batch_norm(part, mean[view], variance[view], weight, bias, training=False, eps=eps)
-            for view, part in enumerate(parts)
-        ]
-        return normal[0] if views == 1 else torch.cat(normal)
+        result = torch.empty_like(batch)
+        for view, (part, place) in enumerate(zip(parts, _views(result, views), strict=True)):
+            _scaled(part, weight, bias, mean[view], variance[view], eps, place)
+        return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        batch, weight, mean, inverse_std, count = ctx.saved_tensors
-        shape = (1, -1) + (1,) * (batch.ndim - 2)
+        batch, weight, mean, variance, count = ctx.saved_tensors
         to_batch = torch.empty_like(batch)
         parts = list(zip(*(_views(tensor, ctx.views) for tensor in (gradient, batch, to_batch)), strict=True))
-        # (views, 2, C): the sums of gradient * normal and of gradient, over this rank's rows.
-        local = torch.stack(
-            [_sums(part, rows, weight, mean[v], inverse_std[v], ctx.eps) for v, (part, rows, _) in enumerate(parts)]
-        )
-        with_normal, plain = (add_up(local.clone()) / count).unbind(1)
-        for view, (part, rows, place) in enumerate(parts):
-            scale = weight * inverse_std[view]
-            slope = -scale * inverse_std[view] * with_normal[view]
-            offset = -scale * plain[view] - slope * mean[view]
-            place.copy_(part * scale.view(shape) + (rows * slope.view(shape) + offset.view(shape)))
+        # With constant statistics first, and the sums of gradient * normal and of gradient over this rank's rows.
+        local = torch.stack([_constant(*part, weight, mean[v], variance[v], ctx.eps) for v, part in enumerate(parts)])
+        with_normal, plain = (add_up(local.clone()) / count).unbind(1)  # (views, C)
+        # Then what the statistics' own dependence on the batch takes from it, again a scaled and shifted batch.
+        for view, (_, rows, place) in enumerate(parts):
+            if len(rows):
+                inverse_std = (variance[view] + ctx.eps).rsqrt()
+                slope, offset = -weight * inverse_std * with_normal[view], -weight * inverse_std * plain[view]
+                taken = torch.empty_like(place)
+                _scaled(rows, slope, offset, mean[view], variance[view], ctx.eps, taken)
+                place += taken
         to_weight, to_bias = local.sum(0)
         return to_batch, to_weight, to_bias, None, None, None, None, None
 
@@ -151,11 +150,25 @@ def _of_all_ranks(local: Tensor, count: float) -> tuple[Tensor, Tensor]:
     return every[:, 0], every[:, 1:].unflatten(1, local.shape)
 
 
-def _sums(gradient: Tensor, rows: Tensor, weight: Tensor, mean: Tensor, inverse_std: Tensor, eps: float) -> Tensor:
-    """(2, C): what BatchNorm's weight and bias get from these rows."""
+def _scaled(
+    rows: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: float, place: Tensor
+) -> None:
+    """Write (rows - mean) / sqrt(variance + eps) * weight + bias into ``place``, in one pass."""
+    if len(rows):
+        unused = torch.empty(0, device=rows.device)
+        torch.ops.aten.native_batch_norm.out(
+            rows, weight, bias, mean, variance, False, 0.0, eps, out=place, save_mean=unused, save_invstd=unused.clone()
+        )
+
+
+def _constant(
+    gradient: Tensor, rows: Tensor, place: Tensor, weight: Tensor, mean: Tensor, variance: Tensor, eps: float
+) -> Tensor:
+    """The gradients of :func:`_scaled`: of ``rows`` into ``place``, of weight and bias as (2, C)."""
     if not len(rows):
         return torch.zeros(2, len(weight), device=weight.device)
-    _, to_weight, to_bias = torch.ops.aten.native_batch_norm_backward(
-        gradient, rows, weight, None, None, mean, inverse_std, True, eps, [False, True, True]
+    to_rows, to_weight, to_bias = torch.ops.aten.native_batch_norm_backward(
+        gradient, rows, weight, mean, variance, None, None, False, eps, [True, True, True]
     )
+    place.copy_(to_rows)
     return torch.stack([to_weight, to_bias])

@@ -114,3 +114,24 @@ def test_gpu_gets_the_batches_of_the_cpu(share):
         assert batch[0].device.type == "cuda"
         assert batch[0].is_contiguous(memory_format=torch.channels_last)
         assert all(torch.equal(tensor.cpu(), other) for tensor, other in zip(batch, reference, strict=True))
+
+
+def test_next_batch_is_announced_while_this_one_is_used(tmp_path):
+    np.save(tmp_path / "images.npy", images(7))
+    batches = Batches(np.load(tmp_path / "images.npy", mmap_mode="c"), np.arange(7), 3, CPU)
+    announced = []
+    batches._announcements = [lambda index: announced.append(index.tolist())]
+    order = torch.tensor([6, 5, 4, 3, 2, 1, 0])
+    seen = [(labels.tolist(), list(announced)) for _, labels in batches.take(order)]
+    first, last = [6, 5, 4], [3, 2, 1, 0]  # one image more: a batch of one is none
+    assert seen == [(first, [first, last]), (last, [first, last])]
+    assert [labels.tolist() for _, labels in Batches(images(3), np.arange(3), 2, CPU).in_order()] == [[0, 1, 2]]
+
+
+def test_targets_in_a_map_are_announced_too(tmp_path):
+    for name in ("images", "masks"):
+        np.save(tmp_path / f"{name}.npy", images(4))
+    maps = [np.load(tmp_path / f"{name}.npy", mmap_mode="c") for name in ("images", "masks")]
+    assert len(Batches(*maps, 2, CPU)._announcements) == 2
+    assert len(Batches(maps[0], None, 2, CPU)._announcements) == 1
+    assert Batches(images(4), None, 2, CPU)._announcements == []

@@ -1,12 +1,15 @@
-"""Items made ahead by a thread: order, errors, bounds, end."""
+"""Items made ahead by a thread: order, errors, bounds, end; what the kernel is told to read."""
 
 import itertools
+import mmap
 import threading
 import time
 
+import numpy as np
 import pytest
+import torch
 
-from hw1.data.streaming import ahead
+from hw1.data.streaming import Announcement, ahead
 
 
 def until(holds):
@@ -60,3 +63,37 @@ def test_thread_ends_when_the_items_are_not_wanted_any_more():
     assert threading.active_count() == before + 1
     items.close()
     assert threading.active_count() == before
+
+
+class Map:
+    """In the place of a file's map: notes what is announced of it."""
+
+    def __init__(self):
+        self.announced = []
+
+    def madvise(self, advice, start, length):
+        assert advice == mmap.MADV_WILLNEED and start % mmap.PAGESIZE == 0
+        self.announced.append((start, start + length))
+
+
+def test_announced_ranges_are_the_rows_wherever_the_array_begins_in_its_file(tmp_path):
+    row = 3 * mmap.PAGESIZE // 2
+    np.save(tmp_path / "array.npy", np.zeros((5, row), np.uint8))
+    array = np.load(tmp_path / "array.npy", mmap_mode="r")
+    header = array.offset
+    assert 0 < header < mmap.PAGESIZE
+    announcement = Announcement(array)
+    announcement._map = Map()
+    announcement(torch.tensor([4, 0]))
+    page = mmap.PAGESIZE
+    fourth = header + 4 * row
+    assert announcement._map.announced == [(fourth // page * page, fourth + row), (0, header + row)]
+
+
+def test_array_that_does_not_begin_in_its_files_first_page(tmp_path):
+    path, offset = tmp_path / "bytes", mmap.ALLOCATIONGRANULARITY + 100
+    path.write_bytes(bytes(offset + 40))
+    announcement = Announcement(np.memmap(path, np.uint8, "r", offset, (4, 10)))
+    announcement._map = Map()
+    announcement(torch.tensor([3]))
+    assert announcement._map.announced == [(0, 140)]
