@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,21 +102,22 @@ def _run_rank(main: Callable[[], None]) -> None:
         raise
     except Exception as error:
         if "gloo" in str(error) or isinstance(error, torch.distributed.DistError):
-            sys.exit(LOST)
+            _fail(str(error), LOST)
         _fail(traceback.format_exc())
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # of an agent that ends the others; this rank is done
             signal.signal(number, signal.SIG_IGN)
 
 
-def _fail(text: str) -> None:
-    """End with status 1; the text goes to the agent's file if there is one, as torchrun's own handler writes it."""
+def _fail(text: str, status: int = 1) -> None:
+    """End; the text goes to the agent's file if there is one, as torchrun's own handler writes it."""
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if not path:
-        sys.exit(f"rank {os.environ['RANK']}: {text}")
+        print(f"rank {os.environ['RANK']}: {text}", file=sys.stderr)
+        sys.exit(status)
     content = {"message": text, "extraInfo": {"py_callstack": "", "timestamp": str(int(time.time()))}}
     Path(path).write_text(json.dumps({"message": content}))
-    sys.exit(1)
+    sys.exit(status)
 
 
 # -- torchrun
@@ -146,17 +147,22 @@ def _with_torchrun(devices: int) -> None:
 def _tell(failures: dict[int, Any]) -> None:
     """End as the rank did that failed first, with its error."""
 
-    def first(chosen: Iterable[tuple[int, Any]]) -> tuple[int, Any] | None:
-        return min(chosen, key=lambda item: item[1].timestamp, default=None)
+    def first(wanted: Callable[[Any], bool]) -> tuple[int, Any] | None:
+        return min(
+            (item for item in failures.items() if wanted(item[1])), key=lambda item: item[1].timestamp, default=None
+        )
 
-    if found := first(item for item in failures.items() if os.path.isfile(item[1].error_file)):
+    if found := first(lambda failure: failure.exitcode != LOST and os.path.isfile(failure.error_file)):
         sys.exit(found[1].message["message"])
-    if found := first(item for item in failures.items() if item[1].exitcode in STOPPED):
+    if found := first(lambda failure: failure.exitcode in STOPPED):
         ended_by(found[1].exitcode - 128)
-    rank, failure = first(item for item in failures.items() if item[1].exitcode != LOST) or first(failures.items())
-    code = failure.exitcode
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-    raise InputError(f"rank {rank} {how}, and the others with it; run `dvc repro` to go on from the last state")
+    advice = "run `dvc repro` to go on from the last state"
+    if found := first(lambda failure: failure.exitcode != LOST):
+        rank, code = found[0], found[1].exitcode
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        raise InputError(f"rank {rank} {how}, and the others with it; {advice}")
+    _, failure = first(lambda failure: True)
+    raise InputError(f"the ranks lost each other ({failure.message['message']}); {advice}")
 
 
 # -- SLURM

@@ -8,13 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from processes import descendants
 from tiny_project import Project, tiny
 
-from hw1 import gpus
+from hw1 import gpus, launch
+from hw1.errors import InputError
 
 ARGUMENTS = "A --data data/prepared/office --backbone models/backbone/scratch.safetensors"
 STAGE = f"{sys.executable} -m stages.finetune {ARGUMENTS} --out {{out}}/A.safetensors --history {{out}}/A.csv"
@@ -186,6 +188,33 @@ def test_error_of_all_ranks_is_told_once(project):
     status, _, err = run(project)
     assert status == 1
     assert re.fullmatch(r"(finetune@A: starts afresh.*\n)?error: finetune: .* training diverged; lower its lr\n", err)
+
+
+def failure(tmp_path, rank, exitcode, text=""):
+    """As torchrun's agent describes it."""
+    file = tmp_path / f"{rank}.json"
+    if text:
+        file.write_text(text)
+    message = {"message": text} if text else f"Signal {-exitcode} received"
+    return SimpleNamespace(exitcode=exitcode, timestamp=rank, error_file=str(file), message=message)
+
+
+@pytest.mark.parametrize(
+    "failures, told",
+    [
+        ([(launch.LOST, "pair closed"), (1, "error: lr: too large"), (1, "error: later")], "error: lr: too large"),
+        ([(launch.LOST, "pair closed"), (-9, "")], "rank 1 was ended by SIGKILL, and the others with it; run"),
+        ([(launch.LOST, "pair closed"), (7, "")], "rank 1 ended with status 7, and the others with it; run"),
+        (
+            [(launch.LOST, "pair closed"), (launch.LOST, "x")],
+            "the ranks lost each other (pair closed); run",
+        ),
+    ],
+)
+def test_cause_is_told_before_what_it_caused(failures, told, tmp_path):
+    with pytest.raises((SystemExit, InputError)) as ended:
+        launch._tell({rank: failure(tmp_path, rank, *found) for rank, found in enumerate(failures)})
+    assert str(ended.value).startswith(told)
 
 
 # -- GPUs

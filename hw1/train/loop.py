@@ -110,7 +110,8 @@ def fit(
                 _check_finite(row, section)
                 row |= after_epoch(row)
             except (SystemExit, OSError):  # a signal, a full disk
-                save()
+                if world() == 1:  # else this rank may be the only one that comes here, and saving takes all
+                    save()
                 raise
             course.end_epoch(row)
             progress.epoch(row)
@@ -156,23 +157,30 @@ class _Course:
 
     def state(self, sums: "_Sums") -> dict[str, Any]:
         """``sums`` are those of all ranks: a state belongs to no number of them."""
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         return {
             "network": self._network.state_dict(),
             "optimiser": self._optimiser.state_dict(),
-            "generators": {"ours": self._generator.get_state(), "torch": torch.get_rng_state(), "cuda": cuda},
+            "generators": {name: get() for name, (get, _) in self._generators().items()},
             "sums": sums.sums,
             **{name: getattr(self, name) for name in _Course.PLAIN},
         }
 
+    def _generators(self) -> dict[str, tuple[Callable[[], Tensor], Callable[[Tensor], None]]]:
+        """How to get and set the state of each generator a step draws from; the GPU's is this process's own."""
+        generators = {
+            "ours": (self._generator.get_state, self._generator.set_state),
+            "torch": (torch.get_rng_state, torch.set_rng_state),
+        }
+        if next(self._network.parameters()).is_cuda:
+            generators["cuda"] = torch.cuda.get_rng_state, torch.cuda.set_rng_state
+        return generators
+
     def restore(self, state: Mapping[str, Any]) -> None:
         self._network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
-        generators = state["generators"]
-        self._generator.set_state(generators["ours"])
-        torch.set_rng_state(generators["torch"])
-        if len(generators["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(generators["cuda"])
+        for name, (_, put) in self._generators().items():
+            if name in state["generators"]:  # not the GPU's, if the training was on none
+                put(state["generators"][name])
         device = next(self._network.parameters()).device
         self.sums = _Sums({key: total.to(device) * (rank() == 0) for key, total in state["sums"].items()})
         for name in _Course.PLAIN:

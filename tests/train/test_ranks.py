@@ -74,3 +74,18 @@ def test_training_goes_on_from_two_ranks_to_one_to_four(results):
     for one, other in zip(whole["rows"], handed_on["rows"], strict=True):
         assert other == pytest.approx(one, rel=BOUND)
     assert difference(whole["weights"], handed_on["weights"]) < BOUND
+
+
+def test_validation_sees_each_image_once_in_its_order_and_bit_for_bit_as_one_process(results):
+    alone = results[1][0]["validated"]
+    assert alone["labels"].tolist() == [index % 3 for index in range(11)]
+    for ranks in results.values():
+        for rank in ranks:
+            assert all(torch.equal(rank["validated"][name], tensor) for name, tensor in alone.items())
+
+
+def test_record_of_a_run_says_how_many_ranks_it_had(results):
+    assert "ranks" not in results[1][0]["tags"]
+    for world in (2, 4):
+        tags = results[world][0]["tags"]
+        assert (tags["ranks"], tags["batch_norm"]) == (str(world), "synchronised")
