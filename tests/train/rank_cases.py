@@ -18,10 +18,10 @@ from hw1.data.batches import Batches
 from hw1.evaluate.knn import Probe
 from hw1.evaluate.validation import classify, features
 from hw1.models.byol import Byol
-from hw1.models.classifiers import FinetunedClassifier, build_backbone
+from hw1.models.classifiers import FinetunedClassifier, build_backbone, build_classifier
 from hw1.models.segmenters import build_segmenter
 from hw1.params import Byol as ByolParams
-from hw1.params import Segmenter, Supervised
+from hw1.params import Segmenter, SmallCnn, Supervised
 from hw1.ranks import joined, rank, world
 from hw1.runtime import Machine
 from hw1.train import classification, pretraining, segmentation
@@ -60,6 +60,11 @@ def classifier(network, augmentation="choice224", size=16, lr=RATE):
 def dropout():
     layers = nn.Linear(8, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(0.4), nn.Linear(12, 3)
     return classifier(nn.Sequential(small_backbone(), *layers), "trivial128")
+
+
+def small_cnn():
+    options = {"height": 16, "width": 24, "head": "declared", "hidden": 12, "dropout": 0.25, "augmentation": "none"}
+    return classifier(build_classifier(SmallCnn(**COMMON, **options, lr=RATE, loss="cross_entropy"), 3), "none")
 
 
 def convnext_with_depth():
@@ -104,6 +109,7 @@ def segmenter(name, loss):
 
 
 CASES = {
+    "small cnn": small_cnn,
     "dropout": dropout,
     "stochastic depth": convnext_with_depth,
     "finetune, full": lambda: resnet(frozen=False),
