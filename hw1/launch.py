@@ -134,10 +134,10 @@ def _with_torchrun(devices: int) -> None:
     options = [f"--nproc-per-node={devices}"]
     if "PET_NNODES" not in os.environ:  # else torchrun's own variables say where the nodes meet
         options += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", f"--rdzv-id={uuid.uuid4()}"]
-    config, command, arguments = config_from_args(parse_args([*options, *_this_stage()]))
+    config, *_ = config_from_args(parse_args([*options, "stage"]))  # it would take our options for its own
     config.signals_to_handle = "SIGTERM,SIGINT"
     try:
-        elastic_launch(config, entrypoint=command)(*arguments)
+        elastic_launch(config, entrypoint=sys.executable)(*_this_stage())
     except SignalException as received:
         ended_by(received.sigval)
     except ChildFailedError as failed:

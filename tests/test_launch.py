@@ -20,6 +20,11 @@ from hw1.errors import InputError
 
 ARGUMENTS = "A --data data/prepared/office --backbone models/backbone/scratch.safetensors"
 STAGE = f"{sys.executable} -m stages.finetune {ARGUMENTS} --out {{out}}/A.safetensors --history {{out}}/A.csv"
+BYOL = (
+    f"{sys.executable} -m stages.pretrain byol --data data/prepared/mini --probe data/prepared/office "
+    "--start models/backbone/scratch.safetensors "
+    "--out {out}/byol.safetensors --history {out}/byol.csv --metrics {out}/byol.json"
+)
 SRUN = """#!{python}
 import os, subprocess, sys
 options = dict(word[2:].split("=") for word in sys.argv[1:] if word.startswith("--") and "=" in word)
@@ -37,9 +42,9 @@ sys.exit(max(task.wait() for task in tasks))
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A project whose archive and office are prepared."""
+    """A project whose mini and office are prepared."""
     project = Project(tmp_path_factory.mktemp("launch"), tiny(), HW1_TRACKING="off", OMP_NUM_THREADS="1")
-    stages = ("download", "prepare@office", "initialise")
+    stages = ("download", "prepare@mini", "prepare@office", "initialise")
     project.run("dvc", "repro", "-q", *stages)
     return project
 
@@ -50,23 +55,23 @@ def set_params(project, devices, epochs=2, **changes):
     (project.folder / "params.yaml").write_text(yaml.safe_dump(tree))
 
 
-def start(project, out="out", **environment):
+def start(project, out="out", stage=STAGE, **environment):
     (project.folder / out).mkdir(exist_ok=True)
     return subprocess.Popen(
-        STAGE.format(out=out).split(), cwd=project.folder, env=project.environment | environment, text=True,
+        stage.format(out=out).split(), cwd=project.folder, env=project.environment | environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
-def run(project, **environment):
-    """Status, stdout and stderr of the stage."""
-    stage = start(project, **environment)
+def run(project, **options):
+    """Status, stdout and stderr of the stage; options as of ``start``."""
+    stage = start(project, **options)
     out, err = stage.communicate(timeout=240)
     return stage.returncode, out, err
 
 
-def epochs_of(project):
-    lines = (project.folder / "out/A.csv").read_text().splitlines()[1:]
+def epochs_of(project, history="A.csv"):
+    lines = (project.folder / "out" / history).read_text().splitlines()[1:]
     return [int(line.split(",")[0]) for line in lines]
 
 
@@ -98,11 +103,13 @@ def assert_gone(pids):
 
 def test_two_ranks_speak_with_one_voice(project):
     set_params(project, devices=2)
-    status, out, err = run(project)
+    status, out, err = run(project, stage=BYOL)
     assert (status, err) == (0, "")
-    assert re.findall(r"epoch (\d)/2", out) == ["1", "2"]
-    assert epochs_of(project) == [1, 2]
-    assert sorted(path.name for path in (project.folder / "out").iterdir()) == ["A.csv", "A.safetensors"]
+    assert re.findall(r"epoch (\d)/6", out) == list("123456")
+    assert epochs_of(project, "byol.csv") == [1, 2, 3, 4, 5, 6]
+    assert sorted(path.name for path in (project.folder / "out").iterdir()) == [
+        "byol.csv", "byol.json", "byol.safetensors",
+    ]  # fmt: skip
     assert not list(project.folder.glob(".checkpoints/*"))
 
 
