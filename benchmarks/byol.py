@@ -52,16 +52,10 @@ def network_on(place: Machine, backbone: str, training: ByolParams) -> Byol:
     return place.place(Byol(trunk, feature_width(trunk), training.hidden, training.projection))
 
 
-def ours(backbone: str, size: int, count: int, batch_size: int) -> Run:
-    """An epoch of the pipeline's own loop: streaming, augmentation, step, target, logging to a spool."""
-    place, training = machine(), section(batch_size)
+def pretraining_of(backbone: str, training: ByolParams, images: np.ndarray, place: Machine, tracker: Tracker) -> Run:
+    """A training by the pipeline's own loop: batches, augmentation, step, target; counts images of an epoch."""
     network = network_on(place, backbone, training)
-    batches = Batches(images_on_disk(count, size), None, batch_size, place)
-    generator = torch.Generator().manual_seed(0)
-    os.environ.pop("HW1_TRACKING", None)
-    os.environ["DVC_ROOT"] = tempfile.mkdtemp(prefix="hw1-bench-")
-    tracker = Tracker.start("byol", {}, place.tags)
-    tracker.__enter__()  # one run for all rounds, as for all epochs of a training
+    batches, generator = Batches(images, None, training.batch_size, place), torch.Generator().manual_seed(0)
 
     def run() -> float:
         fit(
@@ -76,9 +70,19 @@ def ours(backbone: str, size: int, count: int, batch_size: int) -> Run:
             tracker=tracker,
             after_step=pretraining.target_update(network, training),
         )
-        return count
+        return len(images)
 
     return run
+
+
+def ours(backbone: str, size: int, count: int, batch_size: int) -> Run:
+    """An epoch from the disk, logging to a spool included."""
+    place = machine()
+    os.environ.pop("HW1_TRACKING", None)
+    os.environ["DVC_ROOT"] = tempfile.mkdtemp(prefix="hw1-bench-")
+    tracker = Tracker.start("byol", {}, place.tags)
+    tracker.__enter__()  # one run for all rounds, as for all epochs of a training
+    return pretraining_of(backbone, section(batch_size), images_on_disk(count, size), place, tracker)
 
 
 def bare_step(backbone: str, size: int, count: int, batch_size: int) -> Run:

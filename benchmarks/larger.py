@@ -8,17 +8,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from benchmarks.byol import pretraining_of
 from benchmarks.machine import machine, scale
 from benchmarks.tables import Table
 from benchmarks.timing import Run, race
-from hw1.data.batches import Batches
-from hw1.models.byol import Byol
-from hw1.models.classifiers import build_backbone, feature_width
 from hw1.params import load
-from hw1.train.loop import fit
-from hw1.train.pretraining import byol_loss_of, target_update
 from hw1.train.tracking import Tracker
 
 SIZE = 128  # pixels, the paper preset's mini
@@ -32,9 +27,7 @@ def contestant(on_disk: bool) -> Run:
     training = dataclasses.replace(
         load("presets/quick.yaml").pretrain.byol, epochs=1, batch_size=batch, augmentation="trivial128"
     )
-    backbone = build_backbone("resnet18")
-    network = place.place(Byol(backbone, feature_width(backbone), training.hidden, training.projection))
-    draws, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    draws = np.random.default_rng(0)
     if on_disk:
         with tempfile.TemporaryDirectory(dir=".") as folder:  # on a disk, which /tmp may not be
             path = Path(folder, "images.npy")
@@ -43,26 +36,15 @@ def contestant(on_disk: bool) -> Run:
         place = dataclasses.replace(place, resident_share=0.0)  # on a GPU its batches stream
     else:
         images = draws.integers(0, 256, (IMAGES, SIZE, SIZE, 3), np.uint8)
-    batches = Batches(images, None, batch, place)
+    epoch = pretraining_of("resnet18", training, images, place, Tracker("benchmark"))
+    if not on_disk:
+        return epoch
 
-    def run() -> float:
-        if on_disk:
-            _forget(images, file)
-        fit(
-            network,
-            batches,
-            byol_loss_of(network, training, generator),
-            section="pretrain.byol",
-            training=training,
-            lr=training.lr,
-            machine=place,
-            generator=generator,
-            tracker=Tracker("benchmark"),
-            after_step=target_update(network, training),
-        )
-        return len(images)
+    def uncached_epoch() -> float:
+        _forget(images, file)
+        return epoch()
 
-    return run
+    return uncached_epoch
 
 
 def _write(path: Path, draws: np.random.Generator) -> None:

@@ -9,16 +9,12 @@ from functools import partial
 import numpy as np
 import torch
 
+from benchmarks.byol import pretraining_of
 from benchmarks.tables import Table
 from benchmarks.timing import Run, race
-from hw1.data.batches import Batches
-from hw1.models.byol import Byol
-from hw1.models.classifiers import build_backbone, feature_width
 from hw1.params import load
 from hw1.ranks import joined, most
 from hw1.runtime import start
-from hw1.train.loop import fit
-from hw1.train.pretraining import byol_loss_of, target_update
 from hw1.train.tracking import Tracker
 
 
@@ -41,27 +37,8 @@ def epoch(case: Case, threads: int) -> Run:
     torch.set_num_threads(threads)
     place = start(params.runtime, seed=0)
     training = replace(params.pretrain.byol, epochs=1, batch_size=case.batch)
-    backbone = build_backbone(case.network)
-    network = place.place(Byol(backbone, feature_width(backbone), training.hidden, training.projection))
     images = np.random.default_rng(0).integers(0, 256, (case.images, case.size, case.size, 3), np.uint8)
-    batches, generator = Batches(images, None, case.batch, place), torch.Generator().manual_seed(0)
-
-    def run() -> float:
-        fit(
-            network,
-            batches,
-            byol_loss_of(network, training, generator),
-            section="pretrain.byol",
-            training=training,
-            lr=training.lr,
-            machine=place,
-            generator=generator,
-            tracker=Tracker("benchmark"),
-            after_step=target_update(network, training),
-        )
-        return case.images
-
-    return run
+    return pretraining_of(case.network, training, images, place, Tracker("benchmark"))
 
 
 def contestant(case: Case, ranks: int, threads: int) -> Run:
