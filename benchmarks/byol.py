@@ -24,6 +24,7 @@ from hw1.data.augment import augment
 from hw1.data.batches import Batches
 from hw1.models.byol import Byol
 from hw1.models.classifiers import build_backbone, feature_width
+from hw1.models.view_norm import VIEWS
 from hw1.params import Byol as ByolParams
 from hw1.params import load
 from hw1.runtime import Machine
@@ -91,12 +92,12 @@ def bare_step(backbone: str, size: int, count: int, batch_size: int) -> Run:
     network = network_on(place, backbone, training)
     optimiser = build_optimiser(training, network.parameters())
     images = torch.from_numpy(np.array(images_on_disk(batch_size, size))).to(place.device).permute(0, 3, 1, 2)
-    views = [augment(training.augmentation, images, torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    views = augment(training.augmentation, images, torch.Generator().manual_seed(0), VIEWS)
 
     def run() -> float:
         for _ in range(count // batch_size):
             with place.autocast():
-                loss, _ = network(*views)
+                loss, _ = network(views)
             loss.backward()
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
@@ -217,8 +218,8 @@ def contestants(size: int, count: int, batch_size: int) -> dict[str, Setup]:
 
 def flops(backbone: str, size: int) -> float:
     network = network_on(Machine(torch.device("cpu"), None, 0.5), backbone, section(2))
-    views = torch.randn(2, 2, 3, size, size)
-    return flops_per_image(network, lambda: network(*views)[0], images=2)
+    views = torch.randn(VIEWS * 2, 3, size, size)
+    return flops_per_image(network, lambda: network(views)[0], images=2)
 
 
 def epoch(rounds: int) -> list[Table]:

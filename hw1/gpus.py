@@ -36,7 +36,7 @@ def take(there: Sequence[str], count: int, per_gpu: int, folder: Path | None = N
         for slot in range(per_gpu):
             for name in there:
                 if len(held) < count and name not in held:
-                    held |= _try(folder / f"{name}.{slot}", name)
+                    held |= _try(folder / f"{_file_name(name)}.{slot}", name)
         if len(held) == count:
             _held.extend(held.values())
             return [name for name in there if name in held]
@@ -46,6 +46,11 @@ def take(there: Sequence[str], count: int, per_gpu: int, folder: Path | None = N
             print(f"launch: waiting for {count} of the GPUs {', '.join(there)} to become free", file=sys.stderr)
             told = True
         time.sleep(POLL)
+
+
+def _file_name(gpu: str) -> str:
+    """A part of a GPU may be called MIG-GPU-.../1/0."""
+    return gpu.replace("/", "_")
 
 
 def _try(path: Path, name: str) -> dict[str, int]:

@@ -25,6 +25,7 @@ import torch.distributed
 
 from hw1 import gpus
 from hw1.errors import InputError
+from hw1.memory import told_in_one_line
 from hw1.params import Params, load
 from hw1.ranks import joined
 from hw1.supervision import SENT_ON, ended_by, run_stage, stop, stop_requested
@@ -50,7 +51,8 @@ def run_on_one_device(main: Callable[[], None]) -> None:
 
     def on_device() -> None:
         _take_gpus(load(), 1)
-        main()
+        with told_in_one_line():
+            main()
 
     run_stage(on_device)
 
@@ -66,7 +68,8 @@ def _start(main: Callable[[], None]) -> None:
         _with_torchrun(devices)
     else:
         _take_gpus(params, 1)
-        main()
+        with told_in_one_line():
+            main()
 
 
 def _take_gpus(params: Params, count: int) -> list[str]:
@@ -90,8 +93,8 @@ def _run_rank(main: Callable[[], None]) -> None:
 
     def rank() -> None:
         if torch.cuda.is_available() and load().runtime.device != "cpu":
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        with joined():
+            torch.cuda.set_device(_own_gpu(int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()))
+        with joined(), told_in_one_line():
             main()
 
     try:
@@ -107,6 +110,13 @@ def _run_rank(main: Callable[[], None]) -> None:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # of an agent that ends the others; this rank is done
             signal.signal(number, signal.SIG_IGN)
+
+
+def _own_gpu(local_rank: int, seen: int) -> int:
+    """Which of the GPUs that a rank sees is its own: the only one where its launcher shows each rank just that."""
+    if seen > 1 and local_rank >= seen:
+        raise InputError(f"launch.devices: rank {local_rank} of this machine has no GPU, torch sees {seen}; take fewer")
+    return local_rank if seen > 1 else 0
 
 
 def _fail(text: str, status: int = 1) -> None:

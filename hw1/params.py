@@ -51,7 +51,6 @@ class Runtime:
     precision: Literal["auto", "bf16", "fp32"]
     deterministic: bool
     resident_share: Fraction
-    compile: Literal["none", "default", "cuda_graphs"]
 
 
 @dataclass(frozen=True)

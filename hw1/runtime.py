@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from hw1.errors import InputError
+from hw1.memory import GIB, is_out_of_memory
 from hw1.params import Runtime
 from hw1.ranks import world
 
@@ -21,17 +22,27 @@ class Machine:
     """What a run computes on.
 
     ``autocast_dtype`` None means plain float32; a data set that takes at most ``resident_share`` of the
-    GPU's free memory lives there; ``compile`` is ``runtime.compile`` of the parameters.
+    GPU's free memory lives there.
     """
 
     device: torch.device
     autocast_dtype: torch.dtype | None
     resident_share: float
-    compile: str = "none"
 
-    def place(self, module: nn.Module) -> nn.Module:
-        """The module on the device, its convolutions' weights in channels_last."""
-        return module.to(self.device, memory_format=torch.channels_last)
+    def place(self, module: nn.Module, key: str = "runtime.device") -> nn.Module:
+        """The module on the device, its convolutions' weights in channels_last.
+
+        Raises:
+            InputError: its weights do not fit in the device's memory; it names ``key``, by which they are chosen.
+        """
+        try:
+            return module.to(self.device, memory_format=torch.channels_last)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        size = sum(tensor.nbytes for tensor in module.state_dict().values()) / GIB
+        fault = f"the network's {size:.2g} GiB of weights do not fit in the free memory of {self.name}"
+        raise InputError(f"{key}: {fault}; take a smaller network, free the device, or set runtime.device: cpu")
 
     def autocast(self) -> contextlib.AbstractContextManager:
         if self.autocast_dtype is None:
@@ -69,10 +80,15 @@ def start(runtime: Runtime, seed: int) -> Machine:
     if runtime.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
         torch.use_deterministic_algorithms(True)
+        # It would also fill every new tensor, 2.6 times the calls of a step; nothing here reads what it did not write.
+        torch.utils.deterministic.fill_uninitialized_memory = False
     if not on_gpu:
         _keep_freed_memory()
     wants_bf16 = runtime.precision == "bf16" or (runtime.precision == "auto" and _has_bf16(device))
-    return Machine(device, torch.bfloat16 if wants_bf16 else None, runtime.resident_share, runtime.compile)
+    # fp32 means all 24 bits, in convolutions too, which torch would compute with TF32's 11; who wants speed takes bf16.
+    torch.backends.cudnn.allow_tf32 = wants_bf16
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return Machine(device, torch.bfloat16 if wants_bf16 else None, runtime.resident_share)
 
 
 def _keep_freed_memory() -> None:

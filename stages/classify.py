@@ -34,7 +34,7 @@ def main() -> None:
     machine = start(params.runtime, params.seed)
     manifest = Manifest.load(args.data)
     classes, tags = manifest.classes, {**machine.tags, "data": manifest.origin}
-    network = machine.place(build_classifier(training, classes))
+    network = machine.place(build_classifier(training, classes), f"{section}.hidden")
     view = input_view(training)
     train, validation = (
         labelled_batches(args.data, split, training.batch_size, machine) for split in ("train", "validation")

@@ -36,7 +36,7 @@ def main() -> None:
     backbone = build_backbone(params.backbone)
     load_weights(backbone, args.backbone)
     frozen = setting.train == "classifier"
-    network = machine.place(FinetunedClassifier(backbone, feature_width(backbone), classes, frozen))
+    network = machine.place(FinetunedClassifier(backbone, feature_width(backbone), classes, frozen), "backbone")
     train, validation = (
         labelled_batches(args.data, split, training.batch_size, machine) for split in ("train", "validation")
     )

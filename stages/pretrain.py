@@ -33,7 +33,7 @@ def main() -> None:
     params, method = load(), METHODS[args.method]
     machine = start(params.runtime, params.seed)
     manifest, tags = Manifest.load(args.data), machine.tags
-    backbone = machine.place(build_backbone(params.backbone))
+    backbone = machine.place(build_backbone(params.backbone), "backbone")
     given = args.method == "supervised" and (args.data / GIVEN_WEIGHTS).is_file()
     if given:
         load_state_dict(backbone, args.data / GIVEN_WEIGHTS, drop=("fc.",))

@@ -35,7 +35,7 @@ def main() -> None:
     machine = start(params.runtime, params.seed)
     manifest = Manifest.load(args.data)
     tags = {**machine.tags, "data": manifest.origin}
-    network = machine.place(build_segmenter(training, len(LAND_COVER)))
+    network = machine.place(build_segmenter(training, len(LAND_COVER)), f"{section}.width")
     train, validation = (
         tile_batches(args.data, split, training.batch_size, machine) for split in ("train", "validation")
     )

@@ -22,7 +22,7 @@ def without_gpu(monkeypatch):
 
 
 def started(device="auto", precision="fp32", deterministic=False, seed=1):
-    return start(Runtime(device, precision, deterministic, 0.25, "none"), seed)
+    return start(Runtime(device, precision, deterministic, 0.25), seed)
 
 
 def product(machine):

@@ -2,19 +2,25 @@
 
 All draws come from a CPU generator and are made on the CPU: a seed gives the same draws wherever the
 images are, the lists of images per operation are known without asking the device, and nothing here
-waits for it. Between operations images stay uint8, which is fast and rounds as torchvision does.
+waits for it. So an augmentation is first drawn, as a list of :class:`Change`, whose tensors then travel to the
+device in one copy, and carried out there. Between operations images stay uint8, which is fast and rounds as
+torchvision does. Inside autocast all of it runs outside: in bf16 a level of 255 has no fraction.
 
 Where ranks share a batch, each draws for the whole batch and keeps the rows of its own images.
 """
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
 from hw1.data import image_ops
+from hw1.data.transfer import send
 from hw1.ranks import share_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -50,44 +56,81 @@ OP_NAMES = tuple(TRIVIAL_OPS)
 MAGNITUDES = torch.stack([torch.linspace(first, last, 31) for first, last, _ in TRIVIAL_OPS.values()]).double()
 SIGNED = torch.tensor([signed for _, _, signed in TRIVIAL_OPS.values()])
 GEOMETRIC_OPS = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
-PHOTOMETRIC_OPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # (images, magnitude) -> images
-    "Brightness": lambda images, magnitude: image_ops.adjust_brightness(images, 1 + magnitude),
-    "Color": lambda images, magnitude: image_ops.adjust_saturation(images, 1 + magnitude),
-    "Contrast": lambda images, magnitude: image_ops.adjust_contrast(images, 1 + magnitude),
-    "Sharpness": lambda images, magnitude: image_ops.adjust_sharpness(images, 1 + magnitude),
-    "Posterize": lambda images, magnitude: image_ops.posterize(images, magnitude.round()),
-    "Solarize": image_ops.solarize,
-    "AutoContrast": lambda images, _: image_ops.autocontrast(images),
-    "Equalize": lambda images, _: image_ops.equalize(images),
+PHOTOMETRIC_OPS: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], tuple[Tensor, ...]]]] = {
+    # name: (operation, its parameters of the magnitudes)
+    "Brightness": (image_ops.adjust_brightness, lambda magnitudes: (1 + magnitudes,)),
+    "Color": (image_ops.adjust_saturation, lambda magnitudes: (1 + magnitudes,)),
+    "Contrast": (image_ops.adjust_contrast, lambda magnitudes: (1 + magnitudes,)),
+    "Sharpness": (image_ops.adjust_sharpness, lambda magnitudes: (1 + magnitudes,)),
+    "Posterize": (image_ops.posterize, lambda magnitudes: (magnitudes.round(),)),
+    "Solarize": (image_ops.solarize, lambda magnitudes: (magnitudes,)),
+    "AutoContrast": (image_ops.autocontrast, lambda magnitudes: ()),
+    "Equalize": (image_ops.equalize, lambda magnitudes: ()),
 }
 
 
-def augment(name: str, images: Tensor, generator: Generator) -> Tensor:
-    """Augment and normalise a batch.
+@dataclass(frozen=True)
+class Change:
+    """What happens to some images of a batch: ``operation(images, *parameters)`` takes the place of images ``index``.
+
+    ``index`` is (n,) int64, the parameters have n rows each, all on the CPU.
+    """
+
+    operation: Callable[..., Tensor]
+    index: Tensor
+    parameters: tuple[Tensor, ...]
+
+
+def _in_full_precision(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` of images, which runs outside of any autocast."""
+
+    @functools.wraps(function)
+    def outside(*args: Any, **options: Any) -> Any:
+        kind = next(argument.device.type for argument in args if isinstance(argument, Tensor))
+        with torch.autocast(kind, enabled=False):
+            return function(*args, **options)
+
+    return outside
+
+
+@_in_full_precision
+def augment(name: str, images: Tensor, generator: Generator, views: int = 1) -> Tensor:
+    """Augment and normalise a batch, ``views`` times over.
 
     Args:
         name: "none" (normalise only), "choice224" or "trivial128".
         images: uint8 (N, 3, H, W) of any size, on any device; not changed.
-        generator: CPU generator of all draws.
+        generator: CPU generator of all draws; each view's follow the ones before.
 
     Returns:
-        float32 (N, 3, H, W), normalised, in channels_last memory.
+        float32 (views * N, 3, H, W), the views one after the other, normalised, in channels_last memory.
     """
-    return normalise(_AUGMENTATIONS[name](images, generator))
+    share, (height, width) = share_of(images), images.shape[2:]
+    draw, changes_of = _AUGMENTATIONS[name]
+    each = [draw(share.total, height, width, generator) for _ in range(views)]
+    draws = [torch.cat([share.rows(rows) for rows in parts]) for parts in zip(*each, strict=True)]
+    changes = list(changes_of(*draws, height, width))
+    if changes or views > 1:
+        images = images.repeat(views, 1, 1, 1)  # NCHW, in memory of its own
+    carry_out(images, changes)
+    return normalise(images)
 
 
 def normalise(images: Tensor) -> Tensor:
     """uint8 (N, 3, H, W) to float32 with ImageNet's mean 0 and standard deviation 1, channels_last memory."""
     rows = images.permute(0, 2, 3, 1).contiguous().flatten(2)  # (N, H, W * 3)
-    # Mean and deviation are repeated along the row: a broadcast over three channels is not vectorised.
-    mean, std = (
-        torch.tensor(values).mul_(255).repeat(images.shape[3]).to(images.device, non_blocking=True)
-        for values in (IMAGENET_MEAN, IMAGENET_STD)
-    )
+    mean, std = _mean_and_std(images.shape[3], images.device)
     normal = rows.float().sub_(mean).div_(std)
     return normal.unflatten(2, (-1, 3)).permute(0, 3, 1, 2)
 
 
+@functools.lru_cache(maxsize=16)
+def _mean_and_std(width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """ImageNet's, in levels, repeated along a row of pixels (W * 3,): a broadcast over three channels is slow."""
+    return tuple(torch.tensor(v).mul_(255).repeat(width).to(device) for v in (IMAGENET_MEAN, IMAGENET_STD))
+
+
+@_in_full_precision
 def resize_crop(images: Tensor, resize: int, crop: int) -> Tensor:
     """uint8 (N, 3, H, W) to uint8 (N, 3, crop, crop): PIL's bicubic resize to a square, then the centre."""
     if images.device.type != "cpu":  # only there does torch resize uint8, and as PIL does
@@ -108,12 +151,14 @@ def flip(
         vertical: probability of exchanging top and bottom.
     """
     share = share_of(images)
-    for probability, axis in ((horizontal, -1), (vertical, -2)):
-        chosen = share.rows(_coin(share.total, probability, generator))
+    coins = [share.rows(_coin(share.total, probability, generator)) for probability in (horizontal, vertical)]
+    axes = [axis for coin, axis in zip(coins, (-1, -2), strict=True) if coin.any()]
+    for chosen, axis in zip(send([coin for coin in coins if coin.any()], images.device), axes, strict=True):
         images, masks = _mirror(images, chosen, axis), _mirror(masks, chosen, axis)
     return images, masks
 
 
+@_in_full_precision
 def color_jitter(images: Tensor, strength: float, generator: Generator) -> Tensor:
     """Change brightness, contrast and hue of uint8 (N, 3, H, W) images, each image in its own order.
 
@@ -137,10 +182,14 @@ def draw_jitter(count: int, strength: float, generator: Generator) -> tuple[Tens
 def apply_jitter(images: Tensor, parameters: Tensor, order: Tensor) -> Tensor:
     """Apply JITTER_OPS: image i gets operation ``order[i, 0]`` first, with ``parameters[i, order[i, 0]]``."""
     images = images.clone(memory_format=torch.contiguous_format)
+    carry_out(images, list(_jitter_changes(torch.ones(len(images), dtype=torch.bool), parameters, order)))
+    return images
+
+
+def _jitter_changes(chosen: Tensor, parameters: Tensor, order: Tensor) -> Iterator[Change]:
     for position in range(len(JITTER_OPS)):
         for number, adjust in enumerate(JITTER_OPS):
-            _change(images, order[:, position] == number, adjust, parameters[:, number])
-    return images
+            yield from _where(chosen & (order[:, position] == number), adjust, parameters[:, number])
 
 
 def draw_boxes(count: int, height: int, width: int, generator: Generator) -> Tensor:
@@ -173,12 +222,15 @@ def draw_trivial(count: int, generator: Generator) -> tuple[Tensor, Tensor]:
 def apply_trivial(images: Tensor, ops: Tensor, magnitudes: Tensor) -> Tensor:
     """Apply to each image its operation of TrivialAugmentWide, as ``draw_trivial`` gives them."""
     images = images.clone(memory_format=torch.contiguous_format)
-    for name, change in PHOTOMETRIC_OPS.items():
-        _change(images, ops == OP_NAMES.index(name), change, magnitudes)
-    geometric = torch.isin(ops, torch.tensor([OP_NAMES.index(name) for name in GEOMETRIC_OPS]))
-    matrices = _inverse_matrices(ops, magnitudes, *images.shape[2:])
-    _change(images, geometric, image_ops.affine, matrices)
+    carry_out(images, list(_trivial_changes(ops, magnitudes, *images.shape[2:])))
     return images
+
+
+def _trivial_changes(ops: Tensor, magnitudes: Tensor, height: int, width: int) -> Iterator[Change]:
+    for name, (operation, parameters_of) in PHOTOMETRIC_OPS.items():
+        yield from _where(ops == OP_NAMES.index(name), operation, *parameters_of(magnitudes))
+    geometric = torch.isin(ops, torch.tensor([OP_NAMES.index(name) for name in GEOMETRIC_OPS]))
+    yield from _where(geometric, image_ops.affine, _inverse_matrices(ops, magnitudes, height, width))
 
 
 def _inverse_matrices(ops: Tensor, magnitudes: Tensor, height: int, width: int) -> Tensor:
@@ -201,39 +253,56 @@ def _central_box(height: int, width: int) -> tuple[int, int, int, int]:
     return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
 
 
-def _choice224(images: Tensor, generator: Generator) -> Tensor:
-    share, (height, width) = share_of(images), images.shape[2:]
-    choice = torch.randint(3, (share.total,), generator=generator)
-    boxes = draw_boxes(share.total, height, width, generator)
-    mirrored = (choice == 1) & _coin(share.total, 0.5, generator)
-    parameters, order = torch.zeros(share.total, 3), torch.zeros(share.total, 3, dtype=torch.int64)
+def _draw_choice(count: int, height: int, width: int, generator: Generator) -> tuple[Tensor, ...]:
+    choice = torch.randint(3, (count,), generator=generator)
+    boxes = draw_boxes(count, height, width, generator)
+    mirrored = (choice == 1) & _coin(count, 0.5, generator)
+    parameters, order = torch.zeros(count, 3), torch.zeros(count, 3, dtype=torch.int64)
     parameters[choice == 2], order[choice == 2] = draw_jitter(int((choice == 2).sum()), 0.5, generator)
-    images = images.clone(memory_format=torch.contiguous_format)
-    _change(images, share.rows(choice == 0), image_ops.crop_and_resize, share.rows(boxes))
-    _change(images, share.rows(mirrored), lambda part: part.flip(-1))
-    _change(images, share.rows(choice == 2), apply_jitter, share.rows(parameters), share.rows(order))
-    return images
+    return choice, boxes, mirrored, parameters, order
 
 
-def _trivial128(images: Tensor, generator: Generator) -> Tensor:
-    share = share_of(images)
-    images = _mirror(images.contiguous(), share.rows(_coin(share.total, 0.5, generator)), -1)
-    return apply_trivial(images, *map(share.rows, draw_trivial(share.total, generator)))
+def _choice_changes(
+    choice: Tensor, boxes: Tensor, mirrored: Tensor, parameters: Tensor, order: Tensor, height: int, width: int
+) -> Iterator[Change]:
+    yield from _where(choice == 0, image_ops.crop_and_resize, boxes.float())
+    yield from _where(mirrored, image_ops.mirror)
+    yield from _jitter_changes(choice == 2, parameters, order)
 
 
-_AUGMENTATIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
-    "none": lambda images, _: images,
-    "choice224": _choice224,
-    "trivial128": _trivial128,
+def _draw_mirrored_trivial(count: int, height: int, width: int, generator: Generator) -> tuple[Tensor, ...]:
+    return _coin(count, 0.5, generator), *draw_trivial(count, generator)
+
+
+def _mirrored_trivial_changes(
+    mirrored: Tensor, ops: Tensor, magnitudes: Tensor, height: int, width: int
+) -> Iterator[Change]:
+    yield from _where(mirrored, image_ops.mirror)
+    yield from _trivial_changes(ops, magnitudes, height, width)
+
+
+# name: (number of images, height, width, generator -> what is drawn, a row for each image; that -> changes)
+_AUGMENTATIONS: dict[str, tuple[Callable[..., tuple[Tensor, ...]], Callable[..., Iterator[Change]]]] = {
+    "none": (lambda *_: (), lambda *_: iter(())),
+    "choice224": (_draw_choice, _choice_changes),
+    "trivial128": (_draw_mirrored_trivial, _mirrored_trivial_changes),
 }
 
 
-def _change(images: Tensor, chosen: Tensor, change: Callable[..., Tensor], *parameters: Tensor) -> None:
-    """Overwrite the chosen images with ``change(images, *parameters)`` of them; all but images on the CPU."""
+def _where(chosen: Tensor, operation: Callable[..., Tensor], *parameters: Tensor) -> Iterator[Change]:
+    """The change of the chosen images, (N,) bool, each with its rows of the parameters; none if none is chosen."""
     index = chosen.nonzero().squeeze(1)
     if len(index):
-        where = index.to(images.device, non_blocking=True)
-        images[where] = change(images.index_select(0, where), *(values[index] for values in parameters))
+        yield Change(operation, index, tuple(values[index] for values in parameters))
+
+
+def carry_out(images: Tensor, changes: Sequence[Change]) -> None:
+    """Make the changes in their order, in place; all that they need travels to the images' device in one copy."""
+    needed = (tensor for change in changes for tensor in (change.index, *change.parameters))
+    sent = iter(send(list(needed), images.device))
+    for change in changes:
+        index, *parameters = (next(sent) for _ in range(1 + len(change.parameters)))
+        images[index] = change.operation(images.index_select(0, index), *parameters)
 
 
 def _coin(count: int, probability: float, generator: Generator) -> Tensor:
@@ -241,8 +310,7 @@ def _coin(count: int, probability: float, generator: Generator) -> Tensor:
 
 
 def _mirror(batch: Tensor, chosen: Tensor, axis: int) -> Tensor:
-    chosen = chosen.to(batch.device, non_blocking=True).view(-1, *[1] * (batch.ndim - 1))
-    return torch.where(chosen, batch.flip(axis), batch)
+    return torch.where(chosen.view(-1, *[1] * (batch.ndim - 1)), batch.flip(axis), batch)
 
 
 def _resize_in_float(images: Tensor, size: int) -> Tensor:

@@ -1,9 +1,11 @@
 """Pixel operations on batches of images in which every image has its own parameters.
 
 Unless a docstring says otherwise, images are uint8 (N, 3, H, W) with levels 0-255, on any device, and
-come back the same; parameters are (N,) tensors on the CPU, one value per image. Rounding follows
+come back the same; parameters are (N,) tensors beside them or on the CPU, one value per image. Rounding follows
 torchvision's operations on uint8 tensors, against which the tests compare each of these.
 """
+
+import functools
 
 import torch
 from torch import Tensor
@@ -57,14 +59,23 @@ def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
     hue = hue.add_(6 * _per_image(shift, images).squeeze(1)).remainder_(6)
     # The share of the chroma in each channel is a trapezium over the hue: red falls between 1 and 2 and
     # rises between 4 and 5; green and blue are the same shape 2 and 4 sixths further on.
-    centre, slope, offset = (
-        torch.tensor(values).to(images.device, non_blocking=True).view(3, 1, 1)
-        for values in ((3.0, 2.0, 4.0), (1.0, -1.0, -1.0), (-1.0, 2.0, 2.0))
-    )
+    centre, slope, offset = _trapeziums(images.device)
     share = (hue.unsqueeze(1) - centre).abs_().mul_(slope).add_(offset).clamp_(0, 1)  # (N, 3, H, W)
     turned = share.mul_(chroma.unsqueeze(1)).add_(low.unsqueeze(1))
     # torchvision goes through [0, 1] and back with this factor instead of rounding.
     return turned.mul_(255.999 / 255).to(torch.uint8)
+
+
+@functools.lru_cache(maxsize=16)
+def _trapeziums(device: torch.device) -> tuple[Tensor, ...]:
+    """Centre, slope and offset of red, green and blue: (3, 1, 1) each."""
+    values = (3.0, 2.0, 4.0), (1.0, -1.0, -1.0), (-1.0, 2.0, 2.0)
+    return tuple(torch.tensor(of_channels).view(3, 1, 1).to(device) for of_channels in values)
+
+
+def mirror(images: Tensor) -> Tensor:
+    """Exchange left and right."""
+    return images.flip(-1)
 
 
 def posterize(images: Tensor, bits: Tensor) -> Tensor:

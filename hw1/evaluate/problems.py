@@ -5,6 +5,7 @@ Networks are built and fed as the card in their weights' file says, so what is s
 
 import csv
 import json
+import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -231,6 +232,9 @@ def _projections(params: Params, machine: Machine, data: Path, models: Path) -> 
 
     for network, card in _snapshots(models, machine):
         points = features(network, network.features, _labelled(data, card, machine), machine)[0].cpu().numpy()
+        if reason := embeddings.degenerate(points):
+            told = f"evaluate p1: after epoch {card.epoch} the features of model A {reason}"
+            print(f"{told}; PCA and t-SNE show one point", file=sys.stderr)
         add("tsne", card.epoch, embeddings.tsne(points, params.evaluate.tsne_perplexity, params.seed))
     add("pca", card.epoch, embeddings.pca(points))
     return rows, points.shape[1]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hw1.data.augment import normalise
 from hw1.data.batches import Batches
 from hw1.data.classes import LAND_COVER
+from hw1.data.transfer import send
 from hw1.evaluate.metrics import count_confusion
 from hw1.models.losses import cross_entropy
 from hw1.ranks import Share, gathered, world
@@ -112,7 +113,8 @@ def classify(network: nn.Module, batches: Batches, machine: Machine, classes: in
         return cross_entropy(logits, labels) * len(labels), labels, labels_of(logits, classes)
 
     losses, truth, predictions = each_batch(batches, outcome)
-    return Classified(sum(losses).item() / len(batches), torch.cat(truth).cpu(), torch.cat(predictions).cpu())
+    loss = sum(torch.stack(losses).cpu()).item() / len(batches)
+    return Classified(loss, torch.cat(truth).cpu(), torch.cat(predictions).cpu())
 
 
 @torch.no_grad()
@@ -152,12 +154,12 @@ def segment(
 
     def outcome(images: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         losses, confusions = [], []
-        for scores, position in zip(logits_of(network, images, machine).float(), positions.tolist(), strict=True):
-            truth = torch.from_numpy(masks[position]).to(machine.device)
+        truths = send([torch.from_numpy(masks[position]) for position in positions.tolist()], machine.device)
+        for scores, truth in zip(logits_of(network, images, machine).float(), truths, strict=True):
             scores = at_size(scores, truth.shape)
             losses.append(loss(scores[None], truth[None]))
             confusions.append(count_confusion(truth, most_likely(scores), len(LAND_COVER)))
         return torch.stack(losses), torch.stack(confusions)
 
-    losses, confusions = map(torch.cat, each_batch(batches, outcome))
-    return sum(losses).item() / len(masks), confusions.cpu()
+    losses, confusions = (torch.cat(parts).cpu() for parts in each_batch(batches, outcome))
+    return sum(losses).item() / len(masks), confusions

@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from hw1.models.view_norm import separate_views
-from hw1.ranks import add_up, share_of
+from hw1.models.view_norm import VIEWS, finish_batch, separate_views
+from hw1.ranks import add_up, share_of, world
 
 
 class Byol(nn.Module):
@@ -22,7 +22,8 @@ class Byol(nn.Module):
     running statistics therefore follow the target's own activations, averaged by BatchNorm itself;
     averaging the online statistics into them as well would mix two networks' activations.
 
-    Both views go through each network in one pass; BatchNorm keeps them apart (:mod:`hw1.models.view_norm`).
+    Both views go through each network in one pass, but for the online network on a GPU; BatchNorm keeps them apart
+    (:mod:`hw1.models.view_norm`).
     """
 
     def __init__(self, backbone: nn.Module, width: int, hidden: int, projection: int):
@@ -30,20 +31,28 @@ class Byol(nn.Module):
         self.backbone = backbone
         self.projector = mlp(width, hidden, projection)
         self.predictor = mlp(projection, hidden, projection)
-        separate_views(self)
         self.target = copy.deepcopy(nn.Sequential(self.backbone, self.projector)).requires_grad_(False)
+        self._online = [norm for part in (backbone, self.projector, self.predictor) for norm in separate_views(part)]
+        self._norms = [*self._online, *separate_views(self.target)]
 
-    def forward(self, view: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-        """Two views (N, 3, H, W) float32 of the same images -> loss (scalar), projections (2N, projection).
+    def forward(self, views: Tensor) -> tuple[Tensor, Tensor]:
+        """Two views of the same images, one after the other (2N, 3, H, W) float32 -> loss (scalar), projections
+        (2N, projection).
 
         The loss is symmetrised: each view is predicted from the other one. On several ranks it is this one's part.
         """
-        both = torch.cat([view, other])  # (2N, 3, H, W)
+        images = len(views) // VIEWS
+        # Ranks exchange each norm's statistics: for them half as many messages weigh more.
+        parts = views.chunk(VIEWS) if views.is_cuda and world() == 1 else (views,)
+        for norm in self._online:
+            norm.views = VIEWS // len(parts)
         with torch.no_grad():
-            goals = self.target(both)
-        projections = self.projector(self.backbone(both))
-        losses = byol_loss(self.predictor(projections), goals.roll(len(view), 0))  # each view with the other's goal
-        return losses.sum() / share_of(view).total, projections.detach()
+            goals = self.target(views)
+        projections = [self.projector(self.backbone(part)) for part in parts]
+        predictions = torch.cat([self.predictor(projection) for projection in projections])
+        finish_batch(self._norms)
+        losses = byol_loss(predictions, goals.roll(images, 0))  # each view with the other's goal
+        return losses.sum() / share_of(views[:images]).total, torch.cat(projections).detach()
 
     @torch.no_grad()
     def update_target(self, decay: float) -> None:

@@ -145,7 +145,7 @@ def _moments(rows: Tensor) -> Tensor:
 
 def _of_all_ranks(local: Tensor, count: float) -> tuple[Tensor, Tensor]:
     """Counts (ranks,) and moments (ranks, views, 2, C), in one exchange."""
-    packed = torch.cat([local.new_tensor([count]), local.flatten()])
+    packed = torch.cat([local.new_full((1,), count), local.flatten()])  # new_tensor would wait for a GPU
     every = stacked(packed)
     return every[:, 0], every[:, 1:].unflatten(1, local.shape)
 
@@ -167,8 +167,9 @@ def _constant(
     """The gradients of :func:`_scaled`: of ``rows`` into ``place``, of weight and bias as (2, C)."""
     if not len(rows):
         return torch.zeros(2, len(weight), device=weight.device)
+    unused = mean.new_empty(0)  # a GPU's kernel wants tensors, not None
     to_rows, to_weight, to_bias = torch.ops.aten.native_batch_norm_backward(
-        gradient, rows, weight, mean, variance, None, None, False, eps, [True, True, True]
+        gradient, rows, weight, mean, variance, unused, unused, False, eps, [True, True, True]
     )
     place.copy_(to_rows)
     return torch.stack([to_weight, to_bias])

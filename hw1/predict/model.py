@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from hw1.data.pictures import resized_crop, square_tile
 from hw1.errors import InputError
 from hw1.evaluate.validation import View, logits_of
+from hw1.memory import is_out_of_memory
 from hw1.models.card import Card
 from hw1.models.trained import load_model, view_of
 from hw1.params import Runtime
 from hw1.runtime import Machine, start
-from hw1.train.memory import is_out_of_memory
 
 MAX_BATCH = 256  # images, however large the batch in training was
 
@@ -46,7 +46,7 @@ class Predictor:
             raise InputError("--device: got cuda, but torch sees no GPU; allowed here: auto, cpu")
         precision = card.parameters.get("runtime.precision")
         precision = precision if precision in ("bf16", "fp32") else "auto"
-        machine = start(Runtime(device, precision, deterministic=False, resident_share=0.0, compile="none"), seed=0)
+        machine = start(Runtime(device, precision, deterministic=False, resident_share=0.0), seed=0)
         network = machine.place(network).eval()
         return cls(network, card, machine, batch_size or min(card.training.batch_size, MAX_BATCH), view_of(card))
 

@@ -56,6 +56,8 @@ def tsne_scatter(points: pd.DataFrame, path: Path) -> None:
 def _scatter(axes: Axes, points: pd.DataFrame) -> None:
     classes = np.unique(points["label"])
     size = 16 if len(points) <= 1000 else 7
+    if not points[["x", "y"]].to_numpy().any():
+        axes.text(0.5, 0.6, "one point: the features do not differ", transform=axes.transAxes, ha="center")
     if len(classes) > distinct_series():
         style = {"c": points["label"], "cmap": "turbo", "vmin": 0, "vmax": classes[-1]}
         axes.scatter(points["x"], points["y"], s=size, alpha=0.8, linewidths=0, **style)

@@ -13,14 +13,13 @@ from torch import Tensor, nn
 from hw1.data.batches import Batches
 from hw1.errors import InputError
 from hw1.files import whole_file
+from hw1.memory import is_out_of_memory, largest_batch
 from hw1.models.synchronised import synchronise
 from hw1.params import Training
 from hw1.ranks import add_up, most, of_first, rank, sharing, world
 from hw1.runtime import Machine
 from hw1.supervision import deferred, stop, stop_requested, undeferred
 from hw1.train.checkpoint import NO_CHECKPOINT, Checkpoint
-from hw1.train.compilation import compile_network
-from hw1.train.memory import is_out_of_memory, largest_batch
 from hw1.train.progress import Progress
 from hw1.train.schedules import build_optimiser, learning_rate
 from hw1.train.tracking import Tracker
@@ -74,7 +73,6 @@ def fit(
     if state:
         progress.resumed(len(course.rows), course.step)
     step = _Step(network.train(), loss_of, optimiser, section, machine, gradient_norm)
-    compile_network(network, machine, generator, lambda: step.gradients(*next(batches.in_order())))
     steps = training.epochs * batches.steps
 
     def save() -> None:
@@ -106,7 +104,7 @@ def fit(
             network.eval()
             try:
                 with undeferred() if world() == 1 else contextlib.nullcontext():  # else ranks would stop apart
-                    row |= validate()
+                    row |= _validated(validate, section, machine)
                 _check_finite(row, section)
                 row |= after_epoch(row)
             except (SystemExit, OSError):  # a signal, a full disk
@@ -234,8 +232,6 @@ class _Step:
 
     def gradients(self, images: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
         """Forward and backward pass; the means that the loss reports."""
-        if self._machine.compile == "cuda_graphs":  # its first call imports for seconds
-            torch.compiler.cudagraph_mark_step_begin()
         with self._machine.autocast():
             loss, means = self._loss_of(images, targets)
         (loss * world() if world() > 1 else loss).backward()
@@ -259,7 +255,14 @@ class _Step:
             fault = f"a share of {len(images)} images does not fit in the memory of {self._machine.name}"
             return InputError(f"{self._section}.batch_size: {fault}; take a smaller batch or more launch.devices")
         self._optimiser.zero_grad(set_to_none=True)
-        fits = largest_batch(lambda size: self._update(images[:size], targets[:size]), len(images))
+
+        def smaller(size: int) -> None:
+            size = min(size + 1, len(images))  # an epoch's last batch may have one image more
+            with sharing(size):
+                for _ in range(2):  # from the second step on there is the optimiser's state as well
+                    self._update(images[:size], targets[:size])
+
+        fits = largest_batch(smaller, len(images))
         advice = f"{fits} do, found by trying" if fits else "not even two do: take a smaller network or image size"
         fault = f"{len(images)} images do not fit in the memory of {self._machine.name}"
         return InputError(f"{self._section}.batch_size: {fault}; {advice}")
@@ -272,8 +275,11 @@ class _Sums:
         self.sums = sums or {}
 
     def add(self, means: Mapping[str, Tensor], images: int) -> None:
+        """All sums in one call; ``means`` are float32 scalars of the same names each time."""
         for key, mean in means.items():
-            self.sums[key] = self.sums.get(key, 0) + mean * images
+            if key not in self.sums:
+                self.sums[key] = torch.zeros_like(mean)
+        torch._foreach_add_([self.sums[key] for key in means], list(means.values()), alpha=images)
 
     def of_all_ranks(self) -> "_Sums":
         """The sums over all ranks, on each of them."""
@@ -284,6 +290,16 @@ class _Sums:
             return {}
         totals = torch.stack([total.float() for total in self.sums.values()]).tolist()
         return {key: total / images for key, total in zip(self.sums, totals, strict=True)}
+
+
+def _validated(validate: Callable[[], Row], section: str, machine: Machine) -> Row:
+    try:
+        return validate()
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    fault = f"a batch of the validation images does not fit in the memory of {machine.name}"
+    raise InputError(f"{section}.batch_size: {fault}; take a smaller batch, or a smaller image size")
 
 
 def _check_finite(row: Row, section: str) -> None:

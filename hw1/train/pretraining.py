@@ -18,6 +18,7 @@ from hw1.evaluate.knn import Probe
 from hw1.models.byol import Byol as ByolNetwork
 from hw1.models.byol import ema_decay, projection_std
 from hw1.models.classifiers import FinetunedClassifier, feature_width
+from hw1.models.view_norm import VIEWS
 from hw1.params import Byol, Knn, Params, Supervised
 from hw1.ranks import world
 from hw1.runtime import Machine
@@ -53,7 +54,9 @@ def supervised_recipe(
             "p2_data/mini/train.csv; add one of them, set data.weights, or run the other stages with "
             "`dvc repro --keep-going`"
         )
-    network = machine.place(FinetunedClassifier(backbone, feature_width(backbone), manifest.classes, frozen=False))
+    network = machine.place(
+        FinetunedClassifier(backbone, feature_width(backbone), manifest.classes, frozen=False), "backbone"
+    )
     batches = labelled_batches(data, "train", training.batch_size, machine)
     return Recipe(network, batches, classifier_loss(network, training, generator), training)
 
@@ -63,7 +66,9 @@ def byol_recipe(
 ) -> Recipe:
     """BYOL around the backbone, by the images of mini alone."""
     training = params.pretrain.byol
-    network = machine.place(ByolNetwork(backbone, feature_width(backbone), training.hidden, training.projection))
+    network = machine.place(
+        ByolNetwork(backbone, feature_width(backbone), training.hidden, training.projection), "backbone"
+    )
     batches = Batches(load_array(data, "train_images"), None, training.batch_size, machine)
     hooks = {
         "after_step": target_update(network, training),
@@ -77,8 +82,7 @@ def byol_loss_of(network: ByolNetwork, training: Byol, generator: torch.Generato
     """Loss of two views of each image (n, 3, H, W) uint8, each augmented with its own draws; a rank's part of it."""
 
     def loss_of(images: Tensor, _: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        views = (augment(training.augmentation, images, generator) for _ in range(2))
-        loss, projections = network(*views)
+        loss, projections = network(augment(training.augmentation, images, generator, VIEWS))
         return loss, {"loss": loss.detach(), "projection_std": projection_std(projections) / world()}
 
     return loss_of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from hw1.evaluate.embeddings import pca, tsne
+from hw1.evaluate.embeddings import degenerate, pca, tsne
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +61,28 @@ def test_tsne_keeps_neighbours_together():
 def test_tsne_follows_from_its_seed():
     features, _ = clusters()
     assert np.array_equal(tsne(features, 5.0, seed=1), tsne(features, 5.0, seed=1))
+
+
+ROW = np.random.default_rng(0).normal(size=(1, 30)).astype(np.float32)
+DEGENERATE = {
+    "zeros": (np.zeros((40, 30), np.float32), "same"),
+    "equal rows": (np.repeat(ROW, 40, axis=0), "same"),
+    "rows that differ by rounding": (ROW * (1 + 1e-7 * (np.arange(40)[:, None] % 2)), "same"),
+    "a NaN": (np.where(np.arange(40 * 30).reshape(40, 30) == 17, np.nan, clusters(40, 30)[0]), "numbers"),
+}
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_features_that_cannot_be_shown_are_one_point_and_are_told(name):
+    features, reason = DEGENERATE[name]
+    assert reason in degenerate(features)
+    assert np.array_equal(pca(features), np.zeros((40, 2)))
+    assert np.array_equal(tsne(features, 5.0, seed=1), np.zeros((40, 2)))
+
+
+def test_one_image_that_differs_is_shown():
+    features = np.repeat(ROW, 40, axis=0)
+    features[7] += 1
+    assert degenerate(features) == ""
+    assert np.ptp(pca(features)[:, 0]) > 1
+    assert np.isfinite(tsne(features, 5.0, seed=1)).all()

@@ -24,7 +24,8 @@ def network():
 
 
 def views(count=5):
-    return torch.randn(count, 3, 8, 8), torch.randn(count, 3, 8, 8) + 1
+    """Two views of as many images, (2 * count, 3, 8, 8)."""
+    return torch.cat([torch.randn(count, 3, 8, 8), torch.randn(count, 3, 8, 8) + 1])
 
 
 def in_two_passes(network):
@@ -66,34 +67,35 @@ def test_loss_is_the_squared_distance_of_the_unit_vectors():
 
 
 def test_loss_is_symmetric_in_the_two_views(network):
-    view, other = views()
-    assert torch.allclose(network(view, other)[0], network(other, view)[0])
+    both = views()
+    assert torch.allclose(network(both)[0], network(both.roll(5, 0))[0])
 
 
 def test_loss_compares_the_prediction_from_one_view_with_the_target_of_the_other(network):
-    view, other = views()
+    both = views()
+    view, other = both.chunk(2)
     reference = in_two_passes(network)
     first = reference.predictor(reference.projector(reference.backbone(view)))
     second = reference.predictor(reference.projector(reference.backbone(other)))
     of_view, of_other = reference.target(view), reference.target(other)
     cosines = nn.functional.cosine_similarity(first, of_other) + nn.functional.cosine_similarity(second, of_view)
-    assert torch.allclose(network(view, other)[0], (4 - 2 * cosines).mean())
+    assert torch.allclose(network(both)[0], (4 - 2 * cosines).mean())
 
 
 def test_forward_returns_the_projections_of_both_views_without_graph(network):
-    view, other = views()
-    _, projections = network(view, other)
+    both = views()
+    _, projections = network(both)
     assert projections.shape == (10, 8)
     assert not projections.requires_grad
     reference = in_two_passes(network)
-    assert torch.allclose(projections[5:], reference.projector(reference.backbone(other)))
+    assert torch.allclose(projections[5:], reference.projector(reference.backbone(both[5:])))
 
 
 # -- gradients
 
 
 def test_online_parameters_get_gradients_and_the_target_none(network):
-    network(*views())[0].backward()
+    network(views())[0].backward()
     for name, parameter in network.named_parameters():
         assert (parameter.grad is None) == name.startswith("target."), name
         assert parameter.requires_grad == (not name.startswith("target.")), name
@@ -102,12 +104,12 @@ def test_online_parameters_get_gradients_and_the_target_none(network):
 def test_targets_pass_keeps_no_graph(network):
     seen = []
     network.target.register_forward_hook(lambda module, inputs, output: seen.append(output.requires_grad))
-    network(*(view.requires_grad_() for view in views()))
+    network(views().requires_grad_())
     assert seen == [False]
 
 
 def test_a_batch_of_one_passes_in_eval(network):
-    loss, projections = network.eval()(*views(1))
+    loss, projections = network.eval()(views(1))
     assert loss.isfinite()
     assert projections.shape == (2, 8)
 
@@ -145,7 +147,7 @@ def test_target_with_decay_one_stays(network):
 
 
 def test_update_leaves_the_targets_running_statistics_alone(network):
-    network(*views())
+    network(views())
     network.backbone[1].running_mean.fill_(7.0)
     before = copy.deepcopy(dict(network.target.named_buffers()))
     network.update_target(0.5)
@@ -154,12 +156,12 @@ def test_update_leaves_the_targets_running_statistics_alone(network):
 
 
 def test_targets_running_statistics_follow_its_own_forward_pass(network):
-    view, other = views()
+    both = views()
     convolution, norm = network.target[0][:2]
     with torch.no_grad():
         convolution.weight.mul_(3)  # no longer the online network's
-        means = [convolution(images).mean((0, 2, 3)) for images in (view, other)]
-    network(view, other)
+        means = [convolution(images).mean((0, 2, 3)) for images in both.chunk(2)]
+    network(both)
     assert torch.allclose(norm.running_mean, 0.9 * 0.1 * means[0] + 0.1 * means[1], atol=1e-6)
     assert not torch.allclose(norm.running_mean, network.backbone[1].running_mean, atol=1e-2)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hw1.train.memory import is_out_of_memory, largest_batch
+from hw1.memory import is_out_of_memory, largest_batch
 
 
 def steps_of(room, tried):
