@@ -140,7 +140,7 @@ def _with_torchrun(devices: int) -> None:
     from torch.distributed.run import config_from_args, parse_args
 
     logging.disable()  # what the agent says, we say shorter
-    _prepare_environment(devices, "torchrun")
+    os.environ |= _environment(devices, "torchrun")
     options = [f"--nproc-per-node={devices}"]
     if "PET_NNODES" not in os.environ:  # else torchrun's own variables say where the nodes meet
         options += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", f"--rdzv-id={uuid.uuid4()}"]
@@ -179,35 +179,50 @@ def _tell(failures: dict[int, Any]) -> None:
 
 
 def _with_srun(nodes: int, devices: int) -> None:
-    """Start ``devices`` ranks on each node of the job; the first node, where this runs, is where they meet."""
+    """Start ``devices`` ranks on each node of the job; the first node, where this runs, is where they meet.
+
+    A signal goes on to the ranks as SIGINT: srun would answer SIGTERM by killing them before they write their state.
+    """
     with socket.socket() as free:
         free.bind(("", 0))
         port = free.getsockname()[1]
-    _prepare_environment(devices, "slurm")
-    os.environ |= {"MASTER_ADDR": socket.gethostname(), "MASTER_PORT": str(port)}
-    tasks = [f"--nodes={nodes}", f"--ntasks={nodes * devices}", f"--ntasks-per-node={devices}"]
-    command = ["srun", *tasks, "--kill-on-bad-exit=1", sys.executable, *_this_stage()]
+    meeting = {"MASTER_ADDR": socket.gethostname(), "MASTER_PORT": str(port)}
+    command = ["srun", *_srun_options(nodes, devices), sys.executable, *_this_stage()]
     try:
-        ranks = subprocess.Popen(command, start_new_session=True)
+        ranks = subprocess.Popen(
+            command, env=os.environ | _environment(devices, "slurm") | meeting, start_new_session=True
+        )
     except FileNotFoundError:
         raise InputError("SLURM_JOB_NUM_NODES is set, but there is no srun; run in a SLURM job, or unset it") from None
     try:
         status = ranks.wait()
     except SystemExit:
-        ranks.terminate()
+        ranks.send_signal(signal.SIGINT)
         ranks.wait()
         raise
     if stop_requested():
         stop()
     if status:
-        raise InputError(f"srun ended with status {status}; run `dvc repro` to go on from the last state")
+        told = "its lines and the ranks' are above"
+        raise InputError(f"srun ended with status {status}, {told}; run `dvc repro` to go on from the last state")
+
+
+def _srun_options(nodes: int, devices: int) -> list[str]:
+    """What srun would else take from the job's own options, from the site's, or not at all."""
+    options = [f"--nodes={nodes}", f"--ntasks={nodes * devices}", f"--ntasks-per-node={devices}"]
+    if asked := os.environ.get("SLURM_CPUS_PER_TASK"):  # since 22.05 srun does not take it from the job
+        cpus = min(int(asked), int(os.environ.get("SLURM_CPUS_ON_NODE", asked)) // devices)
+        options.append(f"--cpus-per-task={max(1, cpus)}")
+    # Of a job submitted with --export=NONE, ranks would get no environment at all.
+    return [*options, "--kill-on-bad-exit=1", "--export=ALL", "--disable-status"]
 
 
 def _this_stage() -> list[str]:
     return ["-m", sys.modules["__main__"].__spec__.name, *sys.argv[1:]]
 
 
-def _prepare_environment(devices: int, launcher: str) -> None:
+def _environment(devices: int, launcher: str) -> dict[str, str]:
+    """Of the ranks that ``launcher`` starts, beside what this process has."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // devices)))
-    os.environ |= {SENT_ON: launcher, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(PATIENCE)}
+    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, cores // devices)))
+    return {"OMP_NUM_THREADS": threads, SENT_ON: launcher, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(PATIENCE)}

@@ -2,8 +2,8 @@
 
 SIGINT and SIGTERM end a stage with status 130 and 143 and one line; drafts of outputs are removed on the
 way. A training asks for time (:func:`deferred`) to end its step and write its state. A second signal, a
-second or more after the first, ends the process at once. When the process that started the stage is gone
-(``dvc`` was killed), the stage takes it for a SIGTERM.
+second or more after the first, ends the process at once, unless SLURM started it as a rank. When the process
+that started the stage is gone (``dvc`` was killed), the stage takes it for a SIGTERM.
 """
 
 import atexit
@@ -112,7 +112,8 @@ def ended_by(number: int) -> None:
 def _answer(number: int, _: object) -> None:
     global _received, _when
     if _received is not None:
-        if time.monotonic() - _when >= TWICE:
+        # srun sends the ranks that are left one when the first has ended, though one may still write the state.
+        if time.monotonic() - _when >= TWICE and os.environ.get(SENT_ON) != "slurm":
             os._exit(128 + number)
         return
     _received, _when = number, time.monotonic()

@@ -132,12 +132,13 @@ def test_a_slurm_job_of_two_nodes_starts_its_ranks_with_srun(project, tmp_path):
     srun.chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{project.environment['PATH']}"
     # What each node resolves the first one's name to is the cluster's; here both are this machine.
-    status, out, err = run(project, PATH=path, SLURM_JOB_NUM_NODES="2")
+    job = {"SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "8", "SLURM_CPUS_ON_NODE": "4"}
+    status, out, err = run(project, PATH=path, **job)
     assert (status, err) == (0, "")
     assert re.findall(r"epoch (\d)/2", out) == ["1", "2"]
     assert epochs_of(project) == [1, 2]
     asked = (project.folder / "srun.txt").read_text()
-    assert asked.startswith("--nodes=2 --ntasks=2 --ntasks-per-node=1 --kill-on-bad-exit=1 ")
+    assert asked.startswith("--nodes=2 --ntasks=2 --ntasks-per-node=1 --cpus-per-task=4 --kill-on-bad-exit=1 ")
 
 
 def test_without_srun_a_job_of_several_nodes_is_an_error(project, tmp_path):

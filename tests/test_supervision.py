@@ -115,6 +115,15 @@ def test_second_signal_a_moment_later_ends_the_process_at_once():
     assert process.wait(timeout=2) == 130
 
 
+def test_second_signal_does_not_keep_a_rank_of_slurms_from_writing_the_state():
+    process = start(TRAINS.replace("0.1", "2"), HW1_RANKS="slurm")
+    process.send_signal(signal.SIGINT)
+    time.sleep(1.2)
+    process.send_signal(signal.SIGTERM)
+    out, told = process.communicate(timeout=10)
+    assert (process.returncode, out, told) == (130, "state written\n", "")
+
+
 def test_signal_that_was_ignored_stays_ignored():
     code = (
         "import signal, os, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.executable, sys.argv[1:])"
