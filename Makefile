@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test lint bench torture setup clean
+.PHONY: repro test test-slurm lint bench torture setup clean
 
 repro: setup            ## rebuild every result from data to page, then print the results table
 	dvc repro
@@ -12,6 +12,10 @@ repro: setup            ## rebuild every result from data to page, then print th
 
 test: setup             ## run the tests, file by file on two cores
 	pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-slurm: setup       ## run the tests in jobs of a real SLURM on this machine; installs it where it may
+	@sh tests/install_slurm.sh
+	NEEDS_SLURM=1 pytest -k slurm
 
 lint: setup             ## check style
 	ruff check .

@@ -10,7 +10,7 @@ import pytest
 os.environ["HW1_TRACKING"] = "off"
 os.environ["OMP_NUM_THREADS"] = "1"
 
-LAST = ("test_launch.py", "test_ranks.py")  # each test of theirs runs on up to five processes
+LAST = ("test_launch.py", "test_ranks.py", "test_slurm.py")  # each test of theirs runs on up to five processes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,12 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from rank_cases import CASES
+from rounding import BOUND, difference
 
 ROOT = Path(__file__).parents[2]
 WORLDS = (2, 1, 4)  # in the order in which they hand a training on
-# Sums of float32 are taken in another order: mostly 1e-7 to 1e-4 of a tensor's norm, 3e-3 where one ReLU tips over.
-# A layer that does not see the whole batch, or gradients that are not its mean, are off by a tenth and more.
-BOUND = 5e-3
 
 
 def start(folder, world, rank, port):
@@ -39,14 +37,6 @@ def results(tmp_path_factory):
         found[world] = [torch.load(folder / f"{world}.{rank}.pt") for rank in range(world)]
     assert not (folder / ".checkpoints").exists()
     return found
-
-
-def difference(one, other):
-    """The largest of any tensor, in norms."""
-    return max(
-        ((tensor - other[name]).double().norm() / tensor.double().norm().clamp(min=1e-3)).item()
-        for name, tensor in one.items()
-    )
 
 
 @pytest.mark.parametrize("case", CASES)
