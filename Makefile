@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test test-slurm lint bench torture setup clean
+.PHONY: repro test test-slurm lint bench torture cards setup clean
 
 repro: setup            ## rebuild every result from data to page, then print the results table
 	dvc repro
@@ -27,6 +27,9 @@ bench: setup            ## measure speed beside others'; takes long on two cores
 
 torture: setup          ## kill the quick run 50 times, compare with an undisturbed one
 	python tests/torture.py
+
+cards: setup            ## write the tables of docs/gpu.md: which card carries which training
+	python tests/fake_gpu/cards.py
 
 setup: .venv/installed  ## create .venv with the pinned dependencies
 

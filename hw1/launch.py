@@ -28,6 +28,7 @@ from hw1.errors import InputError
 from hw1.memory import told_in_one_line
 from hw1.params import Params, load
 from hw1.ranks import joined
+from hw1.runtime import sees_gpu
 from hw1.supervision import SENT_ON, ended_by, run_stage, stop, stop_requested
 
 LOST = os.EX_TEMPFAIL  # status of a rank that failed because another one was gone
@@ -74,7 +75,7 @@ def _start(main: Callable[[], None]) -> None:
 
 def _take_gpus(params: Params, count: int) -> list[str]:
     """The names of ``count`` GPUs that are this process's until it ends; none where it does not use them."""
-    if params.runtime.device == "cpu" or not torch.cuda.is_available():
+    if params.runtime.device == "cpu" or not sees_gpu(required=params.runtime.device == "cuda"):
         return []
     there = gpus.names(torch.cuda.device_count())
     if count > len(there):

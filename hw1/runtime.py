@@ -4,6 +4,8 @@ import contextlib
 import ctypes
 import os
 import platform
+import sys
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -71,9 +73,7 @@ def start(runtime: Runtime, seed: int) -> Machine:
     Raises:
         InputError: runtime.device is cuda and there is none.
     """
-    if runtime.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("runtime.device: got cuda, but torch sees no GPU; allowed here: auto, cpu")
-    on_gpu = runtime.device != "cpu" and torch.cuda.is_available()
+    on_gpu = runtime.device != "cpu" and sees_gpu(required=runtime.device == "cuda")
     device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
     torch.manual_seed(seed)
     torch.backends.cudnn.benchmark = not runtime.deterministic
@@ -89,6 +89,24 @@ def start(runtime: Runtime, seed: int) -> Machine:
     torch.backends.cudnn.allow_tf32 = wants_bf16
     torch.backends.cuda.matmul.allow_tf32 = False
     return Machine(device, torch.bfloat16 if wants_bf16 else None, runtime.resident_share)
+
+
+def sees_gpu(required: bool = False) -> bool:
+    """Whether torch can use a GPU. One that it finds and cannot use, for its driver is too old, is told in one line.
+
+    Raises:
+        InputError: it cannot, and one is ``required``.
+    """
+    with warnings.catch_warnings(record=True) as told:  # by torch, once in a process, in many words
+        warnings.simplefilter("always")
+        seen = torch.cuda.is_available()
+    reason = str(told[0].message).removeprefix("CUDA initialization: ").partition(". ")[0] if told else ""
+    if required and not seen:
+        fault = "got cuda, but torch sees no GPU"
+        raise InputError(f"runtime.device: {fault}{reason and f' ({reason})'}; allowed here: auto, cpu")
+    if reason:
+        print(f"runtime.device: auto takes the CPU: {reason}", file=sys.stderr)
+    return seen
 
 
 def _keep_freed_memory() -> None:

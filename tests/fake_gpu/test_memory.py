@@ -1,0 +1,129 @@
+"""GPUs that are too small: one line that names the parameter to change, wherever the memory ends."""
+
+import re
+import subprocess
+import sys
+
+import build
+import pytest
+from conftest import ROOT, Ended, set_params
+
+FREE = r"fake GPU 0"
+
+
+@pytest.fixture
+def folder(host):
+    """Where parameters may be changed."""
+    yield host.folder
+    set_params(host.folder)
+
+
+def run(gpu, program, folder=ROOT, **environment):
+    """A program's text on the fake GPU."""
+    command = [sys.executable, "-c", program]
+    environment = build.environment(gpu) | environment
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+    return Ended(done.returncode, done.stdout, done.stderr, [])
+
+
+def one_line(ended):
+    """What a stage says that ends because of its memory."""
+    assert ended.status == 1
+    assert re.fullmatch(r"error: [^\n]+\n", ended.err), ended.err
+    return ended.err
+
+
+def test_step_names_the_largest_batch_that_fits_and_it_does(host, folder):
+    set_params(folder, classify={"A.batch_size": 33, "A.width": 1024, "A.height": 64, "A.hidden": 16})
+    small = {"FAKE_GPU_GIB": "0.7"}
+    told = one_line(host.stage("classify@A", **small))
+    found = re.fullmatch(
+        rf"error: classify\.A\.batch_size: 33 images do not fit in the memory of {FREE}; (\d+) do, found by trying\n",
+        told,
+    )
+    assert found and 2 <= int(found[1]) < 33
+    set_params(folder, classify={"A.batch_size": int(found[1]), "A.width": 1024, "A.height": 64, "A.hidden": 16})
+    assert host.stage("classify@A", **small).status == 0
+
+
+def test_validation_names_the_batch_size(gpu):
+    """A batch of 8 images to train on, one of 512 to validate with."""
+    program = """
+import dataclasses
+import numpy as np, torch
+from hw1.data.batches import Batches
+from hw1.models.classifiers import build_classifier
+from hw1.params import load
+from hw1.runtime import start
+from hw1.supervision import run_stage
+from hw1.train.classification import classifier_loss, classifier_scores
+from hw1.train.loop import fit
+from hw1.train.tracking import Tracker
+
+params = load("presets/paper.yaml")
+training = dataclasses.replace(params.classify.A, batch_size=512)
+machine = start(params.runtime, 1)
+draws = torch.Generator()
+network = machine.place(build_classifier(training, 50))
+few, many = (
+    Batches(np.zeros((count, 32, 32, 3), np.uint8), np.zeros(count, np.int64), 512, machine) for count in (8, 512)
+)
+scores = classifier_scores(network, many, machine, 50)
+run_stage(lambda: fit(
+    network, few, classifier_loss(network, training, draws), section="classify.A", training=training, lr=1e-3,
+    machine=machine, generator=draws, tracker=Tracker("x"), validate=scores,
+))
+"""
+    assert one_line(run(gpu, program, FAKE_GPU_GIB="0.35")) == (
+        "error: classify.A.batch_size: a batch of the validation images does not fit in the memory of fake GPU 0; "
+        "take a smaller batch, or a smaller image size\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "stage, key",
+    [
+        ("pretrain@byol", "backbone"),
+        ("finetune@A", "backbone"),
+        ("classify@B", "classify.B.hidden"),
+        ("segment@A", "segment.A.width"),
+    ],
+)
+def test_network_that_does_not_fit_names_what_chooses_it(host, folder, stage, key):
+    set_params(folder, segment={"A.width": 1.0})
+    told = one_line(host.stage(stage, FAKE_GPU_GIB="0.001"))
+    assert told.startswith(f"error: {key}: the network's ")
+    assert told.endswith("take a smaller network, free the device, or set runtime.device: cpu\n")
+
+
+def test_data_that_may_live_on_the_gpu_but_does_not_fit_are_sent(gpu):
+    program = """
+import sys
+import numpy as np, torch
+from hw1.data.batches import Batches
+from hw1.runtime import Machine
+torch.cuda.mem_get_info = lambda device=None: (1 << 40, 1 << 40)  # as it was before another process came
+batches = Batches(np.zeros((4096, 128, 128, 3), np.uint8), None, 64, Machine(torch.device("cuda", 0), None, 0.5))
+images, positions = next(batches.in_order())
+assert images.is_cuda and images.shape == (64, 3, 128, 128) and positions.tolist() == list(range(64))
+"""
+    ended = run(gpu, program, FAKE_GPU_GIB="0.1")
+    assert (ended.status, ended.err) == (
+        0,
+        "runtime.resident_share: 0.19 GiB of images do not fit into the free memory of fake GPU 0; "
+        "they are sent batch by batch\n",
+    )
+
+
+def test_memory_that_ends_where_no_parameter_is_known_is_told_with_what_is_free(gpu):
+    program = """
+import shutil, torch
+from hw1.launch import run_on_one_device
+shutil.copy(f"{ROOT}/presets/paper.yaml", "params.yaml")
+run_on_one_device(lambda: torch.empty(100 << 30, dtype=torch.uint8, device="cuda"))
+"""
+    assert re.fullmatch(
+        r"error: runtime\.device: [\d.]+ of 80\.0 GiB of fake GPU 0 are free, which is not enough; "
+        r"take smaller batches or images, a device that nobody else uses, or cpu\n",
+        one_line(run(gpu, program.replace("{ROOT}", str(ROOT)), folder=gpu)),
+    )

@@ -1,0 +1,131 @@
+"""Whole stages on the fake GPU, as ``dvc repro`` runs them one after the other."""
+
+import csv
+import os
+import shutil
+import signal
+import time
+
+import pytest
+from conftest import Program, command_of, set_params
+
+PRETRAININGS = ("pretrain@supervised", "pretrain@byol")
+TRAININGS = (
+    *PRETRAININGS,
+    "classify@A",
+    "classify@B",
+    *(f"finetune@{setting}" for setting in "ABCDE"),
+    "segment@A",
+    "segment@B",
+)
+EVALUATIONS = ("evaluate@p1", "evaluate@p2", "evaluate@p3")
+
+
+@pytest.fixture(scope="module")
+def ended(host):
+    """How each stage ended, by its name."""
+    names = (*TRAININGS, *EVALUATIONS, "compare", "plots")
+    (host.folder / "plots/seeds").mkdir(parents=True)
+    return {name: host.stage(name) for name in names}
+
+
+@pytest.mark.parametrize("stage", TRAININGS)
+def test_training_computes_on_the_gpu_and_says_no_more_than_its_epochs(ended, host, stage):
+    training = ended[stage]
+    assert (training.status, training.err) == (0, "")
+    assert training.devices["0"]["launches"] > 500
+    assert [line.split()[:3] for line in training.out.splitlines()] == [
+        [stage, "epoch", "1/2"], [stage, "epoch", "2/2"],
+    ]  # fmt: skip
+    history = host.folder / f"plots/history/{stage.replace('@', '/')}.csv"
+    assert [row["epoch"] for row in csv.DictReader(history.open())] == ["1", "2"]
+
+
+@pytest.mark.parametrize("stage", EVALUATIONS)
+def test_evaluation_computes_on_the_gpu(ended, stage):
+    assert ended[stage].status == 0, ended[stage].err
+    assert ended[stage].devices["0"]["launches"] > 100
+
+
+def test_features_without_any_difference_are_told_and_drawn(ended, host):
+    """All features of the fake GPU are zeros, as a dead network's are."""
+    told = ended["evaluate@p1"].err.splitlines()
+    assert told == [
+        f"evaluate p1: after epoch {epoch} the features of model A are the same for all images; "
+        "PCA and t-SNE show one point"
+        for epoch in (1, 2)
+    ]
+    assert ended["plots"].status == 0, ended["plots"].err
+    for picture in ("p1_tsne", "p1_pca"):
+        assert (host.folder / f"plots/figures/{picture}.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("problem", ["p1", "p2", "p3"])
+def test_prediction_runs_on_the_gpu(ended, host, problem):
+    shown = host.folder / "shown"
+    if not shown.is_dir():
+        host.run("zipfile", f"-e data/raw/hw1_data.zip {shown}")
+    data = shown / "hw1_data"
+    images, out = {
+        "p1": (data / "p1_data/val_50", "p1.csv"),
+        "p2": (f"{data}/p2_data/office/val.csv {data}/p2_data/office/val", "p2.csv"),
+        "p3": (data / "p3_data/validation", "masks"),
+    }[problem]
+    predicted = host.run("hw1.predict", f"{problem} {images} {out} --device cuda")
+    assert predicted.status == 0, predicted.err
+    assert predicted.devices["0"]["launches"] > 20
+    assert (host.folder / out).exists()
+
+
+@pytest.mark.parametrize("stage", ["finetune@C", "segment@B", "pretrain@byol"])
+def test_training_stopped_within_an_epoch_goes_on(ended, host, stage):
+    set_params(host.folder, finetune={"epochs": 2000}, segment={"B.epochs": 2000}, pretrain={"byol.epochs": 2000})
+    (process,) = host.start(Program(*command_of(stage)))
+    deadline = time.monotonic() + 60
+    while "epoch 2/" not in host.output():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process, signal.SIGTERM)
+    (stopped,) = host.wait()
+    assert (stopped.status, stopped.err) == (143, "stopped by SIGTERM; run `dvc repro` to go on from here\n")
+    (process,) = host.start(Program(*command_of(stage)))
+    while "\n" not in host.output():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process, signal.SIGTERM)
+    (going_on,) = host.wait()
+    assert going_on.out.startswith(f"{stage}: goes on after epoch ")
+    assert going_on.status == 143
+    shutil.rmtree(host.folder / ".checkpoints")
+    set_params(host.folder)
+
+
+@pytest.mark.parametrize(
+    "runtime",
+    [{"deterministic": True}, {"precision": "fp32"}, {"resident_share": 0.0}],
+    ids=["deterministic", "fp32", "streamed"],
+)
+@pytest.mark.parametrize("stage", ["pretrain@byol", "classify@B", "segment@A", "segment@B"])
+def test_training_runs_with_other_settings_of_the_runtime(ended, host, stage, runtime):
+    set_params(host.folder, runtime=runtime)
+    training = host.stage(stage)
+    set_params(host.folder)
+    assert (training.status, training.err) == (0, "")
+    assert training.devices["0"]["launches"] > 500
+
+
+OLD_DRIVER = "The NVIDIA driver on your system is too old (found version 12080)"
+
+
+def test_driver_older_than_torchs_cuda_leaves_the_cpu(host):
+    training = host.stage("classify@A", FAKE_GPU_DRIVER="12080")
+    assert (training.status, training.err) == (0, f"runtime.device: auto takes the CPU: {OLD_DRIVER}\n")
+    assert training.processes == []
+
+
+def test_driver_older_than_torchs_cuda_is_an_error_where_a_gpu_is_asked_for(host):
+    set_params(host.folder, runtime={"device": "cuda"})
+    training = host.stage("classify@A", FAKE_GPU_DRIVER="12080")
+    set_params(host.folder)
+    told = f"error: runtime.device: got cuda, but torch sees no GPU ({OLD_DRIVER}); allowed here: auto, cpu\n"
+    assert (training.status, training.err) == (1, told)

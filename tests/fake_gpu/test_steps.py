@@ -1,0 +1,114 @@
+"""What a training step of the paper preset asks of a GPU, at its own batch and image size: ceilings, counted."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+import torch
+from cards import DOCUMENT, run_steps, smallest_card, with_tables
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The most that a step may launch (``kernels``), copy on the device (``copied``, GB) and hold (``peak``, GiB in
+    bf16 and in fp32; without cuDNN's workspace).
+    """
+
+    kernels: int
+    copied: float
+    peak: tuple[float, float]
+
+
+CEILINGS = {
+    "byol": Ceiling(1600, 0.01, (7.8, 14.3)),
+    "finetune full": Ceiling(794, 0.01, (3.1, 5.6)),
+    "finetune frozen": Ceiling(462, 0.01, (0.52, 0.82)),
+    "classify A": Ceiling(52, 0.01, (0.15, 0.18)),
+    "classify B": Ceiling(1002, 0.01, (5.1, 8.1)),
+    "segment A": Ceiling(322, 0.06, (5.9, 8.1)),
+    "segment B": Ceiling(710, 0.01, (4.7, 8.8)),
+}
+PAGEABLE = 0  # copies to the device from memory that the driver must read while the host waits
+PINNED = 4  # copies to the device in all
+
+
+@pytest.fixture(scope="module")
+def steps(gpu):
+    """What steps.py says: {step: {precision: counts}}"""
+    return json.loads(run_steps(gpu))
+
+
+@pytest.mark.parametrize("name", CEILINGS)
+def test_step_never_waits_for_the_gpu(steps, name):
+    for counts in steps[name].values():
+        assert counts["waits"] == 0, counts["waiting"]
+        assert counts["allocations"] == 0
+
+
+@pytest.mark.parametrize("name", CEILINGS)
+def test_what_a_step_needs_of_the_host_travels_in_few_copies(steps, name):
+    for counts in steps[name].values():
+        assert counts["copies"].get("to, pageable", 0) == PAGEABLE, counts["waiting"]
+        assert counts["copies"].get("to, pinned", 0) <= PINNED
+        assert not any(kind.startswith("from") for kind in counts["copies"])
+
+
+@pytest.mark.parametrize("name", CEILINGS)
+def test_kernels_of_a_step_stay_below_their_ceiling(steps, name):
+    """Of fp32 as well, which needs no casts; and they are counted at all."""
+    for counts in steps[name].values():
+        assert CEILINGS[name].kernels / 3 < counts["kernels"] <= CEILINGS[name].kernels
+
+
+@pytest.mark.parametrize("name", CEILINGS)
+def test_copies_on_the_device_stay_below_their_ceiling(steps, name):
+    for counts in steps[name].values():
+        assert counts["device_copies_gb"] <= CEILINGS[name].copied
+
+
+@pytest.mark.parametrize("name", CEILINGS)
+def test_memory_of_a_step_stays_below_its_ceiling(steps, name):
+    for counts, ceiling in zip(steps[name].values(), CEILINGS[name].peak, strict=True):
+        assert ceiling / 2 < counts["peak_gib"] <= ceiling
+
+
+def test_deterministic_algorithms_do_not_fill_every_new_tensor(steps):
+    """They do by torch's default, which makes a step of 1.6 thousand kernels one of more than four thousand."""
+    plain, deterministic = steps["byol"]["bf16"], steps["byol, deterministic"]["bf16"]
+    assert deterministic["kernels"] <= 1.1 * plain["kernels"]
+
+
+@pytest.mark.parametrize("name, batches", [("finetune full", 3), ("segment A", 2)])
+def test_validation_waits_once_an_epoch_and_copies_once_a_batch(steps, name, batches):
+    counts = steps[name]["bf16"]["validation"]
+    assert counts["waits"] <= 4
+    assert counts["copies"].get("to, pageable", 0) == 0
+    assert counts["copies"].get("to, pinned", 0) <= batches + 1
+
+
+def test_layers_that_ranks_share_a_batch_in_wait_for_nothing_of_their_own(steps):
+    counts = steps["synchronised"]
+    assert (counts["waits"], counts["pageable"]) == (0, 0)
+    assert counts["kernels"] > 500 and counts["gradients"]
+
+
+# -- docs/gpu.md
+
+
+def test_tables_of_the_document_say_what_the_steps_ask_for(steps):
+    document = DOCUMENT.read_text()
+    assert with_tables(document, steps) == document, "run `make cards`"
+
+
+def test_document_names_the_torch_that_is_installed():
+    assert (
+        f"torch {torch.__version__.partition('+')[0]} is built with CUDA {torch.version.cuda}," in DOCUMENT.read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    "reserved, images, card",
+    [(6.4, 0, "8 GB"), (6.5, 0, "12 GB"), (6.0, 2.0, "12 GB"), (6.0, 5.0, "8 GB"), (65, 0, "none of these")],
+)
+def test_smallest_card_leaves_a_fifth_and_counts_images_that_live_there(reserved, images, card):
+    assert smallest_card(reserved, images) == card
