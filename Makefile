@@ -29,7 +29,7 @@ torture: setup          ## kill the quick run 50 times, compare with an undistur
 	python tests/torture.py
 
 cards: setup            ## write the tables of docs/gpu.md: which card carries which training
-	python tests/fake_gpu/cards.py
+	python tests/fake_gpu/gpu_tables.py
 
 setup: .venv/installed  ## create .venv with the pinned dependencies
 

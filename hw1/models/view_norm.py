@@ -74,7 +74,7 @@ def finish_batch(norms: Iterable[ViewBatchNorm]) -> None:
     if not norms:
         return
     torch._foreach_add_([norm.num_batches_tracked for norm in norms], VIEWS)
-    waiting = [norm for norm in norms if norm.seen]
+    waiting = [norm for norm in norms if norm.seen]  # of one momentum and one eps, torch's
     for views in zip(*(norm.seen for norm in waiting), strict=True):  # one of each norm
         means, variances = [seen.mean for seen in views], torch._foreach_pow([seen.inverse_std for seen in views], -2)
         torch._foreach_sub_(variances, waiting[0].eps)

@@ -1,6 +1,6 @@
 /* A CUDA driver, runtime and cuBLAS that accept every call, compute nothing and write down what they were asked.
 
-Preloaded (build.py), it stands between torch's CUDA build and the GPU that is not there: torch's own dispatch,
+Preloaded (gpu_build.py), it stands between torch's CUDA build and the GPU that is not there: torch's own dispatch,
 allocator, dtype and device checks run, its kernels do not. What it knows:
 
 - devices: FAKE_GPUS of them (1), each of FAKE_GPU_GIB (80), chosen and renumbered by CUDA_VISIBLE_DEVICES;
@@ -427,6 +427,6 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t h, cublasLtMatmul
   return *count = 1, 0;
 }
 
-/* -- every other function that torch's libraries want of CUDA succeeds and does nothing (build.py lists them) */
+/* -- every other function that torch's libraries want of CUDA succeeds and does nothing (gpu_build.py lists them) */
 
 #include "others.inc"

@@ -4,9 +4,9 @@ import re
 import subprocess
 import sys
 
-import build
+import gpu_build
 import pytest
-from conftest import ROOT, Ended, set_params
+from gpu_programs import ROOT, Ended, set_params
 
 FREE = r"fake GPU 0"
 
@@ -21,7 +21,7 @@ def folder(host):
 def run(gpu, program, folder=ROOT, **environment):
     """A program's text on the fake GPU."""
     command = [sys.executable, "-c", program]
-    environment = build.environment(gpu) | environment
+    environment = gpu_build.environment(gpu) | environment
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
     return Ended(done.returncode, done.stdout, done.stderr, [])
 

@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from conftest import Program, command_of, set_params
+from gpu_programs import Program, command_of, set_params
 
 PRETRAININGS = ("pretrain@supervised", "pretrain@byol")
 TRAININGS = (

@@ -1,6 +1,6 @@
 """The tables of docs/gpu.md: what a training step asks of a GPU, and which card carries it.
 
-``make cards`` writes them anew; test_cards.py compares them with what the steps ask for today.
+``make cards`` writes them anew; a test compares them with what the steps ask for today.
 """
 
 import json
@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import build
+import gpu_build
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs/gpu.md"
@@ -31,14 +31,14 @@ GIB = 1 << 30
 def measure() -> dict:
     """What steps.py says on a fake GPU made for it."""
     with tempfile.TemporaryDirectory() as folder:
-        build.build(Path(folder))
+        gpu_build.build(Path(folder))
         return json.loads(run_steps(Path(folder)))
 
 
 def run_steps(gpu: Path) -> str:
     """The output of steps.py on the fake GPU that lies in ``gpu``."""
     command = [sys.executable, Path(__file__).with_name("steps.py")]
-    environment = build.environment(gpu) | {"PATH": "/usr/bin:/bin", "HOME": str(gpu)}
+    environment = gpu_build.environment(gpu) | {"PATH": "/usr/bin:/bin", "HOME": str(gpu)}
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr[-3000:])
@@ -99,6 +99,6 @@ def with_tables(document: str, steps: dict) -> str:
 
 
 if __name__ == "__main__":
-    if reason := build.missing():
+    if reason := gpu_build.missing():
         sys.exit(f"error: {reason}")
     DOCUMENT.write_text(with_tables(DOCUMENT.read_text(), measure()))

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import Program, command_of, set_params
+from gpu_programs import Program, command_of, set_params
 
 LAUNCH = {"trainings_per_gpu": 1}
 

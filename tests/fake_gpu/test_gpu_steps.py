@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from cards import DOCUMENT, run_steps, smallest_card, with_tables
+from gpu_tables import DOCUMENT, run_steps, smallest_card, with_tables
 
 
 @dataclass(frozen=True)
