@@ -9,6 +9,10 @@ states says them one by one, so that a training which starts afresh can name wha
 A state is ``{number}.{SHA-256 of its bytes}.pt``, of plain tensors and numbers; the newest two are kept,
 and one whose bytes do not have its SHA-256 is passed over. The folder goes when the training's outputs are
 written.
+
+The training stops for a copy of the state in memory only; a thread writes it. A process killed meanwhile leaves
+the state before, so an interruption costs at most ``checkpoint.minutes`` and the time of a write, and one by
+SIGINT or SIGTERM nothing.
 """
 
 import contextlib
@@ -17,8 +21,9 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +31,22 @@ import torch
 
 from hw1.files import sha256, sole_folder
 from hw1.ranks import rank
+from hw1.supervision import deferred
+from hw1.train.copies import Copies
 
 CODE = ("hw1", "stages")
 KEPT = 2  # states on disk, the newest
+SHARE = 0.1  # of the time that may go into writing states of epochs
 
 State = dict[str, Any]
 
 
 class Checkpoint:
     """The states of one training in ``folder``, or none at all where that is None.
+
+    At most one is being written at a time. That of an epoch's end is passed over while one is, and where states
+    would be written for more than SHARE of the time; then one is due as soon as neither holds, at the latest
+    ``checkpoint.minutes`` after the last.
 
     A disk that takes no state does not stop the training: the user is told once, later states are tried
     again.
@@ -45,7 +57,12 @@ class Checkpoint:
         self._number = 0
         self._companions: Path | None = None
         self._digests: dict[str, str] = {}
-        self._saved = time.monotonic()
+        self._copies = Copies()
+        self._writer: threading.Thread | None = None
+        self._taken = time.monotonic()  # when the last state was
+        self._took = 0.0  # seconds, from then until it was on disk
+        self._wanted = False  # for the end of an epoch
+        self._last: tuple[State, Sequence[str]] | None = None
         self._told = False
 
     def include(self, folder: Path) -> None:
@@ -53,8 +70,11 @@ class Checkpoint:
         self._companions = folder
 
     def due(self) -> bool:
-        """Whether the last state is older than ``checkpoint.minutes``."""
-        return self._folder is not None and time.monotonic() - self._saved >= 60 * self._minutes
+        """Whether the last state is older than ``checkpoint.minutes``, or one that was passed over can be taken now."""
+        if self._folder is None or (self._writer and self._writer.is_alive()):
+            return False
+        age = time.monotonic() - self._taken
+        return age >= 60 * self._minutes or (self._wanted and age >= self._took / SHARE)
 
     def load(self) -> State | None:
         """The newest whole state, its tensors on the CPU; None without one."""
@@ -66,26 +86,82 @@ class Checkpoint:
             self._tell(f"the state {path.name} is not whole; going on from the one before")
         return None
 
-    def save(self, state: State) -> None:
-        """Write ``state`` (dicts, lists, numbers, text, tensors); the newest but one stays until it is on disk."""
+    def save(self, state: State, wait: bool = False) -> None:
+        """Copy ``state`` (dicts, lists, numbers, text, tensors) and let a thread write it, or pass it over.
+
+        With ``wait`` it is never passed over, and on disk when this returns. The newest state but one stays
+        until then.
+        """
         if self._folder is None:
             return
+        self._wanted = True
+        if wait:
+            self.wait()
+        elif not self.due():
+            return
+        self._wanted, self._taken = False, time.monotonic()
+        with self._telling():
+            self._start(state, self._keep_companions())
+        if wait:
+            self.wait()
+
+    def finish(self, state: State) -> None:
+        """Take the state after the last epoch, whose tensors nothing changes any more.
+
+        The outputs are about to be there, so :meth:`close` writes it only where they fail to.
+        """
+        if self._folder is not None:
+            with self._telling():
+                self._last = state, self._keep_companions()
+
+    def close(self, succeeded: bool) -> None:
+        """End with the training: no thread is left, and no work is lost unless it ``succeeded``."""
+        self.wait()
+        if self._last and not succeeded:
+            with self._telling():
+                self._start(*self._last)
+            self.wait()
+        self._last, self._copies = None, Copies()
+
+    def wait(self) -> None:
+        """Return when no state is being written."""
+        if self._writer:
+            self._writer.join()
+
+    def _start(self, state: State, companions: Sequence[str]) -> None:
+        copied, ready = self._copies.take(state)
+        # A daemon: where a second signal or an error ends the process, this must not hold it up.
+        writer = threading.Thread(target=self._write, args=(copied, ready, companions), name="state", daemon=True)
+        writer.start()
+        self._writer = writer
+
+    def _write(self, state: State, ready: Callable[[], None], companions: Sequence[str]) -> None:
         draft = self._folder / "state.tmp"
-        try:
-            companions = self._keep_companions()
-            torch.save({**state, "companions": companions}, draft)
+        with self._telling(), contextlib.ExitStack() as undo:
+            undo.callback(draft.unlink, missing_ok=True)
+            ready()
+            for name in companions:
+                if name not in self._digests:
+                    self._digests[name] = sha256(self._folder / name)
+            torch.save({**state, "companions": {name: self._digests[name] for name in companions}}, draft)
             with open(draft, "rb") as file:
                 os.fsync(file.fileno())
             self._number += 1
             os.replace(draft, self._folder / f"{self._number:09d}.{sha256(draft)}.pt")
             for old in self._files()[:-KEPT]:
                 old.unlink()
-        except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError for a full disk
-            with contextlib.suppress(OSError):
-                draft.unlink(missing_ok=True)
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            self._warn(f"no state could be written ({reason}); going on, an interruption now costs the work since")
-        self._saved = time.monotonic()
+        self._took = time.monotonic() - self._taken
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tell the user once of a state that cannot be kept, in place of an error."""
+        try:
+            yield
+        except (OSError, RuntimeError, MemoryError) as error:  # torch's writer raises RuntimeError for a full disk
+            if not self._told:
+                self._told = True
+                reason = (str(error) or type(error).__name__).splitlines()[0]
+                self._tell(f"no state could be written ({reason}); going on, an interruption now costs the work since")
 
     def _files(self) -> list[Path]:
         return [] if self._folder is None else sorted(self._folder.glob("*.pt"))
@@ -100,14 +176,16 @@ class Checkpoint:
             return None
         return state
 
-    def _keep_companions(self) -> dict[str, str]:
-        """SHA-256 of each companion by name, after making it lie in the state's folder as well."""
+    def _keep_companions(self) -> list[str]:
+        """The names of the companions there are, after making them lie in the state's folder as well."""
+        names = []
         for path in sorted(self._companions.iterdir()) if self._companions else ():
             kept = self._folder / path.name
             if not (kept.exists() and kept.samefile(path)):
+                self._digests.pop(path.name, None)
                 _link(path, kept)
-                self._digests[path.name] = sha256(kept)
-        return dict(self._digests)
+            names.append(path.name)
+        return names
 
     def _restore_companions(self, digests: Mapping[str, str]) -> None:
         for name, digest in digests.items():
@@ -116,11 +194,6 @@ class Checkpoint:
                 raise ValueError(f"{kept}: not what belongs to the state")
             _link(kept, self._companions / name)
         self._digests = dict(digests)
-
-    def _warn(self, text: str) -> None:
-        if not self._told:
-            self._told = True
-            self._tell(text)
 
     def _tell(self, text: str) -> None:
         print(f"{self._stage}: {text}", file=sys.stderr)
@@ -159,15 +232,17 @@ def checkpointed(
         except OSError as error:
             print(f"{stage}: no state can be kept in {root} ({error.strerror}); going on without", file=sys.stderr)
             folder = None
-        succeeded = False
+        checkpoint, succeeded = Checkpoint(stage, folder, minutes), False
         try:
-            yield Checkpoint(stage, folder, minutes)
+            yield checkpoint
             succeeded = True
         finally:
-            if folder is not None and (succeeded or not any(folder.glob("*.pt"))):
-                shutil.rmtree(folder, ignore_errors=True)
-                with contextlib.suppress(OSError):  # others have states there
-                    root.rmdir()
+            with deferred():  # a signal must not part the thread from its folder
+                checkpoint.close(succeeded)
+                if folder is not None and (succeeded or not any(folder.glob("*.pt"))):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    with contextlib.suppress(OSError):  # others have states there
+                        root.rmdir()
 
 
 def _tell_what_changed(stage: str, identity: Mapping[str, Mapping[str, Any]], folder: Path) -> None:

@@ -53,8 +53,9 @@ def fit(
     recorded; ``after_epoch`` gets the row of the epoch done and returns what belongs into it too.
     ``gradient_norm`` records the norm of all gradients together, the mean over steps weighed by images.
 
-    Goes on from the state in ``checkpoint``, if there is one, to the same weights and rows; writes one after
-    each epoch, every ``checkpoint.minutes`` within one, and when a signal asks the process to end.
+    Goes on from the state in ``checkpoint``, if there is one, to the same weights and rows; offers it one after
+    each epoch, every ``checkpoint.minutes`` within one, and waits for one to be written when a signal asks the process
+    to end.
 
     On several ranks (:mod:`hw1.ranks`) they share each batch; weights and rows are the same on all of them.
 
@@ -75,13 +76,16 @@ def fit(
     step = _Step(network.train(), loss_of, optimiser, section, machine, gradient_norm)
     steps = training.epochs * batches.steps
 
-    def save() -> None:
+    def save(wait: bool = False) -> None:
         course.seconds = progress.seconds
         sums = course.sums.of_all_ranks()
         # A state of a training that has diverged would push out the last good one.
         size = torch.stack(torch._foreach_norm(list(network.parameters()))).float().sum().item()
         _check_finite({"epoch": epoch, "norm of the weights": size, **sums.means(len(batches))}, section)
-        checkpoint.save(course.state(sums))
+        if len(course.rows) < training.epochs:
+            checkpoint.save(course.state(sums), wait)
+        else:
+            checkpoint.finish(course.state(sums))
 
     with deferred():
         for epoch in range(len(course.rows) + 1, training.epochs + 1):
@@ -97,7 +101,7 @@ def fit(
                 progress.count(size)
                 due, signal = most(checkpoint.due(), stop_requested())
                 if due or signal:
-                    save()
+                    save(wait=bool(signal))
                     if signal:
                         stop(signal)
             row = {"epoch": epoch, **course.extra, **course.sums.of_all_ranks().means(len(batches))}
@@ -109,13 +113,14 @@ def fit(
                 row |= after_epoch(row)
             except (SystemExit, OSError):  # a signal, a full disk
                 if world() == 1:  # else this rank may be the only one that comes here, and saving takes all
-                    save()
+                    save(wait=True)
                 raise
             course.end_epoch(row)
             progress.epoch(row)
             tracker.log_epoch(row)
-            save()
-            if world() > 1 and (signal := most(stop_requested())[0]):
+            (signal,) = most(stop_requested())
+            save(wait=bool(signal))
+            if signal:
                 stop(signal)
     seconds = progress.seconds
     tracker.log_metrics({"seconds": seconds, "images_per_second": training.epochs * len(batches) / seconds})

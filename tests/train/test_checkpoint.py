@@ -1,11 +1,21 @@
-"""States of a training: stopped anywhere and gone on with, it ends with the same bits."""
+"""States of a training: stopped anywhere and gone on with, it ends with the same bits.
 
+States are written beside the training. Where a test is about what a state holds, each is waited for before the
+next step (``waited``), so that which ones there are depends on no speed.
+"""
+
+import contextlib
 import json
+import math
 import os
 import pickle
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +32,7 @@ from hw1.params import Supervised, flat, load
 from hw1.runtime import Machine
 from hw1.train import checkpoint as module
 from hw1.train import classification, pretraining
-from hw1.train.checkpoint import checkpointed
+from hw1.train.checkpoint import Checkpoint, checkpointed
 from hw1.train.loop import fit
 from hw1.train.tracking import Tracker
 
@@ -30,6 +40,7 @@ CPU = Machine(torch.device("cpu"), None, 0.5)
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 3), np.uint8)
 EPOCHS, STEPS = 3, 9  # of 4, 4 and 2 images
 PARAMS = load(Path(__file__).parents[2] / "presets/quick.yaml")
+LONG = 60  # seconds that a test waits for another thread or process before it fails
 CARD = Card("finetune@A", EPOCHS, 3, "test", 8, 8, flat(PARAMS, "backbone", "finetune", "settings.A"))
 
 
@@ -92,13 +103,15 @@ KINDS = {
 }
 
 
-def train(kind, folder, minutes=1e-9, parameters=None, stop=lambda step: None):
+def train(kind, folder, minutes=1e-9, parameters=None, stop=lambda step: None, waited=True):
     """Weights of every tensor, rows and snapshots' bytes of a training; ``stop`` gets the number of each step."""
     torch.manual_seed(0)
     network, batches, loss_of, training, options = KINDS[kind]()
     inner = options.pop("after_step", lambda step, steps: {})
 
     def after_step(step, steps):
+        if waited:
+            checkpoint.wait()
         stop(step)
         return inner(step, steps)
 
@@ -145,9 +158,15 @@ def states(root):
 # -- going on
 
 
+@pytest.fixture
+def unsparing(monkeypatch):
+    """No epoch's state is passed over for the time it takes."""
+    monkeypatch.setattr(module, "SHARE", math.inf)
+
+
 @pytest.mark.parametrize("minutes", [1e-9, 60], ids=["state after each step", "state after each epoch"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_at_any_step_and_gone_on_with_it_ends_bit_equal(kind, minutes, root):
+def test_killed_at_any_step_and_gone_on_with_it_ends_bit_equal(kind, minutes, root, unsparing):
     whole = train(kind, root / "whole")
     for at in range(1, STEPS + 1):
         with pytest.raises(Killed):
@@ -159,6 +178,19 @@ def test_killed_at_any_step_and_gone_on_with_it_ends_bit_equal(kind, minutes, ro
         first = at if minutes < 1 else (at - 1) // 3 * 3 + 1
         assert steps == list(range(first, STEPS + 1))
         assert not (root / ".checkpoints").exists()
+
+
+@pytest.mark.parametrize("minutes", [1e-9, 60], ids=["states by time", "states of epochs"])
+def test_killed_at_any_step_beside_the_writing_it_ends_bit_equal(minutes, root):
+    whole = train("byol, adam", root / "whole")
+    for at in range(2, STEPS + 1):
+        with pytest.raises(Killed):
+            train("byol, adam", root / f"out{at}", minutes, stop=killer(at), waited=False)
+        steps = []
+        assert_equal(train("byol, adam", root / f"out{at}", minutes, stop=steps.append, waited=False), whole)
+        assert steps == list(range(steps[0], STEPS + 1))
+        first = 2 if minutes < 1 else 4 if at > 3 else 1  # after the first state, whose write is let end
+        assert first <= steps[0] <= at
 
 
 def test_killed_again_and_again_it_ends_bit_equal(root):
@@ -173,6 +205,8 @@ def test_killed_after_the_last_epoch_it_trains_no_more(root):
     whole = train("classifier, adam", root / "whole")
 
     def fail(*_):
+        for path in (root / "out").iterdir():  # a stage's drafts go first
+            path.unlink()
         raise Killed
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
@@ -184,7 +218,9 @@ def test_killed_after_the_last_epoch_it_trains_no_more(root):
 
 
 @pytest.mark.parametrize("minutes, kept", [(1e-9, 4), (60, 3)], ids=["state after each step", "state after each epoch"])
-def test_training_whose_weights_are_no_numbers_stops_and_keeps_the_last_good_state(minutes, kept, root, monkeypatch):
+def test_training_whose_weights_are_no_numbers_stops_and_keeps_the_last_good_state(
+    minutes, kept, root, monkeypatch, unsparing
+):
     whole, finite = train("byol, adam", root / "whole"), torch.optim.Adam.step
     count = []
 
@@ -210,6 +246,7 @@ def test_signal_lets_the_step_end_writes_the_state_and_raises_its_status(root, m
         train("classifier, adam", root / "out", 60, stop=lambda step: supervision._answer(15, None) if step == 5 else 0)
     assert stopped.value.code == 143
     assert len(states(root)) == 2
+    assert torch.load(states(root)[-1], weights_only=True)["done"] == 5
     monkeypatch.setattr(supervision, "_received", None)
     steps = []
     assert_equal(train("classifier, adam", root / "out", 60, stop=steps.append), whole)
@@ -233,6 +270,363 @@ def test_signal_during_validation_writes_the_state_before_it(root, monkeypatch):
     steps = []
     assert_equal(train("classifier, adam", root / "out", 60, stop=steps.append), whole)
     assert steps == [4, 5, 6, 7, 8, 9]
+
+
+# -- beside the training
+
+
+class Gate:
+    """A writer that stands at its ``at``-th state until it is let through; ``torch.save`` for the module."""
+
+    def __init__(self, monkeypatch, at=1):
+        self.entered, self.let = threading.Event(), threading.Event()
+        self.written, self.running, self.most = [], 0, 0
+        self._save, self._at = torch.save, at
+        monkeypatch.setattr(module.torch, "save", self._write)
+
+    def _write(self, state, path):
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.written.append(state)
+        try:
+            if len(self.written) == self._at:
+                self.entered.set()
+                assert self.let.wait(LONG)
+            self._save(state, path)
+        finally:
+            self.running -= 1
+
+    @property
+    def stands(self):
+        return self.entered.is_set() and not self.let.is_set() and self.running == 1
+
+    def let_waiters(self, monkeypatch):
+        """Let it through as soon as the training waits for it, and note that it was standing then."""
+        wait, stood = Checkpoint.wait, []
+
+        def letting(checkpoint):
+            stood.append(self.stands)
+            self.let.set()
+            wait(checkpoint)
+
+        monkeypatch.setattr(Checkpoint, "wait", letting)
+        return stood
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "states").mkdir()
+    return tmp_path / "states"
+
+
+def test_training_goes_on_while_a_state_is_written(root, monkeypatch):
+    whole = train("classifier, adam", root / "whole")
+    gate, standing = Gate(monkeypatch), []
+
+    def stop(step):
+        if step > 1:
+            assert gate.entered.wait(LONG)
+            standing.append(gate.stands)
+        if step == STEPS:
+            gate.let.set()
+
+    assert_equal(train("classifier, adam", root / "out", stop=stop, waited=False), whole)
+    assert standing == [True] * (STEPS - 1)
+
+
+def test_at_most_one_state_is_written_at_a_time(folder, monkeypatch):
+    gate, checkpoint = Gate(monkeypatch), Checkpoint("x", folder, 1e-9)
+    stood = gate.let_waiters(monkeypatch)
+    checkpoint.save({"done": 1})
+    assert gate.entered.wait(LONG)
+    checkpoint.save({"done": 2})
+    checkpoint.save({"done": 3}, wait=True)
+    assert stood[0]
+    assert [state["done"] for state in gate.written] == [1, 3] and gate.most == 1
+    assert Checkpoint("x", folder).load()["done"] == 3
+
+
+def test_what_changes_after_a_state_was_taken_is_not_in_it(folder, monkeypatch):
+    gate, checkpoint = Gate(monkeypatch), Checkpoint("x", folder, 1e-9)
+    weight, rows = torch.arange(6.0).reshape(2, 3), [{"epoch": 1}]
+    checkpoint.save({"weight": weight, "rows": rows})
+    assert gate.entered.wait(LONG)
+    weight.zero_()
+    rows[0]["epoch"] = 2
+    rows.append({})
+    gate.let.set()
+    checkpoint.wait()
+    state = Checkpoint("x", folder).load()
+    assert torch.equal(state["weight"], torch.arange(6.0).reshape(2, 3)) and state["rows"] == [{"epoch": 1}]
+
+
+def test_state_of_an_epoch_that_comes_during_a_write_is_passed_over_and_then_due(folder, monkeypatch, unsparing):
+    gate, checkpoint = Gate(monkeypatch), Checkpoint("x", folder, 60)
+    checkpoint.save({"done": 1})
+    assert gate.entered.wait(LONG)
+    assert not checkpoint.due()
+    checkpoint.save({"done": 2})
+    assert not checkpoint.due()
+    gate.let.set()
+    checkpoint.wait()
+    assert checkpoint.due()
+    checkpoint.save({"done": 3})
+    checkpoint.wait()
+    assert not checkpoint.due()
+    assert [state["done"] for state in gate.written] == [1, 3]
+
+
+@pytest.mark.parametrize("minutes, due_at", [(60, 140), (1.5, 90)])
+def test_states_of_epochs_take_a_tenth_of_the_time_unless_their_minutes_are_over(folder, monkeypatch, minutes, due_at):
+    clock, save = SimpleNamespace(now=0.0), torch.save
+
+    def slow(state, path):
+        clock.now += 14
+        save(state, path)
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(module.torch, "save", slow)
+    checkpoint = Checkpoint("x", folder, minutes)
+    checkpoint.save({"done": 1})
+    checkpoint.wait()
+    for now in (14, due_at - 1):
+        clock.now = now
+        checkpoint.save({"done": 2})
+        assert not checkpoint.due()
+        assert len(list(folder.glob("*.pt"))) == 1
+    clock.now = due_at
+    assert checkpoint.due()
+    checkpoint.save({"done": 3})
+    checkpoint.wait()
+    assert Checkpoint("x", folder).load()["done"] == 3
+
+
+def test_signal_during_a_write_waits_for_it_and_ends_with_the_state_of_its_own_step(root, monkeypatch):
+    whole = train("classifier, adam", root / "whole")
+    monkeypatch.setattr(supervision.atexit, "register", lambda function: None)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
+        gate = Gate(patch)
+        stood = gate.let_waiters(patch)
+
+        def stop(step):
+            assert step == 1 or gate.entered.wait(LONG)
+            if step == 5:
+                supervision._answer(15, None)
+
+        train("classifier, adam", root / "out", stop=stop, waited=False)
+    assert stopped.value.code == 143 and stood[0]
+    assert [state["done"] for state in gate.written] == [1, 5]
+    monkeypatch.setattr(supervision, "_received", None)
+    steps = []
+    assert_equal(train("classifier, adam", root / "out", stop=steps.append), whole)
+    assert steps == [6, 7, 8, 9]
+
+
+def test_state_under_way_when_the_training_fails_is_finished(root, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        gate = Gate(patch)
+        stood = gate.let_waiters(patch)
+
+        def stop(step):
+            assert step == 1 or gate.entered.wait(LONG)
+            killer(3)(step)
+
+        train("classifier, adam", root / "out", stop=stop, waited=False)
+    assert stood[0]
+    (state,) = states(root)
+    assert module.sha256(state) == state.name.split(".")[1]
+    assert not list(state.parent.glob("*.tmp"))
+
+
+def test_folder_goes_after_the_writing_thread_has_ended(root, monkeypatch):
+    gate = Gate(monkeypatch)
+    stood = gate.let_waiters(monkeypatch)
+    train("classifier, adam", root / "out", stop=lambda step: step == 1 or gate.entered.wait(LONG), waited=False)
+    assert stood == [True]
+    assert not (root / ".checkpoints").exists()
+
+
+@pytest.mark.parametrize("end", [STEPS + 1, 4], ids=["ends", "is stopped"])
+def test_training_leaves_no_thread(end, root, monkeypatch):
+    before, gate = set(threading.enumerate()), Gate(monkeypatch)
+    stood = gate.let_waiters(monkeypatch)
+
+    def stop(step):
+        assert step == 1 or gate.entered.wait(LONG)
+        killer(end)(step)
+
+    with contextlib.suppress(Killed):
+        train("classifier, adam", root / "out", stop=stop, waited=False)
+    assert stood == [True]
+    assert set(threading.enumerate()) == before
+
+
+def test_state_after_the_last_epoch_is_written_only_if_the_outputs_fail(root, monkeypatch, unsparing):
+    gate = Gate(monkeypatch, at=None)
+    train("classifier, adam", root / "out", 60)
+    assert [state["done"] for state in gate.written] == [3, 6]
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Tracker, "log_metrics", fail)
+    with pytest.raises(OSError):
+        train("classifier, adam", root / "out", 60)
+    assert [state["done"] for state in gate.written] == [3, 6, 3, 6, 9]
+    assert len(states(root)) == 2
+
+
+@pytest.mark.parametrize("epoch, left", [(2, [7, 8, 9]), (3, [])], ids=["an epoch", "the last epoch"])
+def test_signal_at_the_end_of_an_epoch_keeps_all_of_it(epoch, left, root, monkeypatch):
+    whole = train("classifier, adam", root / "whole")
+    monkeypatch.setattr(supervision.atexit, "register", lambda function: None)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        signalled = lambda _, row: supervision._answer(2, None) if row["epoch"] == epoch else None  # noqa: E731
+        patch.setattr(Tracker, "log_epoch", signalled)
+        train("classifier, adam", root / "out", 60)
+    monkeypatch.setattr(supervision, "_received", None)
+    steps = []
+    assert_equal(train("classifier, adam", root / "out", 60, stop=steps.append), whole)
+    assert steps == left
+
+
+# -- killed while a state is written
+
+
+def in_save(reached, monkeypatch):
+    """Half of the third state's bytes are there."""
+    save, calls = torch.save, []
+
+    def half(state, path):
+        save(state, path)
+        calls.append(path)
+        if len(calls) == 3:
+            os.truncate(path, path.stat().st_size // 2)
+            reached()
+
+    monkeypatch.setattr(module.torch, "save", half)
+
+
+def before_rename(reached, monkeypatch):
+    """The third state is written and hashed, but has no name yet."""
+    digest, calls = module.sha256, []
+
+    def hashed(path):
+        result = digest(path)
+        if path.name == "state.tmp":
+            calls.append(path)
+            if len(calls) == 3:
+                reached()
+        return result
+
+    monkeypatch.setattr(module, "sha256", hashed)
+
+
+def after_rename(reached, monkeypatch):
+    """The third state is there, the first one not gone yet."""
+    files = Checkpoint._files
+
+    def listed(checkpoint):
+        found = files(checkpoint)
+        if len(found) == 3:
+            reached()
+        return found
+
+    monkeypatch.setattr(Checkpoint, "_files", listed)
+
+
+MOMENTS = {moment.__name__: moment for moment in (in_save, before_rename, after_rename)}
+CHILD = "import sys; sys.path[:0] = sys.argv[1:3]; import test_checkpoint as t; t.{}(*sys.argv[3:])"
+
+
+def train_until(root, moment, step_five):
+    """In a process of its own: the writer comes to ``moment`` and stands still; two steps later ``step_five``."""
+    torch.set_num_threads(1)
+    module._loaded_code = dict  # other modules are loaded here than where the training goes on
+    include, current, at_moment = Checkpoint.include, [], threading.Event()
+
+    def reached():
+        at_moment.set()
+        threading.Event().wait()
+
+    def noted(checkpoint, folder):
+        current.append(checkpoint)
+        include(checkpoint, folder)
+
+    def stop(step):
+        if step <= 3:  # after the states of steps 1 and 2; that of step 3 is the one
+            current[0].wait()
+        assert step < 4 or at_moment.wait(LONG)
+        if step == 5:
+            step_five()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "include", noted)
+        MOMENTS[moment](reached, patch)
+        train("byol, adam", Path(root) / "out", stop=stop, waited=False)
+
+
+def be_killed(root, moment):
+    def step_five():
+        Path(root, "ready").touch()
+        threading.Event().wait()
+
+    train_until(root, moment, step_five)
+
+
+def be_signalled(root):
+    """A first signal is there, and waits for a write that does not end."""
+    supervision.TWICE = 0.0
+    supervision.answer_signals("")
+    wait = Checkpoint.wait
+
+    def noted(checkpoint):
+        if supervision.stop_requested():
+            Path(root, "ready").touch()
+        wait(checkpoint)
+
+    Checkpoint.wait = noted
+    train_until(root, "in_save", lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+
+@contextlib.contextmanager
+def child(function, root, *arguments):
+    """A process with ``function`` of this file, as soon as it says that it is ready."""
+    code, here = CHILD.format(function.__name__), Path(__file__)
+    process = subprocess.Popen([sys.executable, "-c", code, here.parents[2], here.parent, root, *arguments])
+    try:
+        deadline = time.monotonic() + 2 * LONG
+        while not (root / "ready").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("moment, goes_on_at", [("in_save", 3), ("before_rename", 3), ("after_rename", 4)])
+def test_killed_during_a_write_and_gone_on_with_it_ends_bit_equal(moment, goes_on_at, root, monkeypatch, capsys):
+    monkeypatch.setattr(module, "_loaded_code", dict)
+    whole = train("byol, adam", root / "whole")
+    with child(be_killed, root, moment) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert (moment != "after_rename") == any(root.glob(".checkpoints/*/state.tmp"))
+    for path in (root / "out").iterdir():
+        path.unlink()
+    steps = []
+    assert_equal(train("byol, adam", root / "out", stop=steps.append), whole)
+    assert steps[0] == goes_on_at
+    assert capsys.readouterr().err == ""
+    assert not (root / ".checkpoints").exists()
+
+
+def test_second_signal_during_a_write_ends_the_process_at_once(root):
+    with child(be_signalled, root) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LONG) == 143
+    assert [path.name[:9] for path in states(root)] == ["000000001", "000000002"]
 
 
 # -- damage
@@ -339,7 +733,9 @@ def test_code_of_the_key_is_what_a_stage_loads(root):
         "hw1/errors.py",
         "hw1/files.py",
         "hw1/ranks.py",
+        "hw1/supervision.py",
         "hw1/train/checkpoint.py",
+        "hw1/train/copies.py",
     ]
 
 
@@ -356,6 +752,23 @@ def test_disk_that_takes_no_state_is_told_once_and_the_training_ends_the_same(ro
     assert_equal(train("classifier, adam", root / "out"), whole)
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith("x@A: no state could be written ([Errno 28] No space left on device)")
+
+
+def test_disk_that_has_space_again_takes_the_next_state(folder, monkeypatch, capsys):
+    checkpoint, sync = Checkpoint("x@A", folder, 1e-9), os.fsync
+    for number in (1, 2, 3):
+
+        def full_at_first(file, number=number):
+            if number < 3:
+                raise OSError(28, "No space left on device")
+            sync(file)
+
+        monkeypatch.setattr(module.os, "fsync", full_at_first)
+        checkpoint.save({"done": number})
+        checkpoint.wait()
+        assert len(list(folder.iterdir())) == (number == 3)
+    assert Checkpoint("x", folder).load()["done"] == 3
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_root_that_takes_no_folder_is_told_once_and_the_training_ends_the_same(root, capsys):
