@@ -15,6 +15,7 @@ from benchmarks.overhead import overhead
 from benchmarks.preparation import preparation
 from benchmarks.scaling import scaling
 from benchmarks.scoring import scoring
+from benchmarks.states import states
 from benchmarks.tables import Table, write
 from benchmarks.tracking import tracking
 from benchmarks.training import epochs
@@ -28,6 +29,7 @@ BENCHMARKS = {
     "growth": growth,
     "larger": larger,
     "scaling": scaling,
+    "states": states,
     "tracking": tracking,
     "training": epochs,
 }

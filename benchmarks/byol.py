@@ -29,6 +29,7 @@ from hw1.params import Byol as ByolParams
 from hw1.params import load
 from hw1.runtime import Machine
 from hw1.train import pretraining
+from hw1.train.checkpoint import NO_CHECKPOINT, Checkpoint
 from hw1.train.loop import fit
 from hw1.train.schedules import build_optimiser
 from hw1.train.tracking import Tracker
@@ -53,7 +54,14 @@ def network_on(place: Machine, backbone: str, training: ByolParams) -> Byol:
     return place.place(Byol(trunk, feature_width(trunk), training.hidden, training.projection))
 
 
-def pretraining_of(backbone: str, training: ByolParams, images: np.ndarray, place: Machine, tracker: Tracker) -> Run:
+def pretraining_of(
+    backbone: str,
+    training: ByolParams,
+    images: np.ndarray,
+    place: Machine,
+    tracker: Tracker,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
+) -> Run:
     """A training by the pipeline's own loop: batches, augmentation, step, target; counts images of an epoch."""
     network = network_on(place, backbone, training)
     batches, generator = Batches(images, None, training.batch_size, place), torch.Generator().manual_seed(0)
@@ -69,6 +77,7 @@ def pretraining_of(backbone: str, training: ByolParams, images: np.ndarray, plac
             machine=place,
             generator=generator,
             tracker=tracker,
+            checkpoint=checkpoint,
             after_step=pretraining.target_update(network, training),
         )
         return len(images)
