@@ -74,13 +74,14 @@ def _with_tensors(part: Any, of_tensor: Callable[[Tensor], Tensor]) -> Any:
 
 def _end_of_work(gpus: Collection[torch.device]) -> Callable[[], None]:
     """What waits until the GPUs have done what they were told so far, without keeping a core or the GIL."""
-    events = []
+    events = {}
     for gpu in gpus:
-        events.append(torch.cuda.Event(blocking=True))
-        events[-1].record(torch.cuda.current_stream(gpu))
+        events[gpu] = torch.cuda.Event(blocking=True)
+        events[gpu].record(torch.cuda.current_stream(gpu))
 
     def wait() -> None:
-        for event in events:
+        for gpu, event in events.items():
+            torch.cuda.set_device(gpu)  # of this thread, else it would begin on GPU 0, which may be another process's
             event.synchronize()
 
     return wait

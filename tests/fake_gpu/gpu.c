@@ -271,11 +271,17 @@ static Range release(Range *ranges, int *count, void *start) {
   return found;
 }
 
-static Range *range_of(Range *ranges, int count, const void *p) {
-  for (int i = 0; i < count; i++)
-    if ((char *)p >= ranges[i].start && (char *)p < ranges[i].start + ranges[i].bytes) return &ranges[i];
-  return NULL;
+/* The device whose memory `p` points to, or of pinned memory 0; -1 for neither. */
+static int owner(Range *ranges, int *count, const void *p) {
+  int device = -1;
+  pthread_mutex_lock(&lock);
+  for (int i = 0; i < *count; i++)
+    if ((char *)p >= ranges[i].start && (char *)p < ranges[i].start + ranges[i].bytes) device = ranges[i].device;
+  pthread_mutex_unlock(&lock);
+  return device;
 }
+static int on_device(const void *p) { return owner(device_ranges, &device_count, p); }
+static int is_pinned(const void *p) { return owner(pinned_ranges, &pinned_count, p) >= 0; }
 
 cudaError_t cudaMemGetInfo(size_t *unused, size_t *total) {
   int device = touched();
@@ -304,13 +310,12 @@ cudaError_t cudaHostAlloc(void **start, size_t bytes, unsigned flags) {
 cudaError_t cudaMallocHost(void **start, size_t bytes) { return cudaHostAlloc(start, bytes, 0); }
 cudaError_t cudaFreeHost(void *start) { return release(pinned_ranges, &pinned_count, start), 0; }
 cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *a, const void *p) {
-  Range *range = range_of(device_ranges, device_count, p);
+  int device = on_device(p);
   memset(a, 0, sizeof *a);
-  a->type = range ? cudaMemoryTypeDevice
-                  : range_of(pinned_ranges, pinned_count, p) ? cudaMemoryTypeHost : cudaMemoryTypeUnregistered;
-  a->devicePointer = range ? (void *)p : NULL;
-  for (int i = 0; range && i < DEVICES; i++)
-    if (physical(i) == range->device) a->device = i;
+  a->type = device >= 0 ? cudaMemoryTypeDevice : is_pinned(p) ? cudaMemoryTypeHost : cudaMemoryTypeUnregistered;
+  a->devicePointer = device >= 0 ? (void *)p : NULL;
+  for (int i = 0; device >= 0 && i < DEVICES; i++)
+    if (physical(i) == device) a->device = i;
   return cudaSuccess;
 }
 
@@ -339,8 +344,7 @@ static void recall(void *to, const char *start, size_t bytes) { /* zeros where n
 }
 
 static cudaError_t copy(void *to, const void *from, size_t bytes) {
-  int onto = !!range_of(device_ranges, device_count, to), off = !!range_of(device_ranges, device_count, from);
-  int pinned = range_of(pinned_ranges, pinned_count, onto ? from : to) != NULL;
+  int onto = on_device(to) >= 0, off = on_device(from) >= 0, pinned = is_pinned(onto ? from : to);
   if (off && !onto) recall(to, from, bytes);
   if (!off && !onto) memcpy(to, from, bytes);
   if (onto && !off) remember(to, from, bytes);

@@ -10,7 +10,11 @@ from pathlib import Path
 HERE = Path(__file__).parent
 LIBRARIES = ("torch_cuda", "torch_cuda_linalg", "c10_cuda", "caffe2_nvrtc", "torch_python")
 WANTED = re.compile(r" U (cu(?:blas|da|[A-Z])\w*)", re.MULTILINE)
-HEADERS = (("nvidia/*/include", "cublasLt.h"), ("triton/backends/nvidia/include", "crt/host_defines.h"))
+HEADERS = (
+    ("nvidia/*/include", "cuda_runtime_api.h"),
+    ("nvidia/*/include", "cublasLt.h"),
+    ("triton/backends/nvidia/include", "crt/host_defines.h"),
+)
 NAME = "libcuda.so.1"
 
 

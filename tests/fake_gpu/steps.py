@@ -26,7 +26,9 @@ from hw1.params import Training, load
 from hw1.ranks import sharing
 from hw1.runtime import Machine, start
 from hw1.train import classification, pretraining, segmentation
+from hw1.train.copies import Copies
 from hw1.train.loop import LossOf, Row, fit
+from hw1.train.schedules import build_optimiser
 from hw1.train.tracking import Tracker
 
 PARAMS = load(ROOT / "presets/paper.yaml")
@@ -192,6 +194,23 @@ def of_synchronised_layers() -> dict[str, Any]:
     return {"waits": counts.waits, "pageable": counts.pageable, "kernels": counts.kernels, "gradients": gradients}
 
 
+def of_state() -> dict[str, Any]:
+    """The second copy of a network's weights and Adam's moments, for a state; the first one gets its memory."""
+    machine = start(PARAMS.runtime, 1)
+    network = machine.place(build_backbone("resnet18"))
+    optimiser = build_optimiser(PARAMS.finetune, network.parameters())
+    network(torch.zeros(2, 3, 64, 64, device=machine.device)).sum().backward()
+    optimiser.step()
+    state, copies = {"network": network.state_dict(), "optimiser": optimiser.state_dict()}, Copies()
+    _, ready = copies.take(state)
+    ready()
+    with counted() as counts:
+        copied, _ = copies.take(state)
+    weight = copied["network"]["conv1.weight"]
+    here = weight.device.type == "cpu" and weight.is_pinned()
+    return {"waits": counts.waits, "copies": dict(counts.copies), "pinned": here}
+
+
 def main(names: list[str]) -> None:
     results: dict[str, dict[str, Any]] = {}
     for name in names or CASES:
@@ -202,6 +221,7 @@ def main(names: list[str]) -> None:
     if "byol" in results:
         results["byol, deterministic"] = {"bf16": measured("byol", "bf16", deterministic=True)}
         results["synchronised"] = of_synchronised_layers()
+        results["state"] = of_state()
     print(json.dumps(results), file=sys.__stdout__, flush=True)
 
 

@@ -92,6 +92,13 @@ def test_layers_that_ranks_share_a_batch_in_wait_for_nothing_of_their_own(steps)
     assert counts["kernels"] > 500 and counts["gradients"]
 
 
+def test_state_is_copied_to_pinned_memory_and_nobody_waits(steps):
+    counts = steps["state"]
+    assert counts["waits"] == 0 and counts["pinned"]
+    assert counts["copies"]["from, pinned"] > 100
+    assert set(counts["copies"]) == {"from, pinned"}
+
+
 # -- docs/gpu.md
 
 
