@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 import torture
 import yaml
-from tiny_project import ROOT, Project, tiny
+from tiny_project import Project, tiny
 
 from hw1.params import load
 
@@ -27,9 +27,7 @@ UNDECLARED = {"checkpoint.minutes", "launch.devices"}  # change no result, or by
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Project:
     trace = tmp_path_factory.mktemp("trace")
-    project = Project(
-        tmp_path_factory.mktemp("clone"), tiny(), PYTHONPATH=str(ROOT / "tests/trace"), PARAMS_TRACE=str(trace)
-    )
+    project = Project(tmp_path_factory.mktemp("clone"), tiny(), PARAMS_TRACE=str(trace))
     project.trace = trace
     project.first_output = project.run("dvc", "repro")
     return project

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parent.parent
+STARTUP = ROOT / "tests/startup"  # for the PYTHONPATH of processes that import torch
 
 
 def tiny() -> str:
@@ -46,7 +47,8 @@ class Project:
         }
         ours = ("DVC_", "MLFLOW_", "HW1_", "OMP_")
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
-        self.environment |= author | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"} | extra
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self.environment |= author | {"PATH": path, "PYTHONPATH": str(STARTUP)} | extra
         listed = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
         )

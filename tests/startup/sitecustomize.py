@@ -1,7 +1,11 @@
-"""Put on PYTHONPATH by tests/test_pipeline.py: notes which parameters each stage reads.
+"""On the PYTHONPATH of processes that tests start: a short import of torchvision, and which parameters a stage reads.
 
-Every attribute read of a loaded Params appends its dotted path to ``$PARAMS_TRACE/{stage}.txt`` at exit.
-``vars()``, by which a run's parameters are recorded, is not a read.
+torchvision, torch.optim and DistributedDataParallel import torch's compiler, nearly half of what a stage costs on a
+tiny data set, only to ask whether it is at work. The project compiles nothing, so what is put in its place says no;
+a stage that asks for more of it fails here.
+
+With PARAMS_TRACE set, every attribute read of a loaded Params appends its dotted path to
+``$PARAMS_TRACE/{stage}.txt`` at exit. ``vars()``, by which a run's parameters are recorded, is not a read.
 """
 
 import atexit
@@ -9,6 +13,7 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 _paths: dict[int, str] = {}
 _read: set[str] = set()
@@ -68,5 +73,20 @@ def _watch() -> None:
             kind.__getattribute__ = _get
 
 
-if "DVC_STAGE" in os.environ:
+def _put(name: str, **content: object) -> None:
+    """A module that is there before anybody imports it."""
+    sys.modules[name] = ModuleType(name)
+    vars(sys.modules[name]).update(content)
+
+
+_put(
+    "torch._dynamo",
+    __path__=[],
+    disable=lambda function, *_, **__: function,
+    graph_break=lambda: None,
+    trace_rules=SimpleNamespace(clear_lru_cache=lambda: None),
+)
+_put("torch._dynamo.utils", is_compile_supported=lambda device: False, get_optimize_ddp_mode=lambda: "no_optimization")
+sys.modules["torch._dynamo"].utils = sys.modules["torch._dynamo.utils"]
+if "PARAMS_TRACE" in os.environ and "DVC_STAGE" in os.environ:
     _watch()
