@@ -10,9 +10,10 @@ import pytest
 os.environ["HW1_TRACKING"] = "off"
 os.environ["OMP_NUM_THREADS"] = "1"
 
+FIRST = ("test_pipeline.py", "test_interruption.py")  # take longest, one on each core
 LAST = ("test_launch.py", "test_ranks.py", "test_slurm.py")  # each test of theirs runs on up to five processes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The pipeline's tests first, which take longest; those that need all cores last, not to slow it down."""
-    items.sort(key=lambda item: (item.path.name != "test_pipeline.py", item.path.name in LAST))
+    """The pipeline's tests first; those that need all cores last, not to slow it down."""
+    items.sort(key=lambda item: (item.path.name not in FIRST, item.path.name in LAST))

@@ -105,8 +105,8 @@ def test_two_ranks_speak_with_one_voice(project):
     set_params(project, devices=2)
     status, out, err = run(project, stage=BYOL)
     assert (status, err) == (0, "")
-    assert re.findall(r"epoch (\d)/6", out) == list("123456")
-    assert epochs_of(project, "byol.csv") == [1, 2, 3, 4, 5, 6]
+    assert re.findall(r"epoch (\d)/2", out) == list("12")
+    assert epochs_of(project, "byol.csv") == [1, 2]
     assert sorted(path.name for path in (project.folder / "out").iterdir()) == [
         "byol.csv", "byol.json", "byol.safetensors",
     ]  # fmt: skip

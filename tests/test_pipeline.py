@@ -1,14 +1,10 @@
 """The real DAG, end to end, on a tiny data set in a clone of its own: repro, experiments, MLflow, errors."""
 
-import random
 import re
-import shutil
 import subprocess
 import sys
-from collections import Counter
 
 import pytest
-import torture
 import yaml
 from tiny_project import Project, tiny
 
@@ -27,10 +23,16 @@ UNDECLARED = {"checkpoint.minutes", "launch.devices"}  # change no result, or by
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Project:
     trace = tmp_path_factory.mktemp("trace")
-    project = Project(tmp_path_factory.mktemp("clone"), tiny(), PARAMS_TRACE=str(trace))
+    project = Project(tmp_path_factory.mktemp("clone"), tiny(), OMP_NUM_THREADS="1", PARAMS_TRACE=str(trace))
     project.trace = trace
     project.first_output = project.run("dvc", "repro")
     return project
+
+
+@pytest.fixture(scope="module")
+def runs(project) -> list[dict]:
+    """Of MLflow, after the first repro."""
+    return project.runs()
 
 
 def stages_run(output: str) -> list[str]:
@@ -102,12 +104,12 @@ def test_every_stage_declares_the_parameters_it_reads_and_no_others(project):
         assert (undeclared, unread) == (set(), set()), stage
 
 
-def test_mlflow_has_one_finished_run_per_training_stage(project):
-    assert sorted((run["name"], run["status"]) for run in project.runs()) == sorted((s, "FINISHED") for s in TRAINED)
+def test_mlflow_has_one_finished_run_per_training_stage(runs):
+    assert sorted((run["name"], run["status"]) for run in runs) == sorted((s, "FINISHED") for s in TRAINED)
 
 
-def test_mlflow_run_has_parameters_commit_curves_and_pictures(project):
-    run = next(run for run in project.runs() if run["name"] == "finetune@C")
+def test_mlflow_run_has_parameters_commit_curves_and_pictures(project, runs):
+    run = next(run for run in runs if run["name"] == "finetune@C")
     assert run["params"]["settings.C.backbone"] == "byol" and run["params"]["lr"] == "0.0005"
     assert run["tags"]["git.commit"] == project.run("git", "rev-parse", "HEAD").strip()
     assert run["tags"]["git.dirty"] == "false"
@@ -117,9 +119,9 @@ def test_mlflow_run_has_parameters_commit_curves_and_pictures(project):
     assert "p2_curves.png" in run["pictures"]
 
 
-def test_mlflow_records_the_parameters_that_dvc_records(project):
+def test_mlflow_records_the_parameters_that_dvc_records(project, runs):
     lock = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]
-    for run in project.runs():
+    for run in runs:
         declared = lock[run["name"]]["params"]["params.yaml"]
         assert set(run["params"]) == set(_leaves(declared)), run["name"]
 
@@ -206,92 +208,6 @@ def test_queued_experiment_lands_in_the_same_database(project):
     assert sorted(run["name"] for run in queued) == AFTER_LR[:5]
     assert {float(run["params"]["lr"]) for run in queued} == {1e-5}
     assert all("p2_curves.png" in run["pictures"] for run in queued)
-
-
-@pytest.mark.parametrize("stage, seconds", [("prepare@p3", 0.2), ("pretrain@byol", 8.0), ("segment@A", 8.0)])
-def test_stage_killed_three_times_ends_with_the_same_outputs(project, tmp_path, stage, seconds):
-    project.run("git", "checkout", "-q", ".")
-    project.run("dvc", "checkout", "-q")
-    anew = ("-f", "-s", "--no-run-cache", stage)
-    before = project.outputs(stage)
-    for target in torture.TARGETS:
-        repro = torture.Repro(project, tmp_path / "log", *anew)
-        killed = torture.kill_once(
-            repro, project, target, {stage: seconds}, Counter({stage: 2}), random.Random(0), 0.05
-        )
-        assert killed == stage
-    output = project.run("dvc", "repro", *anew)
-    assert (": goes on after epoch " in output) == (stage != "prepare@p3")
-    assert project.outputs(stage) == before
-    assert torture.leftovers(project.folder) == []
-
-
-# -- disks
-
-
-SEGMENT = (
-    "python -m stages.segment A --data data/prepared/p3 --out models/segment/A --history plots/history/segment/A.csv"
-)
-TRIAL = ["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"]  # in a namespace that ends with it
-MOUNTS = shutil.which("unshare") is not None and subprocess.run(TRIAL, capture_output=True).returncode == 0
-needs_mounts = pytest.mark.skipif(not MOUNTS, reason="may not mount a small disk here")
-
-
-def segment_on_disk(project, folder, options, status=0):
-    """Output of training segment@A anew with a disk of its own mounted on ``folder``."""
-    project.run("sh", "-c", f"rm -rf models/segment/A plots/history/segment/A.csv .checkpoints && mkdir -p {folder}")
-    mount = f"mount -t tmpfs -o {options} none {folder}"
-    return project.run("unshare", "-rm", "sh", "-c", f"{mount} && DVC_STAGE=segment@A {SEGMENT}", status=status)
-
-
-def written(project):
-    files = [*(project.folder / "models/segment/A").iterdir(), project.folder / "plots/history/segment/A.csv"]
-    return {path.name: path.read_bytes() for path in files}
-
-
-@needs_mounts
-@pytest.mark.parametrize(
-    "folder, options, told",
-    [
-        (".checkpoints", "size=1m", "segment@A: no state could be written ("),
-        (".checkpoints", "size=1m,ro", "segment@A: no state can be kept in "),
-        (".mlflow", "size=4k", "; going on without MLflow"),
-        (".mlflow", "size=4k,ro", "; going on without MLflow"),
-    ],
-)
-def test_full_or_read_only_disk_beside_the_outputs_is_told_once_and_changes_nothing(project, folder, options, told):
-    before = written(project)
-    output = segment_on_disk(project, folder, options)
-    assert output.count(told) == 1 and "Traceback" not in output
-    assert written(project) == before
-
-
-@needs_mounts
-@pytest.mark.parametrize(
-    "folder, options, fault, trained",
-    [
-        ("models/segment", "size=8k", "No space left on device", True),
-        ("models/segment", "ro", "Read-only file system", False),
-        ("plots/history/segment", "ro", "Read-only file system", False),
-    ],
-)
-def test_full_or_read_only_disk_for_the_outputs_is_one_line_and_loses_nothing(project, folder, options, fault, trained):
-    before = written(project)
-    output = segment_on_disk(project, folder, options, status=1)
-    (error,) = (line for line in output.splitlines() if line.startswith("error: "))
-    assert error.startswith(f"error: {folder}/") and fault in error and "Traceback" not in output
-    again = project.run("sh", "-c", f"DVC_STAGE=segment@A {SEGMENT}")
-    assert ("segment@A: goes on after epoch 0/40, step 1\n" in again) == trained
-    assert written(project) == before
-    assert torture.leftovers(project.folder) == []
-
-
-@needs_mounts
-def test_full_disk_ends_the_preparation_in_one_line(project):
-    command = "mount -t tmpfs -o size=16k none data/prepared && python -m stages.prepare p3"
-    options = "--archive data/raw/hw1_data.zip --out data/prepared/p3"
-    output = project.run("unshare", "-rm", "sh", "-c", f"{command} {options}", status=1)
-    assert output == ("error: data/prepared/p3: No space left on device; free some space or mend the permissions\n")
 
 
 def _leaves(node: object, path: str = "") -> list[str]:

@@ -14,8 +14,11 @@ ROOT = Path(__file__).parent.parent
 STARTUP = ROOT / "tests/startup"  # for the PYTHONPATH of processes that import torch
 
 
-def tiny() -> str:
-    """quick.yaml with as few images, epochs and channels as every stage can still run on."""
+def tiny(killed: bool = False) -> str:
+    """quick.yaml with as few images, epochs and channels as every stage can still run on.
+
+    ``killed``: trainings that a test kills again and again last longer.
+    """
     tree = yaml.safe_load((ROOT / "presets/quick.yaml").read_text())
     tree["synthetic"] |= {
         "p1": {"classes": 3, "train": 33, "validation": 12, "size": 32},
@@ -28,8 +31,8 @@ def tiny() -> str:
     sections = [tree["pretrain"]["supervised"], tree["pretrain"]["byol"], tree["finetune"]]
     for section in (*sections, *tree["classify"].values(), *tree["segment"].values()):
         section |= {"epochs": 2, "batch_size": 8}
-    # Each kill costs a state, so an epoch, and some time must be left after the last one.
-    tree["pretrain"]["byol"]["epochs"], tree["segment"]["A"]["epochs"] = 6, 40
+    if killed:  # each kill costs a state, so an epoch, and some time must be left after the last one
+        tree["pretrain"]["byol"]["epochs"], tree["segment"]["A"]["epochs"] = 6, 40
     tree["segment"]["A"]["width"] = tree["segment"]["B"]["width"] = 0.0625
     return yaml.safe_dump(tree, sort_keys=False)
 

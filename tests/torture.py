@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tiny", action="store_true", help="the data and networks of the test suite")
     args = parser.parse_args()
-    params = tiny() if args.tiny else (ROOT / "presets/quick.yaml").read_text()
+    params = tiny(killed=True) if args.tiny else (ROOT / "presets/quick.yaml").read_text()
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="hw1-torture-") as folder:
         outcome = torture(Path(folder), params, args.kills, args.seed)
