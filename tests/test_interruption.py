@@ -82,15 +82,16 @@ def test_full_or_read_only_disks_beside_the_outputs_are_told_once_and_change_not
 @needs_mounts
 def test_full_or_read_only_disk_for_the_outputs_is_one_line_and_loses_nothing(project, trained):
     for folder, options, fault in (
-        ("models/segment", "size=8k", "No space left on device"),
-        ("models/segment", "ro", "Read-only file system"),
+        ("models/segment", "size=8k", "No space left on device"),  # after a step of training
+        ("models/segment", "ro", "Read-only file system"),  # before any, so not from that step's state
         ("plots/history/segment", "ro", "Read-only file system"),
     ):
         output = segment_on_disks(project, {folder: options}, status=1)
         (error,) = (line for line in output.splitlines() if line.startswith("error: "))
         assert error.startswith(f"error: {folder}/") and fault in error and "Traceback" not in output
+        assert "goes on after" not in output
     again = project.run("sh", "-c", f"DVC_STAGE=segment@A {SEGMENT}")
-    assert "segment@A: goes on after epoch 0/30, step 1\n" in again  # what the first of them had trained
+    assert "segment@A: goes on after epoch 0/30, step 1\n" in again
     assert written(project) == trained
     assert torture.leftovers(project.folder) == []
 
