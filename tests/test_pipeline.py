@@ -23,7 +23,8 @@ UNDECLARED = {"checkpoint.minutes", "launch.devices"}  # change no result, or by
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Project:
     trace = tmp_path_factory.mktemp("trace")
-    project = Project(tmp_path_factory.mktemp("clone"), tiny(), OMP_NUM_THREADS="1", PARAMS_TRACE=str(trace))
+    whole = {"WITHOUT_COMPILER": ""}  # torch as it is
+    project = Project(tmp_path_factory.mktemp("clone"), tiny(), OMP_NUM_THREADS="1", PARAMS_TRACE=str(trace), **whole)
     project.trace = trace
     project.first_output = project.run("dvc", "repro")
     return project

@@ -11,7 +11,9 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parent.parent
-STARTUP = ROOT / "tests/startup"  # for the PYTHONPATH of processes that import torch
+STARTUP = ROOT / "tests/startup"
+# Of processes that import torch for a few steps: see sitecustomize.py there.
+SHORT_START = {"PYTHONPATH": f"{STARTUP}{os.pathsep}{ROOT}", "WITHOUT_COMPILER": "1"}
 
 
 def tiny(killed: bool = False) -> str:
@@ -51,7 +53,7 @@ class Project:
         ours = ("DVC_", "MLFLOW_", "HW1_", "OMP_")
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment |= author | {"PATH": path, "PYTHONPATH": str(STARTUP)} | extra
+        self.environment |= author | {"PATH": path, **SHORT_START} | extra
         listed = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
         )

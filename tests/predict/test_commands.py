@@ -9,9 +9,8 @@ import time
 import numpy as np
 import pytest
 from cards import saved
-from closure import ROOT
 from PIL import Image
-from tiny_project import STARTUP
+from tiny_project import SHORT_START
 
 from hw1.data.classes import MASK_COLOURS
 from hw1.predict import __main__ as command
@@ -135,7 +134,7 @@ def test_interrupted_command_leaves_no_file_and_one_line(project):
     process = subprocess.Popen(
         [sys.executable, "-m", "hw1.predict", "p2", "t.csv", "images", "out.csv", "--batch-size", "1"],
         cwd=project,
-        env={**os.environ, "PYTHONPATH": f"{STARTUP}{os.pathsep}{ROOT}"},
+        env=os.environ | SHORT_START,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),

@@ -1,8 +1,8 @@
 """On the PYTHONPATH of processes that tests start: a short import of torchvision, and which parameters a stage reads.
 
 torchvision, torch.optim and DistributedDataParallel import torch's compiler, nearly half of what a stage costs on a
-tiny data set, only to ask whether it is at work. The project compiles nothing, so what is put in its place says no;
-a stage that asks for more of it fails here.
+tiny data set, only to ask whether it is at work. The project compiles nothing, so with WITHOUT_COMPILER set what is put
+in its place says no; a stage that asks for more of it fails here. test_pipeline.py runs the DAG with torch as it is.
 
 With PARAMS_TRACE set, every attribute read of a loaded Params appends its dotted path to
 ``$PARAMS_TRACE/{stage}.txt`` at exit. ``vars()``, by which a run's parameters are recorded, is not a read.
@@ -79,14 +79,20 @@ def _put(name: str, **content: object) -> None:
     vars(sys.modules[name]).update(content)
 
 
-_put(
-    "torch._dynamo",
-    __path__=[],
-    disable=lambda function, *_, **__: function,
-    graph_break=lambda: None,
-    trace_rules=SimpleNamespace(clear_lru_cache=lambda: None),
-)
-_put("torch._dynamo.utils", is_compile_supported=lambda device: False, get_optimize_ddp_mode=lambda: "no_optimization")
-sys.modules["torch._dynamo"].utils = sys.modules["torch._dynamo.utils"]
+def _leave_out_compiler() -> None:
+    _put(
+        "torch._dynamo",
+        __path__=[],
+        disable=lambda function, *_, **__: function,
+        graph_break=lambda: None,
+        trace_rules=SimpleNamespace(clear_lru_cache=lambda: None),
+    )
+    answers = {"is_compile_supported": lambda device: False, "get_optimize_ddp_mode": lambda: "no_optimization"}
+    _put("torch._dynamo.utils", **answers)
+    sys.modules["torch._dynamo"].utils = sys.modules["torch._dynamo.utils"]
+
+
+if os.environ.get("WITHOUT_COMPILER"):
+    _leave_out_compiler()
 if "PARAMS_TRACE" in os.environ and "DVC_STAGE" in os.environ:
     _watch()
