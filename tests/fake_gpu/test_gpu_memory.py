@@ -1,6 +1,7 @@
 """GPUs that are too small: one line that names the parameter to change, wherever the memory ends."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ def folder(host):
     """Where parameters may be changed."""
     yield host.folder
     set_params(host.folder)
+    shutil.rmtree(host.folder / ".checkpoints", ignore_errors=True)  # of what was stopped in mid-training
 
 
 def run(gpu, program, folder=ROOT, **environment):
