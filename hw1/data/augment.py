@@ -4,7 +4,7 @@ All draws come from a CPU generator and are made on the CPU: a seed gives the sa
 images are, the lists of images per operation are known without asking the device, and nothing here
 waits for it. So an augmentation is first drawn, as a list of :class:`Change`, whose tensors then travel to the
 device in one copy, and carried out there. Between operations images stay uint8, which is fast and rounds as
-torchvision does. Inside autocast all of it runs outside: in bf16 a level of 255 has no fraction.
+torchvision does. Autocast is off for the changes: in bf16 a level of 255 has no fraction.
 
 Where ranks share a batch, each draws for the whole batch and keeps the rows of its own images.
 """
@@ -13,7 +13,6 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -81,19 +80,6 @@ class Change:
     parameters: tuple[Tensor, ...]
 
 
-def _in_full_precision(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` of images, which runs outside of any autocast."""
-
-    @functools.wraps(function)
-    def outside(*args: Any, **options: Any) -> Any:
-        kind = next(argument.device.type for argument in args if isinstance(argument, Tensor))
-        with torch.autocast(kind, enabled=False):
-            return function(*args, **options)
-
-    return outside
-
-
-@_in_full_precision
 def augment(name: str, images: Tensor, generator: Generator, views: int = 1) -> Tensor:
     """Augment and normalise a batch, ``views`` times over.
 
@@ -130,7 +116,6 @@ def _mean_and_std(width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     return tuple(torch.tensor(v).mul_(255).repeat(width).to(device) for v in (IMAGENET_MEAN, IMAGENET_STD))
 
 
-@_in_full_precision
 def resize_crop(images: Tensor, resize: int, crop: int) -> Tensor:
     """uint8 (N, 3, H, W) to uint8 (N, 3, crop, crop): PIL's bicubic resize to a square, then the centre."""
     if images.device.type != "cpu":  # only there does torch resize uint8, and as PIL does
@@ -158,7 +143,6 @@ def flip(
     return images, masks
 
 
-@_in_full_precision
 def color_jitter(images: Tensor, strength: float, generator: Generator) -> Tensor:
     """Change brightness, contrast and hue of uint8 (N, 3, H, W) images, each image in its own order.
 
@@ -297,12 +281,15 @@ def _where(chosen: Tensor, operation: Callable[..., Tensor], *parameters: Tensor
 
 
 def carry_out(images: Tensor, changes: Sequence[Change]) -> None:
-    """Make the changes in their order, in place; all that they need travels to the images' device in one copy."""
+    """Make the changes in their order, in place, in full precision; all that they need travels to the images' device
+    in one copy.
+    """
     needed = (tensor for change in changes for tensor in (change.index, *change.parameters))
     sent = iter(send(list(needed), images.device))
-    for change in changes:
-        index, *parameters = (next(sent) for _ in range(1 + len(change.parameters)))
-        images[index] = change.operation(images.index_select(0, index), *parameters)
+    with torch.autocast(images.device.type, enabled=False):
+        for change in changes:
+            index, *parameters = (next(sent) for _ in range(1 + len(change.parameters)))
+            images[index] = change.operation(images.index_select(0, index), *parameters)
 
 
 def _coin(count: int, probability: float, generator: Generator) -> Tensor:

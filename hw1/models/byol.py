@@ -44,6 +44,8 @@ class Byol(nn.Module):
         images = len(views) // VIEWS
         # Ranks exchange each norm's statistics: for them half as many messages weigh more.
         parts = views.chunk(VIEWS) if views.is_cuda and world() == 1 else (views,)
+        for norm in self._norms:
+            norm.seen.clear()  # what a batch too large for the memory has left
         for norm in self._online:
             norm.views = VIEWS // len(parts)
         with torch.no_grad():

@@ -32,8 +32,7 @@ GPU.fake_count.restype = ctypes.c_long
 @dataclass
 class Counts:
     """Kernels, and beside them matrix products and convolutions; waits of the host for the device; copies by kind ("to,
-    pageable", "from, pinned", "on the device" ...) and their bytes; allocations; the physical numbers of the devices
-    that any of it was on; how often each kernel was launched.
+    pageable", "from, pinned", "on the device" ...) and their bytes; allocations.
     """
 
     kernels: int = 0
@@ -43,8 +42,6 @@ class Counts:
     copies: collections.Counter = field(default_factory=collections.Counter)
     bytes: collections.Counter = field(default_factory=collections.Counter)
     allocations: int = 0
-    devices: set = field(default_factory=set)
-    names: collections.Counter = field(default_factory=collections.Counter)
 
     @property
     def pageable(self) -> int:
@@ -53,10 +50,8 @@ class Counts:
 
     def add(self, event: Event) -> None:
         kind, name = chr(event.kind), event.name.decode()
-        self.devices.add(event.device)
         if kind == "K":
             self.kernels += 1
-            self.names[name] += 1
         elif kind == "G":
             self.products += 1
         elif kind == "S":

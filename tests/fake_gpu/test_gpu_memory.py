@@ -129,3 +129,23 @@ run_on_one_device(lambda: torch.empty(100 << 30, dtype=torch.uint8, device="cuda
         r"take smaller batches or images, a device that nobody else uses, or cpu\n",
         one_line(run(gpu, program.replace("{ROOT}", str(ROOT)), folder=gpu)),
     )
+
+
+def test_step_of_byol_that_fails_within_a_network_leaves_nothing_to_the_smaller_ones(gpu):
+    """Its norms keep what they have seen of a batch for one update after it."""
+    program = """
+import sys
+sys.path.insert(0, "tests/fake_gpu")
+import steps, torch
+from hw1.runtime import start
+from hw1.supervision import run_stage
+
+machine, draws = start(steps.PARAMS.runtime, 1), torch.Generator().manual_seed(0)
+case = steps.byol(machine, draws)
+run_stage(lambda: steps.train(case, machine, draws, lambda step: None))
+"""
+    told = one_line(run(gpu, program, FAKE_GPU_GIB="5"))
+    found = re.fullmatch(
+        rf"error: x\.batch_size: 256 images do not fit in the memory of {FREE}; (\d+) do, found by trying\n", told
+    )
+    assert found and 64 <= int(found[1]) < 256

@@ -73,7 +73,7 @@ def test_memory_of_a_step_stays_below_its_ceiling(steps, name):
 
 
 def test_deterministic_algorithms_do_not_fill_every_new_tensor(steps):
-    """They do by torch's default, which makes a step of 1.6 thousand kernels one of more than four thousand."""
+    """They do by torch's default, which makes it 4,544 kernels."""
     plain, deterministic = steps["byol"]["bf16"], steps["byol, deterministic"]["bf16"]
     assert deterministic["kernels"] <= 1.1 * plain["kernels"]
 
