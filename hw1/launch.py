@@ -165,11 +165,11 @@ def _tell(failures: dict[int, Any]) -> None:
 
     if found := first(lambda failure: failure.exitcode != LOST and os.path.isfile(failure.error_file)):
         sys.exit(found[1].message["message"])
-    if found := first(lambda failure: failure.exitcode in STOPPED):
-        ended_by(found[1].exitcode - 128)
     advice = "run `dvc repro` to go on from the last state"
-    if found := first(lambda failure: failure.exitcode != LOST):
+    if found := first(lambda failure: failure.exitcode != LOST):  # the agent stops those that are left, later
         rank, code = found[0], found[1].exitcode
+        if code in STOPPED:
+            ended_by(code - 128)
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         raise InputError(f"rank {rank} {how}, and the others with it; {advice}")
     _, failure = first(lambda failure: True)

@@ -15,7 +15,7 @@ import yaml
 from processes import descendants
 from tiny_project import Project, tiny
 
-from hw1 import gpus, launch
+from hw1 import gpus, launch, supervision
 from hw1.errors import InputError
 
 ARGUMENTS = "A --data data/prepared/office --backbone models/backbone/scratch.safetensors"
@@ -213,13 +213,14 @@ def failure(tmp_path, rank, exitcode, text=""):
         ([(launch.LOST, "pair closed"), (1, "error: lr: too large"), (1, "error: later")], "error: lr: too large"),
         ([(launch.LOST, "pair closed"), (-9, "")], "rank 1 was ended by SIGKILL, and the others with it; run"),
         ([(launch.LOST, "pair closed"), (7, "")], "rank 1 ended with status 7, and the others with it; run"),
-        (
-            [(launch.LOST, "pair closed"), (launch.LOST, "x")],
-            "the ranks lost each other (pair closed); run",
-        ),
+        ([(-9, ""), (143, "")], "rank 0 was ended by SIGKILL, and the others with it; run"),
+        ([(launch.LOST, "pair closed"), (143, ""), (-9, "")], "143"),
+        ([(launch.LOST, "pair closed"), (launch.LOST, "x")], "the ranks lost each other (pair closed); run"),
     ],
 )
-def test_cause_is_told_before_what_it_caused(failures, told, tmp_path):
+def test_cause_is_told_before_what_it_caused(failures, told, tmp_path, monkeypatch):
+    monkeypatch.setattr(supervision, "_received", None)
+    monkeypatch.setattr(supervision.atexit, "register", lambda function: None)
     with pytest.raises((SystemExit, InputError)) as ended:
         launch._tell({rank: failure(tmp_path, rank, *found) for rank, found in enumerate(failures)})
     assert str(ended.value).startswith(told)

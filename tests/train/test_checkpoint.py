@@ -110,14 +110,15 @@ def train(kind, folder, minutes=1e-9, parameters=None, stop=lambda step: None, w
     inner = options.pop("after_step", lambda step, steps: {})
 
     def after_step(step, steps):
-        if waited:
-            checkpoint.wait()
         stop(step)
         return inner(step, steps)
 
     folder.mkdir(exist_ok=True)
     with checkpointed("x@A", parameters or {"lr": 0.01}, [], minutes) as checkpoint:
         checkpoint.include(folder)
+        if waited:
+            save = checkpoint.save
+            checkpoint.save = lambda state, wait=False: (save(state, wait), checkpoint.wait())
         rows = fit(
             network,
             batches,
