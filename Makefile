@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 repro: setup            ## rebuild every result from data to page, then print the results table
 	dvc repro
-	@python -m hw1.train.sender || true  # says itself what it could not send
+	@python -m hw1.run.sender || true  # says itself what it could not send
 	@python -m hw1.report.summary
 
 test: setup             ## run the tests, file by file on two cores

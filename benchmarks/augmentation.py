@@ -11,8 +11,8 @@ from benchmarks.byol import Pictures
 from benchmarks.machine import machine, scale, wait
 from benchmarks.tables import Table, ratio
 from benchmarks.timing import Run, race
-from hw1.data.augment import IMAGENET_MEAN, IMAGENET_STD, augment
-from hw1.data.batches import Batches
+from hw1.images.augment import IMAGENET_MEAN, IMAGENET_STD, augment
+from hw1.images.batches import Batches
 
 COUNT = 1024
 BATCH = 64

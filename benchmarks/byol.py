@@ -19,20 +19,19 @@ from benchmarks.flops import Shares, flops_per_image
 from benchmarks.machine import machine, scale, wait
 from benchmarks.tables import Table, ratio
 from benchmarks.timing import Run, Setup, race
+from hw1.byol import pretraining
+from hw1.byol.byol import Byol
+from hw1.byol.view_norm import VIEWS
+from hw1.classify.classifiers import build_backbone, feature_width
 from hw1.data.arrays import load_array
-from hw1.data.augment import augment
-from hw1.data.batches import Batches
-from hw1.models.byol import Byol
-from hw1.models.classifiers import build_backbone, feature_width
-from hw1.models.view_norm import VIEWS
-from hw1.params import Byol as ByolParams
-from hw1.params import load
-from hw1.runtime import Machine
-from hw1.train import pretraining
-from hw1.train.checkpoint import NO_CHECKPOINT, Checkpoint
-from hw1.train.loop import fit
-from hw1.train.schedules import build_optimiser
-from hw1.train.tracking import Tracker
+from hw1.engine.loop import fit
+from hw1.engine.schedules import build_optimiser
+from hw1.images.augment import augment
+from hw1.images.batches import Batches
+from hw1.images.machine import Machine
+from hw1.run.checkpoint import NO_CHECKPOINT, Checkpoint
+from hw1.run.params import ByolTraining, load
+from hw1.run.tracking import Tracker
 
 PAPER = "presets/paper.yaml"
 
@@ -44,19 +43,19 @@ def images_on_disk(count: int, size: int) -> np.ndarray:
     return load_array(folder, "train_images")
 
 
-def section(batch_size: int) -> ByolParams:
+def section(batch_size: int) -> ByolTraining:
     """The paper preset's BYOL for one epoch, with its second table's learning rate."""
     return dataclasses.replace(load(PAPER).pretrain.byol, epochs=1, batch_size=batch_size, lr=5e-4)
 
 
-def network_on(place: Machine, backbone: str, training: ByolParams) -> Byol:
+def network_on(place: Machine, backbone: str, training: ByolTraining) -> Byol:
     trunk = build_backbone(backbone)
     return place.place(Byol(trunk, feature_width(trunk), training.hidden, training.projection))
 
 
 def pretraining_of(
     backbone: str,
-    training: ByolParams,
+    training: ByolTraining,
     images: np.ndarray,
     place: Machine,
     tracker: Tracker,

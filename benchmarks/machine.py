@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from hw1.params import Runtime
-from hw1.runtime import Machine, start
+from hw1.images.machine import Machine, start
+from hw1.run.params import Runtime
 
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "lightly", "byol-pytorch", "torchmetrics")
 

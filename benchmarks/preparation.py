@@ -13,9 +13,9 @@ from PIL import Image
 
 from benchmarks.tables import Table, ratio
 from benchmarks.timing import Run, race
-from hw1.data.archive import Archive
-from hw1.data.prepare import prepare_mini
-from hw1.params import Square, load
+from hw1.archive.archive import Archive
+from hw1.archive.parts import prepare_mini
+from hw1.run.params import Square, load
 
 COUNT = 2000
 SIDE = 84  # px of Mini-ImageNet's images in the course's archive

@@ -12,10 +12,10 @@ import torch
 from benchmarks.byol import pretraining_of
 from benchmarks.tables import Table
 from benchmarks.timing import Run, race
-from hw1.params import load
-from hw1.ranks import joined, most
-from hw1.runtime import start
-from hw1.train.tracking import Tracker
+from hw1.images.machine import start
+from hw1.run.params import load
+from hw1.run.ranks import joined, most
+from hw1.run.tracking import Tracker
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from benchmarks.machine import machine, wait
 from benchmarks.tables import Table, ratio
 from benchmarks.timing import Run, Speed, race
-from hw1.evaluate.metrics import count_confusion, iou
+from hw1.engine.metrics import count_confusion, iou
 
 TILES, SIDE, CLASSES = 64, 512, 7
 

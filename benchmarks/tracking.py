@@ -14,12 +14,12 @@ import torch
 from benchmarks.machine import machine, scale
 from benchmarks.tables import Table
 from benchmarks.timing import Run, race
-from hw1.data.batches import Batches
-from hw1.models.classifiers import FinetunedClassifier, build_backbone, feature_width
-from hw1.params import load
-from hw1.train.classification import classifier_loss
-from hw1.train.loop import fit
-from hw1.train.tracking import Tracker
+from hw1.classify.classification import classifier_loss
+from hw1.classify.classifiers import FinetunedClassifier, build_backbone, feature_width
+from hw1.engine.loop import fit
+from hw1.images.batches import Batches
+from hw1.run.params import load
+from hw1.run.tracking import Tracker
 
 BATCHES = 12  # an epoch: about as long as one of the quick preset's fine-tunings
 EPOCHS = 8

@@ -12,13 +12,14 @@ from benchmarks.flops import Shares, flops_per_image
 from benchmarks.machine import machine, scale, wait
 from benchmarks.tables import Table, ratio
 from benchmarks.timing import Run, race
-from hw1.data.batches import Batches
-from hw1.models.classifiers import FinetunedClassifier, build_backbone, build_convnext, feature_width
-from hw1.models.segmenters import build_segmenter
-from hw1.params import Training, load
-from hw1.train import classification, segmentation
-from hw1.train.loop import LossOf, fit
-from hw1.train.tracking import Tracker
+from hw1.classify import classification
+from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_convnext, feature_width
+from hw1.engine.loop import LossOf, fit
+from hw1.images.batches import Batches
+from hw1.run.params import Training, load
+from hw1.run.tracking import Tracker
+from hw1.segment import segmentation
+from hw1.segment.segmenters import build_segmenter
 
 PARAMS = load("presets/paper.yaml")
 

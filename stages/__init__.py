@@ -2,7 +2,7 @@
 
 import sys
 
-from hw1.supervision import watch
+from hw1.run.supervision import watch
 
 if sys.argv[0] == "-m":  # so Python calls it until it has found the stage
     watch()

@@ -6,25 +6,26 @@ from pathlib import Path
 
 import torch
 
+from hw1.classify.classification import COLUMNS, classifier_loss, classifier_scores, labelled_batches
+from hw1.classify.classifiers import build_classifier, input_view
 from hw1.data.arrays import Manifest
-from hw1.files import whole_file, whole_folder
-from hw1.launch import run_training
-from hw1.models.card import Card, snapshots
-from hw1.models.classifiers import build_classifier, input_view
-from hw1.models.weights import picture_epochs
-from hw1.params import Classify, flat, load
-from hw1.ranks import by_first
-from hw1.runtime import start
-from hw1.train.checkpoint import checkpointed
-from hw1.train.classification import COLUMNS, classifier_loss, classifier_scores, labelled_batches
-from hw1.train.loop import fit, write_history
-from hw1.train.tracking import Tracker
+from hw1.engine.card import Card, snapshots
+from hw1.engine.loop import fit, write_history
+from hw1.engine.weights import load_tensors, picture_epochs
+from hw1.images.machine import start
+from hw1.run.checkpoint import checkpointed
+from hw1.run.files import whole_file, whole_folder
+from hw1.run.launch import run_training
+from hw1.run.params import Classify, flat, load
+from hw1.run.ranks import by_first
+from hw1.run.tracking import Tracker
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", choices=[field.name for field in fields(Classify)])
     parser.add_argument("--data", type=Path, required=True, help="the prepared p1")
+    parser.add_argument("--start", type=Path, required=True, help="ImageNet's weights, or an empty file")
     parser.add_argument("--out", type=Path, required=True, help="the folder of weights to write")
     parser.add_argument("--history", type=Path, required=True, help="the CSV to write")
     args = parser.parse_args()
@@ -34,7 +35,7 @@ def main() -> None:
     machine = start(params.runtime, params.seed)
     manifest = Manifest.load(args.data)
     classes, tags = manifest.classes, {**machine.tags, "data": manifest.origin}
-    network = machine.place(build_classifier(training, classes), f"{section}.hidden")
+    network = machine.place(build_classifier(training, classes, load_tensors(args.start)), f"{section}.hidden")
     view = input_view(training)
     train, validation = (
         labelled_batches(args.data, split, training.batch_size, machine) for split in ("train", "validation")
@@ -44,7 +45,7 @@ def main() -> None:
     stage, used = f"classify@{args.model}", flat(params, "seed", "runtime", section)
     card = Card.of(stage, training.epochs, manifest, used)
     with (
-        checkpointed(stage, used, [args.data], params.checkpoint.minutes) as checkpoint,
+        checkpointed(stage, used, [args.data, args.start], params.checkpoint.minutes) as checkpoint,
         by_first(whole_folder, args.out) as draft,
         by_first(whole_file, args.history) as history,
         Tracker.start(stage, used, tags) as tracker,

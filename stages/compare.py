@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from hw1.evaluate import comparison
-from hw1.files import whole_folder
-from hw1.params import load
-from hw1.supervision import run_stage
+from hw1.run.files import whole_folder
+from hw1.run.params import load
+from hw1.run.supervision import run_stage
+from hw1.statistics import comparison
 
 
 def main() -> None:

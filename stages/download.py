@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from hw1.data.sources import fetch
-from hw1.params import load
-from hw1.supervision import run_stage
+from hw1.run.params import load
+from hw1.run.supervision import run_stage
+from hw1.sources.sources import fetch
 
 
 def main() -> None:

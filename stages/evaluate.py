@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from hw1.evaluate.problems import PROBLEMS, Sources, save
-from hw1.launch import run_on_one_device
-from hw1.params import load
-from hw1.runtime import start
+from hw1.images.machine import start
+from hw1.run.launch import run_on_one_device
+from hw1.run.params import load
 
 
 def main() -> None:

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import torch
 
+from hw1.classify.classification import COLUMNS, classifier_loss, classifier_scores, labelled_batches
+from hw1.classify.classifiers import FinetunedClassifier, build_backbone, feature_width
 from hw1.data.arrays import Manifest
-from hw1.files import whole_file
-from hw1.launch import run_training
-from hw1.models.card import Card, save_model
-from hw1.models.classifiers import FinetunedClassifier, build_backbone, feature_width
-from hw1.models.weights import load_weights
-from hw1.params import flat, load
-from hw1.ranks import by_first
-from hw1.runtime import start
-from hw1.train.checkpoint import checkpointed
-from hw1.train.classification import COLUMNS, classifier_loss, classifier_scores, labelled_batches
-from hw1.train.loop import fit, write_history
-from hw1.train.tracking import Tracker
+from hw1.engine.card import Card, save_model
+from hw1.engine.loop import fit, write_history
+from hw1.engine.weights import load_weights
+from hw1.images.machine import start
+from hw1.run.checkpoint import checkpointed
+from hw1.run.files import whole_file
+from hw1.run.launch import run_training
+from hw1.run.params import flat, load
+from hw1.run.ranks import by_first
+from hw1.run.tracking import Tracker
 
 
 def main() -> None:

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from hw1.models.classifiers import build_backbone
-from hw1.models.weights import save_weights
-from hw1.params import flat, load
-from hw1.runtime import start
-from hw1.supervision import run_stage
+from hw1.classify.classifiers import build_backbone
+from hw1.engine.weights import save_weights
+from hw1.images.machine import start
+from hw1.run.params import flat, load
+from hw1.run.supervision import run_stage
 
 
 def main() -> None:

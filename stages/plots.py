@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from hw1.data.classes import LAND_COVER
-from hw1.files import whole_folder
-from hw1.params import Params, load
 from hw1.report import curves, figures, networks
+from hw1.report.attachments import pictures_by_history
 from hw1.report.evidence import Statistics
 from hw1.report.names import LOSSES, model_names
-from hw1.report.pictures import pictures_by_history
-from hw1.supervision import run_stage
-from hw1.train.tracking import Tracker
+from hw1.run.files import whole_folder
+from hw1.run.params import Params, load
+from hw1.run.supervision import run_stage
+from hw1.run.tracking import Tracker
 
 
 def main() -> None:

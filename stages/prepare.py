@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from hw1.data.archive import Archive
-from hw1.data.prepare import PARTS
-from hw1.files import whole_folder
-from hw1.params import load
-from hw1.supervision import run_stage
+from hw1.archive.archive import Archive
+from hw1.archive.parts import PARTS
+from hw1.run.files import whole_folder
+from hw1.run.params import load
+from hw1.run.supervision import run_stage
 
 
 def main() -> None:

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from hw1.files import whole_file
-from hw1.params import load
 from hw1.report.page import read_inputs, render
-from hw1.supervision import run_stage
+from hw1.run.files import whole_file
+from hw1.run.params import load
+from hw1.run.supervision import run_stage
 
 
 def main() -> None:

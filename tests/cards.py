@@ -6,11 +6,11 @@ import torch
 from closure import ROOT
 from torch import nn
 
+from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_classifier, feature_width
 from hw1.data.arrays import Manifest
-from hw1.models.card import Card, save_model
-from hw1.models.classifiers import FinetunedClassifier, build_backbone, build_classifier, feature_width
-from hw1.models.segmenters import build_segmenter
-from hw1.params import flat, load
+from hw1.engine.card import Card, save_model
+from hw1.run.params import flat, load
+from hw1.segment.segmenters import build_segmenter
 
 QUICK = load(ROOT / "presets/quick.yaml")
 STAGES = ["classify@A", "classify@B", "finetune@C", "finetune@D", "segment@A", "segment@B"]

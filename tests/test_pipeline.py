@@ -8,7 +8,7 @@ import pytest
 import yaml
 from tiny_project import Project, tiny
 
-from hw1.params import load
+from hw1.run.params import load
 
 TRAINED = [
     *("pretrain@supervised", "pretrain@byol", "classify@A", "classify@B"),

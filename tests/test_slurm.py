@@ -28,9 +28,9 @@ RANKS = """
 import time
 from pathlib import Path
 
-from hw1.launch import run_training
-from hw1.ranks import most, rank
-from hw1.supervision import deferred, stop, stop_requested
+from hw1.run.launch import run_training
+from hw1.run.ranks import most, rank
+from hw1.run.supervision import deferred, stop, stop_requested
 
 
 def main():

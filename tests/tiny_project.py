@@ -85,7 +85,7 @@ class Project:
 
     def runs(self) -> list[dict]:
         """Every run of the tracking database: name, status, params, tags, epochs of val/train curves, pictures."""
-        self.run(sys.executable, "-m", "hw1.train.sender")
+        self.run(sys.executable, "-m", "hw1.run.sender")
         with sqlite3.connect(self.folder / "mlflow.db") as db:
             runs = []
             for run, name, status, artifacts in db.execute("select run_uuid, name, status, artifact_uri from runs"):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hw1.errors import InputError
+from hw1.run.errors import InputError
 
 GIVEN_WEIGHTS = "pretrain_model_SL.pt"  # the course's supervised ResNet50, a state dict, kept beside mini's arrays
 

@@ -16,17 +16,17 @@ import numpy as np
 from torch import Tensor, nn
 
 from hw1.data.arrays import Manifest, load_array, load_masks
-from hw1.data.batches import Batches
 from hw1.data.classes import LAND_COVER
-from hw1.evaluate.metrics import accuracy, best, iou, majority_confusion, mean_iou, overlaps
-from hw1.evaluate.validation import Classified, classify, features, most_likely, segment, tile_scores
-from hw1.files import whole_file, whole_folder
-from hw1.models.card import Card, read_card
-from hw1.models.losses import segment_loss
-from hw1.models.trained import load_model, view_of
-from hw1.models.weights import FINAL, picture_epochs, snapshot_file
-from hw1.params import Params
-from hw1.runtime import Machine
+from hw1.engine.card import Card, read_card
+from hw1.engine.metrics import accuracy, best, iou, majority_confusion, mean_iou, overlaps
+from hw1.engine.validation import Classified, classify, features, most_likely, segment, tile_scores
+from hw1.engine.weights import FINAL, picture_epochs, snapshot_file
+from hw1.evaluate.trained import load_model, view_of
+from hw1.images.batches import Batches
+from hw1.images.machine import Machine
+from hw1.run.files import whole_file, whole_folder
+from hw1.run.params import Params
+from hw1.segment.focal import segment_loss
 
 MODELS = ("A", "B")  # of problems 1 and 3
 
@@ -41,7 +41,7 @@ class Sources:
 
 
 @dataclass
-class Result:
+class Evaluation:
     """One problem: ``metrics`` are the headline numbers; ``predictions`` is a table, its header first, of what each
     model said of each validation image; the rest is for pictures and page.
 
@@ -57,7 +57,7 @@ class Result:
     projections: list[tuple] = field(default_factory=list)
 
 
-def evaluate_p1(params: Params, machine: Machine, sources: Sources) -> Result:
+def evaluate_p1(params: Params, machine: Machine, sources: Sources) -> Evaluation:
     """Accuracy of A and B; PCA and t-SNE of A's second-last layer at three epochs."""
     weights = {model: sources.models / model / FINAL for model in MODELS}
     result = _evaluate_classifiers(weights, machine, sources)
@@ -67,13 +67,13 @@ def evaluate_p1(params: Params, machine: Machine, sources: Sources) -> Result:
     return result
 
 
-def evaluate_p2(params: Params, machine: Machine, sources: Sources) -> Result:
+def evaluate_p2(params: Params, machine: Machine, sources: Sources) -> Evaluation:
     """Accuracy of every setting in params.yaml, in its order."""
     weights = {setting: sources.models / f"{setting}.safetensors" for setting in params.settings}
     return _evaluate_classifiers(weights, machine, sources)
 
 
-def evaluate_p3(params: Params, machine: Machine, sources: Sources) -> Result:
+def evaluate_p3(params: Params, machine: Machine, sources: Sources) -> Evaluation:
     """mIoU and IoUs of A and B; masks of a few tiles at three epochs."""
     manifest, truth = Manifest.load(sources.data), load_masks(sources.data, "validation")
     names, images = manifest.validation, load_array(sources.data, "validation_images")
@@ -102,13 +102,13 @@ def evaluate_p3(params: Params, machine: Machine, sources: Sources) -> Result:
         "epochs": epochs,
     }
     metrics = {"data": manifest.origin, **_ious(confusions, sources.histories)}
-    return Result(metrics, predictions, summary, confusions, arrays)
+    return Evaluation(metrics, predictions, summary, confusions, arrays)
 
 
 PROBLEMS = {"p1": evaluate_p1, "p2": evaluate_p2, "p3": evaluate_p3}
 
 
-def save(result: Result, metrics: Path, predictions: Path, folder: Path) -> None:
+def save(result: Evaluation, metrics: Path, predictions: Path, folder: Path) -> None:
     """Write the two files, and summary.json, confusion.npz, masks.npz and projections.csv into ``folder``."""
     with whole_folder(folder) as draft:
         (draft / "summary.json").write_text(json.dumps(result.summary, indent=2) + "\n")
@@ -147,7 +147,7 @@ def _snapshots(folder: Path, machine: Machine) -> Iterator[tuple[nn.Module, Card
     return (_load(snapshot_file(folder, epoch, epochs), machine) for epoch in picture_epochs(epochs))
 
 
-def _evaluate_classifiers(weights: dict[str, Path], machine: Machine, sources: Sources) -> Result:
+def _evaluate_classifiers(weights: dict[str, Path], machine: Machine, sources: Sources) -> Evaluation:
     """What the classifiers in the files say of the validation split."""
     manifest = Manifest.load(sources.data)
     seen: dict[str, Classified] = {}
@@ -164,7 +164,7 @@ def _evaluate_classifiers(weights: dict[str, Path], machine: Machine, sources: S
     rows = zip(manifest.validation, labels, *columns, strict=True)
     metrics = {"data": manifest.origin, **_accuracies(confusions, sources.histories)}
     summary = _summary(manifest, parameters) | {"classes": manifest.classes, "chance": 1 / manifest.classes}
-    return Result(metrics, [("image", "label", *seen), *rows], summary, confusions)
+    return Evaluation(metrics, [("image", "label", *seen), *rows], summary, confusions)
 
 
 def _labelled(data: Path, card: Card, machine: Machine) -> Batches:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from hw1.errors import InputError
-from hw1.evaluate.intervals import wilson_interval
 from hw1.experiments.pipeline import apart, experiments, git
-from hw1.params import load
 from hw1.report.canvas import colour, grid, save
-from hw1.supervision import run_stage
+from hw1.run.errors import InputError
+from hw1.run.params import load
+from hw1.run.supervision import run_stage
+from hw1.statistics.intervals import wilson_interval
 
 METRICS = "metrics/p2.json"
 PREDICTIONS = "plots/predictions/p2.csv"

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from hw1.errors import InputError
+from hw1.run.errors import InputError
 
 POLL = 3.0  # seconds between two looks at the queue
 OWN_REFS = ("apply", "celery", "exec", "stash")  # DVC's own under refs/exps

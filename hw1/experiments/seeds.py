@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from hw1.errors import InputError
-from hw1.evaluate.comparison import SEEDS, seed_table, to_frame
-from hw1.evaluate.intervals import over_seeds
 from hw1.experiments.pipeline import dvc, experiments, git, identity, tasks_in, up_to_date, wait_for
-from hw1.files import whole_file
-from hw1.params import load
-from hw1.supervision import run_stage
+from hw1.run.errors import InputError
+from hw1.run.files import whole_file
+from hw1.run.params import load
+from hw1.run.supervision import run_stage
+from hw1.statistics.comparison import SEEDS, seed_table, to_frame
+from hw1.statistics.intervals import over_seeds
 
 PREDICTIONS = "plots/predictions/p2.csv"
 HISTORY = "plots/history/finetune/{}.csv"

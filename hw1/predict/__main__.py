@@ -8,14 +8,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from hw1.errors import InputError
-from hw1.models.weights import FINAL
+from hw1.engine.weights import FINAL
 from hw1.predict.labels import items_of_folder, items_of_table, predict_labels
 from hw1.predict.masks import predict_masks
 from hw1.predict.model import Predictor
 from hw1.predict.places import require_file_place, require_folder_place
 from hw1.predict.score import iou_table
-from hw1.supervision import run_stage
+from hw1.run.errors import InputError
+from hw1.run.supervision import run_stage
 
 SOME_UNREADABLE = 3
 TASKS = {"p1": "classify", "p2": "finetune", "p3": "segment"}

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hw1.data.augment import IMAGENET_MEAN, IMAGENET_STD
-from hw1.errors import InputError
-from hw1.files import whole_file
-from hw1.models.card import Card
-from hw1.models.trained import load_model
+from hw1.engine.card import Card
+from hw1.evaluate.trained import load_model
+from hw1.images.augment import IMAGENET_MEAN, IMAGENET_STD
 from hw1.predict.places import require_file_place
-from hw1.supervision import run_stage
+from hw1.run.errors import InputError
+from hw1.run.files import whole_file
+from hw1.run.supervision import run_stage
 
 TOLERANCE = 1e-4  # of the largest score; float32 sums in another order differ by about 1e-6
 BATCHES = (1, 3)  # images, in the comparison

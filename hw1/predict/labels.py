@@ -8,13 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hw1.data.pictures import PictureError
-from hw1.data.tables import MAX_DIGITS, TableError, class_number, read_rows
-from hw1.errors import InputError
-from hw1.evaluate.validation import labels_of
-from hw1.files import whole_file
+from hw1.archive.pictures import PictureError
+from hw1.archive.tables import MAX_DIGITS, TableError, class_number, read_rows
+from hw1.engine.validation import labels_of
 from hw1.predict.model import Predictor
 from hw1.predict.reading import Reader, files_in, read_bytes
+from hw1.run.errors import InputError
+from hw1.run.files import whole_file
 
 LABELLED = re.compile(rf"(\d{{1,{MAX_DIGITS}}})_.")  # {label}_{id}.png, as the course names its images
 

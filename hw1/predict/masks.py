@@ -7,13 +7,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from hw1.archive.pictures import PictureError, decode_mask
 from hw1.data.classes import LAND_COVER, MASK_COLOURS
-from hw1.data.pictures import PictureError, decode_mask
-from hw1.evaluate.metrics import count_confusion
-from hw1.evaluate.validation import class_map
-from hw1.files import whole_file
+from hw1.engine.metrics import count_confusion
+from hw1.engine.validation import class_map
 from hw1.predict.model import Predictor
 from hw1.predict.reading import Picture, Reader, files_in, read_bytes, shown
+from hw1.run.files import whole_file
 
 TILE, MASK = "_sat.jpg", "_mask.png"
 

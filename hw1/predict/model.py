@@ -8,14 +8,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from hw1.data.pictures import resized_crop, square_tile
-from hw1.errors import InputError
-from hw1.evaluate.validation import View, logits_of
-from hw1.memory import is_out_of_memory
-from hw1.models.card import Card
-from hw1.models.trained import load_model, view_of
-from hw1.params import Runtime
-from hw1.runtime import Machine, start
+from hw1.archive.pictures import resized_crop, square_tile
+from hw1.engine.card import Card
+from hw1.engine.validation import View, logits_of
+from hw1.evaluate.trained import load_model, view_of
+from hw1.images.machine import Machine, start
+from hw1.run.errors import InputError
+from hw1.run.memory import is_out_of_memory
+from hw1.run.params import Runtime
 
 MAX_BATCH = 256  # images, however large the batch in training was
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from hw1.errors import InputError
+from hw1.run.errors import InputError
 
 
 def require_file_place(out: Path, inputs: Iterable[Path] = ()) -> None:

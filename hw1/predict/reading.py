@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from hw1.data.archive import MAX_MEMBER
-from hw1.data.parallel import in_threads
-from hw1.data.pictures import PictureError, decode
-from hw1.errors import InputError
+from hw1.archive.archive import MAX_MEMBER
+from hw1.archive.parallel import in_threads
+from hw1.archive.pictures import PictureError, decode
+from hw1.run.errors import InputError
 
 CHUNK = 8  # pictures a thread decodes at a time
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from hw1.archive.parallel import in_threads
+from hw1.archive.pictures import PictureError, decode_mask
 from hw1.data.classes import LAND_COVER
-from hw1.data.parallel import in_threads
-from hw1.data.pictures import PictureError, decode_mask
-from hw1.errors import InputError
-from hw1.evaluate.metrics import count_confusion, iou, mean_iou
+from hw1.engine.metrics import count_confusion, iou, mean_iou
 from hw1.predict.reading import files_in, read_bytes, shown
-from hw1.supervision import run_stage
+from hw1.run.errors import InputError
+from hw1.run.supervision import run_stage
 
 
 def score_masks(truth: Path, predicted: Path) -> tuple[int, Tensor]:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from hw1.evaluate.comparison import MAJORITY
-from hw1.evaluate.intervals import wilson_interval
-from hw1.params import Setting
 from hw1.report import published
 from hw1.report.evidence import Pair, Pairs, Statistics, between, compare_published, published_settings
 from hw1.report.neighbours import neighbour_agreement
+from hw1.run.params import Setting
+from hw1.statistics.comparison import MAJORITY
+from hw1.statistics.intervals import wilson_interval
 
 START = {"scratch": "random weights", "supervised": "the supervised backbone", "byol": "the BYOL backbone"}
 TRAINED = {"full": "training the full model", "classifier": "training the classifier only"}

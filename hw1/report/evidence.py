@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from hw1.evaluate.comparison import FEW, LEVEL
-from hw1.evaluate.intervals import holm, two_proportion_p
 from hw1.report import published
+from hw1.statistics.comparison import FEW, LEVEL
+from hw1.statistics.intervals import holm, two_proportion_p
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What pictures and page call the values of params.yaml."""
 
-from hw1.params import Params
+from hw1.run.params import Params
 
 NAMES = {
     "convnext_atto": "ConvNeXt-Atto",

@@ -5,10 +5,10 @@ Shapes are channels x height x width of one image.
 
 from pathlib import Path
 
-from hw1.params import ConvNeXt, Params, Segmenter, SmallCnn
 from hw1.report.canvas import INK, Axes, save
 from hw1.report.drawings import BOX, SMALL, Block, arrow, draw_block, draw_network, legend, shape, surface
 from hw1.report.names import NAMES, START
+from hw1.run.params import ConvNeXt, Params, Segmenter, SmallCnn
 
 # Blocks and channels of the four stages (Liu et al. 2022, arXiv:2201.03545; atto: Woo et al. 2023, arXiv:2301.00808).
 CONVNEXT = {

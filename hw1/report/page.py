@@ -12,11 +12,11 @@ import pandas as pd
 
 from hw1.data.arrays import GIVEN_WEIGHTS, Manifest
 from hw1.data.classes import LAND_COVER
-from hw1.params import Params
 from hw1.report import discussion, published, summary
 from hw1.report.evidence import Statistics, published_settings
 from hw1.report.names import NAMES, START, TRAINED
 from hw1.report.settings import choices, settings_tables
+from hw1.run.params import Params
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Tables of settings: what was used here, from params.yaml, beside what the report prints."""
 
-from hw1.params import Byol, ConvNeXt, Finetune, Params, Segmenter, SmallCnn, Supervised
 from hw1.report import published
 from hw1.report.names import LOSSES, NAMES
+from hw1.run.params import ByolTraining, ConvNeXt, Finetune, Params, Segmenter, SmallCnn, Supervised
 
 Table = list[tuple[str, str, str]]  # rows of (name, here, the report)
 
@@ -39,7 +39,7 @@ def _beside(here: dict[str, str], report: dict[str, str]) -> Table:
     return [(name, value, report.get(name, "not printed")) for name, value in here.items()]
 
 
-def _recipe(training: Supervised | Finetune | Byol | SmallCnn | ConvNeXt | Segmenter) -> dict[str, str]:
+def _recipe(training: Supervised | Finetune | ByolTraining | SmallCnn | ConvNeXt | Segmenter) -> dict[str, str]:
     rows = {"augmentation": training.augmentation} if hasattr(training, "augmentation") else {}
     optimiser = "Adam" if training.optimiser == "adam" else f"SGD, momentum {training.momentum:g}"
     decay = f", weight decay {training.weight_decay:g}" if training.weight_decay else ""
@@ -76,7 +76,7 @@ def _convnext(model: ConvNeXt) -> dict[str, str]:
     return network | _recipe(model)
 
 
-def _byol(byol: Byol) -> dict[str, str]:
+def _byol(byol: ByolTraining) -> dict[str, str]:
     heads = f"{byol.hidden} wide, {byol.projection} long outputs"
     average = f"decay {byol.ema:g}, rising to 1"
     return _recipe(byol) | {"loss": "BYOL's formula", "projector, predictor": heads, "moving average": average}

@@ -10,16 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hw1.errors import InputError
 from hw1.report import published
-from hw1.supervision import run_stage
+from hw1.run.errors import InputError
+from hw1.run.supervision import run_stage
 
 PROBLEMS = ("p1", "p2", "p3")
 MODELS = {"P1 A": "small CNN", "P1 B": "ConvNeXt", "P3 A": "FCN32s", "P3 B": "DeepLabv3"}
 
 
 @dataclass(frozen=True)
-class Result:
+class Headline:
     """One headline number; ``final`` and ``best`` are fractions, ``report`` is in percent, None if not printed."""
 
     problem: str
@@ -49,7 +49,7 @@ def read_metrics(folder: Path) -> dict[str, dict]:
     return metrics
 
 
-def results(metrics: dict[str, dict]) -> list[Result]:
+def results(metrics: dict[str, dict]) -> list[Headline]:
     """The headline numbers in the order of the report: P1 A and B, P2 A to E (and more), P3 A and B."""
     rows = []
     printed = {"p1": published.P1_ACCURACY, "p2": published.P2_ACCURACY, "p3": published.P3_MIOU}
@@ -57,7 +57,7 @@ def results(metrics: dict[str, dict]) -> list[Result]:
         values = metrics[problem]
         for key, final in values[measure].items():
             best, epoch = values[f"best_{measure}"][key], values["best_epoch"][key]
-            rows.append(Result(problem, key, measure, final, best, int(epoch), printed[problem].get(key)))
+            rows.append(Headline(problem, key, measure, final, best, int(epoch), printed[problem].get(key)))
     return rows
 
 
@@ -74,7 +74,7 @@ def read_intervals(folder: Path) -> Intervals:
     return {(row["problem"], row["model"], row["measure"]): (float(row["low"]), float(row["high"])) for row in rows}
 
 
-def table(rows: list[Result], intervals: Intervals) -> str:
+def table(rows: list[Headline], intervals: Intervals) -> str:
     """The results as aligned plain text, in percent."""
     measures = {"accuracy": "accuracy", "miou": "mean IoU"}
     cells = [("", "", "ours", "95 % interval", "best (epoch)", "the report")]

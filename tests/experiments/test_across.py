@@ -5,10 +5,10 @@ import json
 import pytest
 from PIL import Image
 
-from hw1.errors import InputError
 from hw1.experiments import across
 from hw1.experiments.across import draw, points, table
 from hw1.experiments.pipeline import apart
+from hw1.run.errors import InputError
 
 PARAMS = "seed: 1\nlr: {lr}\nfinetune: {{epochs: {epochs}, loss: cross_entropy}}\n"
 

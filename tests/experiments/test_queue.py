@@ -5,9 +5,9 @@ import time
 import pytest
 import yaml
 
-from hw1.errors import InputError
 from hw1.experiments import pipeline
 from hw1.experiments.pipeline import identity, tasks_in, wait_for, workers_in
+from hw1.run.errors import InputError
 
 LOCK = {
     "download": {"cmd": "get", "params": {"params.yaml": {"data": "x"}}, "outs": [{"path": "raw.zip", "md5": "z"}]},

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from closure import ROOT
 
-from hw1.errors import InputError
 from hw1.experiments import seeds
 from hw1.experiments.seeds import accuracies, collect, train
+from hw1.run.errors import InputError
 
 
 @pytest.fixture

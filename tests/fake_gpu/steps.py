@@ -16,20 +16,22 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.ops import StochasticDepth
 
-from hw1.data.batches import Batches
+from hw1.byol import pretraining
+from hw1.byol.byol import Byol
+from hw1.classify import classification
+from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_classifier, feature_width, input_view
 from hw1.data.classes import LAND_COVER
-from hw1.models.byol import Byol
-from hw1.models.classifiers import FinetunedClassifier, build_backbone, build_classifier, feature_width, input_view
-from hw1.models.segmenters import build_segmenter
-from hw1.models.synchronised import synchronise
-from hw1.params import Training, load
-from hw1.ranks import sharing
-from hw1.runtime import Machine, start
-from hw1.train import classification, pretraining, segmentation
-from hw1.train.copies import Copies
-from hw1.train.loop import LossOf, Row, fit
-from hw1.train.schedules import build_optimiser
-from hw1.train.tracking import Tracker
+from hw1.engine.loop import LossOf, Row, fit
+from hw1.engine.schedules import build_optimiser
+from hw1.engine.synchronised import synchronise
+from hw1.images.batches import Batches
+from hw1.images.machine import Machine, start
+from hw1.images.shares import sharing
+from hw1.run.copies import Copies
+from hw1.run.params import Training, load
+from hw1.run.tracking import Tracker
+from hw1.segment import segmentation
+from hw1.segment.segmenters import build_segmenter
 
 PARAMS = load(ROOT / "presets/paper.yaml")
 STEPS = 4  # the last of them is counted: by then the allocator has what it needs

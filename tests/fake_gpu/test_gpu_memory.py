@@ -53,14 +53,14 @@ def test_validation_names_the_batch_size(gpu):
     program = """
 import dataclasses
 import numpy as np, torch
-from hw1.data.batches import Batches
-from hw1.models.classifiers import build_classifier
-from hw1.params import load
-from hw1.runtime import start
-from hw1.supervision import run_stage
-from hw1.train.classification import classifier_loss, classifier_scores
-from hw1.train.loop import fit
-from hw1.train.tracking import Tracker
+from hw1.images.batches import Batches
+from hw1.classify.classifiers import build_classifier
+from hw1.run.params import load
+from hw1.images.machine import start
+from hw1.run.supervision import run_stage
+from hw1.classify.classification import classifier_loss, classifier_scores
+from hw1.engine.loop import fit
+from hw1.run.tracking import Tracker
 
 params = load("presets/paper.yaml")
 training = dataclasses.replace(params.classify.A, batch_size=512)
@@ -102,8 +102,8 @@ def test_data_that_may_live_on_the_gpu_but_does_not_fit_are_sent(gpu):
     program = """
 import sys
 import numpy as np, torch
-from hw1.data.batches import Batches
-from hw1.runtime import Machine
+from hw1.images.batches import Batches
+from hw1.images.machine import Machine
 torch.cuda.mem_get_info = lambda device=None: (1 << 40, 1 << 40)  # as it was before another process came
 batches = Batches(np.zeros((4096, 128, 128, 3), np.uint8), None, 64, Machine(torch.device("cuda", 0), None, 0.5))
 images, positions = next(batches.in_order())
@@ -120,7 +120,7 @@ assert images.is_cuda and images.shape == (64, 3, 128, 128) and positions.tolist
 def test_memory_that_ends_where_no_parameter_is_known_is_told_with_what_is_free(gpu):
     program = """
 import shutil, torch
-from hw1.launch import run_on_one_device
+from hw1.run.launch import run_on_one_device
 shutil.copy(f"{ROOT}/presets/paper.yaml", "params.yaml")
 run_on_one_device(lambda: torch.empty(100 << 30, dtype=torch.uint8, device="cuda"))
 """
@@ -137,8 +137,8 @@ def test_step_of_byol_that_fails_within_a_network_leaves_nothing_to_the_smaller_
 import sys
 sys.path.insert(0, "tests/fake_gpu")
 import steps, torch
-from hw1.runtime import start
-from hw1.supervision import run_stage
+from hw1.images.machine import start
+from hw1.run.supervision import run_stage
 
 machine, draws = start(steps.PARAMS.runtime, 1), torch.Generator().manual_seed(0)
 case = steps.byol(machine, draws)

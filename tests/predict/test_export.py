@@ -7,10 +7,10 @@ import pytest
 import torch
 from cards import STAGES, card_of, saved
 
-from hw1.data.augment import normalise
-from hw1.errors import InputError
+from hw1.images.augment import normalise
 from hw1.predict import export as module
 from hw1.predict.export import export
+from hw1.run.errors import InputError
 
 onnxruntime = pytest.importorskip("onnxruntime")
 

@@ -9,11 +9,11 @@ import torch
 from cards import saved
 from PIL import Image
 
-from hw1.data.augment import normalise
-from hw1.data.pictures import resized_crop
-from hw1.errors import InputError
+from hw1.archive.pictures import resized_crop
+from hw1.images.augment import normalise
 from hw1.predict.labels import Item, items_of_folder, items_of_table, predict_labels
 from hw1.predict.model import Predictor
+from hw1.run.errors import InputError
 
 CLASSES = 7
 

@@ -6,13 +6,13 @@ import torch
 from cards import saved
 from PIL import Image
 
-from hw1.data.augment import normalise
+from hw1.archive.pictures import decode_mask
 from hw1.data.classes import MASK_COLOURS
-from hw1.data.pictures import decode_mask
-from hw1.errors import InputError
-from hw1.evaluate.metrics import count_confusion
+from hw1.engine.metrics import count_confusion
+from hw1.images.augment import normalise
 from hw1.predict.masks import predict_masks
 from hw1.predict.model import Predictor
+from hw1.run.errors import InputError
 
 SIZES = [(32, 32), (40, 64), (33, 47), (96, 96), (8, 90)]  # height, width
 

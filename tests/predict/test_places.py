@@ -2,8 +2,8 @@
 
 import pytest
 
-from hw1.errors import InputError
 from hw1.predict.places import require_file_place, require_folder_place
+from hw1.run.errors import InputError
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from hw1.data.classes import LAND_COVER, MASK_COLOURS
-from hw1.errors import InputError
 from hw1.predict.score import iou_table, score_masks
+from hw1.run.errors import InputError
 
 URBAN, AGRICULTURE, RANGELAND, FOREST, WATER, BARREN, UNKNOWN = range(7)
 

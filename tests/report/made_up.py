@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hw1.data.arrays import Manifest
-from hw1.evaluate import comparison
+from hw1.statistics import comparison
 
 ROOT = Path(__file__).parents[2]
 LAND = ("urban", "agriculture", "rangeland", "forest", "water", "barren")

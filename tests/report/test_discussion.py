@@ -4,10 +4,10 @@ from itertools import combinations
 import pandas as pd
 import pytest
 
-from hw1.evaluate.comparison import MAJORITY
-from hw1.params import Setting
 from hw1.report import discussion
 from hw1.report.evidence import Pair, SeedPair, Statistics, between, published_settings
+from hw1.run.params import Setting
+from hw1.statistics.comparison import MAJORITY
 
 ACCURACY = {"A": 0.41, "B": 0.595, "C": 0.496, "D": 0.539, "E": 0.34}
 

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from hw1.models.segmenters import build_segmenter
 from hw1.report.networks import convnext_blocks, segmenter_blocks, small_cnn_blocks
+from hw1.segment.segmenters import build_segmenter
 
 
 def shapes(blocks):

@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 import pytest
 from made_up import write_inputs
 
-from hw1.data.archive import EQUIVALENT
-from hw1.params import load
+from hw1.archive.archive import EQUIVALENT
 from hw1.report.page import read_inputs, render
+from hw1.run.params import load
 
 
 class Page(HTMLParser):

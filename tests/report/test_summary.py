@@ -5,8 +5,8 @@ import sys
 import pytest
 from made_up import P2, ROOT, write_inputs
 
-from hw1.errors import InputError
 from hw1.report import summary
+from hw1.run.errors import InputError
 
 
 @pytest.fixture

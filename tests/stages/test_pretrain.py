@@ -9,10 +9,10 @@ import pytest
 import torch
 from closure import ROOT
 
+from hw1.classify.classifiers import build_backbone
 from hw1.data.arrays import GIVEN_WEIGHTS, Manifest
-from hw1.errors import InputError
-from hw1.models.classifiers import build_backbone
-from hw1.models.weights import load_weights, read_metadata, save_weights
+from hw1.engine.weights import load_weights, read_metadata, save_weights
+from hw1.run.errors import InputError
 from stages import pretrain
 
 

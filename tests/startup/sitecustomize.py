@@ -55,7 +55,7 @@ def _write() -> None:
 
 def _watch() -> None:
     sys.path.insert(0, os.getcwd())  # as `python -m` will do later
-    from hw1 import params
+    from hw1.run import params
 
     sys.path.pop(0)
     original = params.load

@@ -1,0 +1,118 @@
+"""Weights on disk: the project's own in safetensors, given ones as state dicts."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from hw1.run.errors import InputError
+from hw1.run.files import whole_file
+
+Tensors = Mapping[str, Tensor]
+NOTHING: Tensors = MappingProxyType({})  # of a network that starts from random weights
+FINAL = "weights.safetensors"  # the weights after the last epoch, in a training's folder
+
+
+def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any]) -> None:
+    """Write every parameter and buffer of ``module``; ``metadata`` (plain JSON) says what they are."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    with whole_file(path) as draft:
+        # safetensors writes its metadata in a random order: one entry keeps equal weights equal bytes.
+        save_file(tensors, draft, {"hw1": json.dumps(metadata)})
+
+
+def picture_epochs(epochs: int) -> list[int]:
+    """The epochs whose weights are kept for pictures: first, middle, last (1, 40, 80 of 80), without repeats."""
+    return sorted({1, max(1, epochs // 2), epochs})
+
+
+def snapshot_file(folder: Path, epoch: int, epochs: int) -> Path:
+    """Where the weights after ``epoch`` of ``epochs`` lie in a training's folder."""
+    return folder / (FINAL if epoch == epochs else f"epoch_{epoch}.safetensors")
+
+
+def load_weights(module: nn.Module, path: Path, assign: bool = False) -> None:
+    """Fill ``module`` from a file of :func:`save_weights`, exactly.
+
+    ``assign`` puts the file's tensors in the place of the module's, which may then be on the meta device.
+
+    Raises:
+        InputError: no such file, not safetensors, or not this network's tensors.
+    """
+    _fill(module, load_tensors(path), path, assign)
+
+
+def load_tensors(path: Path) -> Tensors:
+    """The tensors of a safetensors file by their names; InputError for no such file, or another."""
+    with _opened(path) as file:
+        # Cloned: where the file has them they may lie unaligned, and other kernels round otherwise.
+        return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What a file of :func:`save_weights` says of itself; empty for one that says nothing."""
+    with _opened(path) as file:
+        text = (file.metadata() or {}).get("hw1", "{}")
+    try:
+        metadata = json.loads(text)
+    except (ValueError, RecursionError):
+        metadata = None
+    if not isinstance(metadata, dict):
+        raise InputError(f"{path}: its metadata is damaged")
+    return metadata
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such weights; run `dvc repro`") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error})") from None
+
+
+def load_state_dict(module: nn.Module, path: Path, drop: tuple[str, ...]) -> None:
+    """Fill ``module`` from a given state dict, without running code from it.
+
+    Keys that start with one of ``drop`` (a classifier that is not wanted) are left out; all others must
+    be exactly the module's.
+    """
+    tensors = _plain_tensors(path)
+    _fill(module, {name: tensor for name, tensor in tensors.items() if not name.startswith(drop)}, path)
+
+
+def _plain_tensors(path: Path) -> Mapping[str, Tensor]:
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # torch raises whatever its unpickler meets
+        raise InputError(
+            f"{path}: not a whole file of plain tensors, so it was not loaded (it could run code); "
+            "save it again with torch.save(model.state_dict(), ...)"
+        ) from None
+    if not isinstance(tensors, Mapping) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise InputError(f"{path}: not a state dict of tensors; save model.state_dict()")
+    return tensors
+
+
+def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, assign: bool = False) -> None:
+    wanted = module.state_dict()
+    missing, unexpected = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
+    reshaped = [
+        name
+        for name in wanted.keys() & tensors.keys()
+        if wanted[name].shape != tensors[name].shape or (assign and wanted[name].dtype != tensors[name].dtype)
+    ]
+    if missing or unexpected or reshaped:
+        counts = f"{len(missing)} keys missing, {len(unexpected)} unexpected, {len(reshaped)} of another shape or type"
+        example = (missing + unexpected + sorted(reshaped))[0]
+        raise InputError(f"{path}: weights of another network ({counts}, such as {example})")
+    module.load_state_dict(tensors, assign=assign)

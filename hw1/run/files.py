@@ -1,0 +1,99 @@
+"""Outputs that are either whole or absent, written by one process at a time.
+
+A draft is made in a hidden folder beside the output, then renamed. The folder is locked (``flock``): a
+second process that writes the same output waits for the first. The kernel lifts the lock of a process
+that is killed, and the next one clears what it left.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from hw1.run.errors import InputError
+
+FULL = 1 << 16  # bytes free at which an error is put down to a full disk: libraries name it in many ways
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # of file systems without flock: as if alone
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path to write to; rename it to ``path`` on success, delete it on any error."""
+    path = Path(path)
+    with sole_folder(path.with_name(f".{path.name}.tmp")) as folder:
+        try:
+            draft = folder / path.name
+            yield draft
+            os.replace(draft, path)
+        except InputError:
+            raise
+        except Exception as error:
+            if "No space left" in str(error) or shutil.disk_usage(path.parent).free < FULL:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+            raise
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """Like :func:`whole_file` for a folder; an older folder at ``path`` is replaced."""
+    path = Path(path)
+    with whole_file(path) as draft:
+        draft.mkdir()
+        yield draft
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def sole_folder(path: Path, empty: bool = True) -> Iterator[Path]:
+    """Make ``path`` a folder that no other process holds, waiting for one that does; ``empty`` clears it.
+
+    Whoever holds it may delete it; the next one makes it anew.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = _locked(path)
+    try:
+        if empty:
+            for left in path.iterdir():  # by a process that was killed
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        yield path
+    finally:
+        os.close(lock)
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _locked(folder: Path) -> int:
+    """Descriptor of the folder, made if need be, with the lock on it."""
+    told = False
+    while True:
+        with suppress(FileExistsError):
+            folder.mkdir()
+        try:
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:  # deleted by the one before, since mkdir
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not told:
+                print(f"{folder}: another process is at work here; waiting for its end", file=sys.stderr)
+                told = True
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), os.stat(folder)):
+                return lock
+        os.close(lock)

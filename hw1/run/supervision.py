@@ -1,0 +1,145 @@
+"""How a stage begins and ends: its errors, its signals, and the process that started it.
+
+SIGINT and SIGTERM end a stage with status 130 and 143 and one line; drafts of outputs are removed on the
+way. A training asks for time (:func:`deferred`) to end its step and write its state. A second signal, a
+second or more after the first, ends the process at once, unless SLURM started it as a rank. When the process
+that started the stage is gone (``dvc`` was killed), the stage takes it for a SIGTERM.
+"""
+
+import atexit
+import contextlib
+import errno
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from hw1.run.errors import InputError
+
+SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "fish"}  # what DVC may put between itself and a stage
+POLL = 0.5  # seconds between two looks at the parent
+ADVICE_ON = {  # what a user can mend, by errno
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM): "free some space or mend the permissions",
+    (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG): "mend the path",
+}
+ADVICE = "run `dvc repro` to go on from here"
+SENT_ON = "HW1_RANKS"  # in the environment of ranks: who started them, and speaks for them
+TWICE = 1.0  # seconds after which a signal counts as a second one: a terminal and `make` may both send the first
+
+_received: int | None = None
+_when = 0.0
+_deferred = False
+_advice = ""
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """Run a stage's ``main``: what a user can mend becomes one line on stderr and exit status 1."""
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        advice = next((text for numbers, text in ADVICE_ON.items() if error.errno in numbers), None)
+        if advice is None:
+            raise
+        sys.exit(f"error: {error.filename or 'output'}: {error.strerror}; {advice}")
+
+
+def watch() -> None:
+    """Answer signals, and end when the parent ends; once, before anything else is imported."""
+    answer_signals(ADVICE)
+    # Started by hand under nohup, a stage outlives its shell on purpose.
+    if "DVC_STAGE" in os.environ or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        threading.Thread(target=_follow, args=(ancestors(),), daemon=True).start()
+
+
+def answer_signals(advice: str) -> None:
+    """End with status 130 or 143 and one line, which ends in ``advice``."""
+    global _advice
+    _advice = advice
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _answer)
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """A signal in the block is only noted, for :func:`stop_requested`; it takes effect at the block's end."""
+    global _deferred
+    before, _deferred = _deferred, True
+    try:
+        yield
+    finally:
+        _deferred = before
+    if not _deferred and stop_requested():
+        stop()
+
+
+@contextlib.contextmanager
+def undeferred() -> Iterator[None]:
+    """Inside :func:`deferred`: signals raise SystemExit again, also one that is noted already."""
+    global _deferred
+    before, _deferred = _deferred, False
+    try:
+        if stop_requested():
+            stop()
+        yield
+    finally:
+        _deferred = before
+
+
+def stop_requested() -> int:
+    """The signal that asked the stage to end, or 0."""
+    return _received or 0
+
+
+def stop(number: int | None = None) -> None:
+    """End the stage with the status of the signal received, or of one that another process of its received."""
+    raise SystemExit(128 + (number or _received))
+
+
+def ended_by(number: int) -> None:
+    """End the stage as by a signal that others of its processes, or a handler in the place of ours, received."""
+    global _received
+    _received = _received or number
+    atexit.register(_tell)
+    stop()
+
+
+def _answer(number: int, _: object) -> None:
+    global _received, _when
+    if _received is not None:
+        # srun sends the ranks that are left one when the first has ended, though one may still write the state.
+        if time.monotonic() - _when >= TWICE and os.environ.get(SENT_ON) != "slurm":
+            os._exit(128 + number)
+        return
+    _received, _when = number, time.monotonic()
+    if SENT_ON not in os.environ:
+        atexit.register(_tell)
+    if not _deferred:
+        stop()
+
+
+def _tell() -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(f"stopped by {signal.Signals(_received).name}; {_advice}", file=sys.stderr)
+
+
+def _follow(before: list[int]) -> None:
+    while ancestors() == before:
+        time.sleep(POLL)
+    if not stop_requested():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def ancestors() -> list[int]:
+    """The parent's process number, and its own parent's where it is but a shell of DVC's."""
+    parent = os.getppid()
+    with contextlib.suppress(OSError, ValueError):  # no /proc: DVC's shell there replaces itself by the stage
+        if "DVC_STAGE" in os.environ and Path(f"/proc/{parent}/comm").read_text().strip() in SHELLS:
+            # pid (name) state parent ...; the name may hold blanks and brackets
+            return [parent, int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1])]
+    return [parent]

@@ -1,0 +1,232 @@
+"""From each image's prediction to intervals and to which differences hold: tables of the statistics.
+
+Nothing here trains or predicts; a table is a list of rows with the same keys. Shares are fractions 0..1, and
+``resolved`` and ``holds`` are 0 or 1.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hw1.data.classes import LAND_COVER
+from hw1.data.iou import ious, mean_of
+from hw1.statistics.intervals import (
+    Mean,
+    bootstrap,
+    bootstrap_p,
+    holm,
+    mcnemar_p,
+    over_seeds,
+    over_seeds_and_images,
+    percentile_interval,
+    wilson_interval,
+)
+
+LEVEL = 0.05
+FEW = 5  # seeds; with fewer the test over seeds and images errs more often than LEVEL (simulated: 10 % with 2)
+MAJORITY = "commonest class"  # named for every pixel, in place of a model
+Row = dict[str, Any]
+
+INTERVALS = ("problem", "model", "measure", "value", "low", "high", "images", "method")
+PAIRS = (
+    *("problem", "first", "second", "measure", "difference", "low", "high", "images", "only_first", "only_second"),
+    *("p_mcnemar", "p_mcnemar_holm", "p_bootstrap", "p_bootstrap_holm", "resolved"),
+)
+SEEDS = ("setting", "seeds", "mean", "std", "low", "high")
+SEED_PAIRS = (
+    *("first", "second", "seeds", "images", "difference", "seeds_low", "seeds_high", "p_seeds", "p_seeds_holm"),
+    *("low", "high", "p", "p_holm", "holds"),
+)
+
+
+# -- one training of each model
+
+
+def hits(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Which images each model got right: a column of 0 and 1 for each."""
+    models = [column for column in predictions.columns if column not in ("image", "label")]
+    return predictions[models].eq(predictions["label"], axis=0).astype(int)
+
+
+def accuracy_intervals(problem: str, predictions: pd.DataFrame) -> list[Row]:
+    """Wilson's 95 % interval of each model's accuracy."""
+    rows = []
+    for model, right in hits(predictions).items():
+        low, high = wilson_interval(right.mean(), len(right))
+        rows.append(_interval(problem, model, "accuracy", right.mean(), (low, high), len(right), "Wilson"))
+    return rows
+
+
+def accuracy_pairs(problem: str, predictions: pd.DataFrame) -> list[Row]:
+    """Every pair of models on the same images: McNemar's test, and the bootstrap over images, paired.
+
+    A difference is resolved where Holm's correction for all pairs leaves McNemar's p-value below LEVEL.
+    """
+    right = hits(predictions)
+    drawn = bootstrap(right.to_numpy(), lambda sums: sums / len(right))
+    rows = []
+    for first, second in combinations(right.columns, 2):
+        one, two = right[first], right[second]
+        only = int((one > two).sum()), int((one < two).sum())
+        differences = drawn[:, right.columns.get_loc(first)] - drawn[:, right.columns.get_loc(second)]
+        rows.append(
+            _pair(problem, first, second, "accuracy", one.mean() - two.mean(), differences, len(right))
+            | {"only_first": only[0], "only_second": only[1], "p_mcnemar": mcnemar_p(*only)}
+        )
+    return _corrected(rows, by="p_mcnemar")
+
+
+@dataclass(frozen=True)
+class Ious:
+    """Mean IoU and the six IoUs of each model, and of the commonest class named everywhere: ``values`` (models, 7) of
+    the set and ``drawn`` (RESAMPLES, models, 7) of draws of as many tiles, the same ones for all.
+    """
+
+    models: list[str]
+    tiles: int
+    values: np.ndarray
+    drawn: np.ndarray
+
+
+def ious_of(predictions: pd.DataFrame) -> Ious:
+    """From the table of each tile's pixels by class."""
+    models = list(dict.fromkeys(predictions["model"]))
+    kinds = ["both", "truth", "predicted", "pixels"]
+    names = list(dict.fromkeys(predictions["image"].astype(str)))
+    order = pd.MultiIndex.from_product([names, models, LAND_COVER[:-1]])
+    keyed = predictions.assign(image=predictions["image"].astype(str)).set_index(["image", "model", "class"])
+    table = keyed.loc[order, kinds].to_numpy().reshape(len(names), len(models), len(LAND_COVER) - 1, len(kinds))
+    counts = np.concatenate([table[..., :3], _of_majority(table[:, :1])], axis=1)  # (tiles, models, 6, 3)
+
+    def seven(sums: np.ndarray) -> np.ndarray:
+        values = ious(sums)
+        return np.concatenate([mean_of(values)[..., None], values], -1)
+
+    drawn = bootstrap(counts, lambda sums: seven(sums).reshape(len(sums), -1))
+    values = seven(counts.sum(0))
+    return Ious([*models, MAJORITY], len(names), values, drawn.reshape(len(drawn), *values.shape))
+
+
+def _of_majority(table: np.ndarray) -> np.ndarray:
+    """Counts of naming the commonest known class everywhere, from those of any model: (tiles, 1, 6, 4) -> (..., 3)."""
+    counts = np.zeros((*table.shape[:-1], 3), table.dtype)
+    counts[..., 1] = table[..., 1]
+    commonest = table[..., 1].sum((0, 1)).argmax()
+    counts[..., commonest, 0] = table[..., commonest, 1]
+    counts[..., commonest, 2] = table[..., commonest, 3]
+    return counts
+
+
+MEASURES = ("miou", *(f"iou.{name}" for name in LAND_COVER[:-1]))
+
+
+def iou_intervals(found: Ious) -> list[Row]:
+    """Bootstrap intervals of each model's mean IoU and IoUs: tiles are drawn, their pixels summed, then divided."""
+    rows = []
+    for index, model in enumerate(found.models):
+        for place, measure in enumerate(MEASURES):
+            value = found.values[index, place]
+            if model != MAJORITY and not np.isnan(value):
+                interval = percentile_interval(found.drawn[:, index, place])
+                rows.append(_interval("p3", model, measure, value, interval, found.tiles, "bootstrap over tiles"))
+    return rows
+
+
+def iou_pairs(found: Ious) -> list[Row]:
+    """Every pair of segmenters, and each with the commonest class named everywhere, by mean IoU; the segmenters by
+    each class's IoU as well: the bootstrap over tiles, paired.
+
+    Holm's correction is for all pairs by mean IoU, and for all pairs and classes together.
+    """
+    by_mean, by_class = [], []
+    for first, second in combinations(range(len(found.models)), 2):
+        for place, measure in enumerate(MEASURES):
+            difference = found.values[first, place] - found.values[second, place]
+            drawn = found.drawn[:, first, place] - found.drawn[:, second, place]
+            names = found.models[first], found.models[second]
+            if measure == "miou" or not (np.isnan(difference) or MAJORITY in names):
+                row = _pair("p3", *names, measure, difference, drawn, found.tiles)
+                (by_mean if measure == "miou" else by_class).append(row)
+    return _corrected(by_mean, by="p_bootstrap") + _corrected(by_class, by="p_bootstrap")
+
+
+def _interval(
+    problem: str, model: str, measure: str, value: float, interval: tuple[float, float], images: int, method: str
+) -> Row:
+    return dict(zip(INTERVALS, (problem, model, measure, value, *interval, images, method), strict=True))
+
+
+def _pair(
+    problem: str, first: str, second: str, measure: str, difference: float, drawn: np.ndarray, images: int
+) -> Row:
+    low, high = percentile_interval(drawn)
+    names = {"problem": problem, "first": first, "second": second, "measure": measure}
+    return names | {
+        "difference": difference,
+        "low": low,
+        "high": high,
+        "images": images,
+        "p_bootstrap": bootstrap_p(drawn),
+    }
+
+
+def _corrected(rows: list[Row], by: str) -> list[Row]:
+    """The rows with Holm's p-values; ``by`` decides what is resolved."""
+    for name in ("p_mcnemar", "p_bootstrap"):
+        if rows and name in rows[0]:
+            for row, p in zip(rows, holm([row[name] for row in rows]), strict=True):
+                row[f"{name}_holm"] = p
+    return [row | {"resolved": int(row[f"{by}_holm"] < LEVEL)} for row in rows]
+
+
+# -- several seeds of each setting
+
+
+def seed_table(by_seed: Mapping[int, pd.DataFrame]) -> list[Row]:
+    """Mean, standard deviation and 95 % interval (Student's t) over seeds of each setting's accuracy."""
+    rows = []
+    for setting, right in _stacked(by_seed).items():
+        accuracy = right.mean(1)
+        low, high = over_seeds(accuracy, step=1 / right.shape[1]).interval
+        numbers = (setting, len(accuracy), accuracy.mean(), accuracy.std(ddof=1), low, high)
+        rows.append(dict(zip(SEEDS, numbers, strict=True)))
+    return rows
+
+
+def seed_pairs(by_seed: Mapping[int, pd.DataFrame]) -> list[Row]:
+    """Every pair of settings over seeds, the images held fixed, and over seeds and images together.
+
+    Two settings of one seed share their random start and the same images, so differences are taken cell by cell.
+    A difference holds where Holm's correction leaves the p-value over both below LEVEL, from FEW seeds on.
+    """
+    right = _stacked(by_seed)
+    rows: list[Row] = []
+    for first, second in combinations(right, 2):
+        cells = right[first] - right[second]  # (seeds, images) of -1, 0, 1
+        seeds, both = over_seeds(cells.mean(1), step=1 / cells.shape[1]), over_seeds_and_images(cells)
+        names = {"first": first, "second": second, "seeds": len(cells), "images": cells.shape[1]}
+        rows.append(names | {"difference": both.value} | _bounds(seeds, "seeds_", "p_seeds") | _bounds(both, "", "p"))
+    for name in ("p_seeds", "p"):
+        for row, p in zip(rows, holm([row[name] for row in rows]), strict=True):
+            row[f"{name}_holm"] = p
+    return [row | {"holds": int(row["p_holm"] < LEVEL and row["seeds"] >= FEW)} for row in rows]
+
+
+def _bounds(mean: Mean, prefix: str, p: str) -> Row:
+    low, high = mean.interval
+    return {f"{prefix}low": low, f"{prefix}high": high, p: mean.p}
+
+
+def _stacked(by_seed: Mapping[int, pd.DataFrame]) -> dict[str, np.ndarray]:
+    """Each setting's hits (seeds, images), seeds in their order."""
+    tables = [hits(by_seed[seed]) for seed in sorted(by_seed)]
+    return {setting: np.stack([table[setting] for table in tables]).astype(float) for setting in tables[0].columns}
+
+
+def to_frame(rows: Sequence[Row], columns: Sequence[str]) -> pd.DataFrame:
+    """A table with these columns in this order, whatever the rows lack left empty."""
+    return pd.DataFrame(list(rows), columns=list(columns))

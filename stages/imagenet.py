@@ -1,0 +1,28 @@
+"""Leave ImageNet's weights for each network of problems 1 and 3 that starts from them, an empty file for the others."""
+
+import argparse
+from pathlib import Path
+
+from hw1.run.files import whole_file
+from hw1.run.params import load
+from hw1.run.supervision import run_stage
+from hw1.sources.imagenet import write_start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="the folder of weights to write")
+    args = parser.parse_args()
+    params = load()
+    starts = {"classify/A": ("small_cnn", "none")}  # the report trains it from random weights
+    for name in ("classify.B", "segment.A", "segment.B"):
+        task, model = name.split(".")
+        section = getattr(getattr(params, task), model)
+        starts[f"{task}/{model}"] = section.network, section.weights
+    for name, (network, weights) in starts.items():
+        with whole_file(args.out / f"{name}.safetensors") as draft:
+            write_start(network, weights, draft)
+
+
+if __name__ == "__main__":
+    run_stage(main)

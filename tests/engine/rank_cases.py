@@ -1,0 +1,189 @@
+"""Small trainings of every kind, run by each of a number of ranks; test_ranks.py compares what comes out.
+
+``python rank_cases.py FOLDER`` writes ``FOLDER/{world}.{rank}.pt``: of each case the rows and the weights. Each
+number of ranks also goes on with one training, where the one before has left it, and breaks off again.
+"""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torchvision.models import convnext
+
+from hw1.byol import pretraining
+from hw1.byol.byol import Byol
+from hw1.byol.knn import Probe
+from hw1.classify import classification
+from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_classifier
+from hw1.engine.loop import fit
+from hw1.engine.validation import classify, features
+from hw1.images.batches import Batches
+from hw1.images.machine import Machine
+from hw1.run.checkpoint import NO_CHECKPOINT, checkpointed
+from hw1.run.params import ByolTraining, Segmenter, SmallCnn, Supervised
+from hw1.run.ranks import joined, rank, world
+from hw1.run.tracking import Tracker
+from hw1.segment import segmentation
+from hw1.segment.segmenters import build_segmenter
+
+CPU = Machine(torch.device("cpu"), None, 0.5)
+COMMON = {"epochs": 2, "batch_size": 4, "optimiser": "sgd", "momentum": 0.9, "weight_decay": 0.01, "schedule": "cosine"}
+RATE, SLOW = 0.01, 0.0005  # slow: untrained deep networks with few images in BatchNorm magnify every rounding
+LEGS = {2: 3, 1: 4}  # ranks: the step after which the training that is handed on breaks off; 4 finish it
+generator = torch.Generator()
+
+
+def pictures(count, size):
+    return np.random.default_rng(size).integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def labelled(count=10, size=16):
+    """Batches of 4, 4 and 2 of three classes: of the last one, two of four ranks have nothing."""
+    return Batches(pictures(count, size), np.arange(count) % 3, 4, CPU)
+
+
+def small_backbone():
+    layers = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 8, 3, stride=2), nn.BatchNorm2d(8)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def classifier(network, augmentation="choice224", size=16, lr=RATE):
+    training = Supervised(**COMMON, lr=lr, loss="cross_entropy", augmentation=augmentation)
+    scores = classification.classifier_scores(network, labelled(7, size), CPU, 3)
+    loss_of = classification.classifier_loss(network, training, generator)
+    return network, labelled(size=size), loss_of, training, {"validate": scores}
+
+
+def dropout():
+    layers = nn.Linear(8, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(0.4), nn.Linear(12, 3)
+    return classifier(nn.Sequential(small_backbone(), *layers), "trivial128")
+
+
+def small_cnn():
+    options = {"height": 16, "width": 24, "head": "declared", "hidden": 12, "dropout": 0.25, "augmentation": "none"}
+    return classifier(build_classifier(SmallCnn(**COMMON, **options, lr=RATE, loss="cross_entropy"), 3), "none")
+
+
+def convnext_with_depth():
+    blocks = [convnext.CNBlockConfig(8, 16, 2), convnext.CNBlockConfig(16, None, 1)]
+    network = convnext.ConvNeXt(blocks, stochastic_depth_prob=0.5, num_classes=3)
+    return classifier(network, "none")
+
+
+def resnet(frozen):
+    return classifier(smooth(FinetunedClassifier(build_backbone("resnet18"), 512, 3, frozen)), size=64, lr=SLOW)
+
+
+def smooth(network):
+    """The network with SiLU for ReLU and mean for max. The layers that need the whole batch stay as they are.
+
+    A rounding that tips over one ReLU deep in ResNet moves biases by a hundredth; whether one does depends on the CPU.
+    """
+    for module in list(network.modules()):
+        for name, layer in module.named_children():
+            if isinstance(layer, nn.ReLU):
+                setattr(module, name, nn.SiLU())
+            elif isinstance(layer, nn.MaxPool2d):
+                setattr(module, name, nn.AvgPool2d(layer.kernel_size, layer.stride, layer.padding))
+    return network
+
+
+def byol():
+    network = Byol(small_backbone(), 8, 12, 6)
+    training = ByolTraining(
+        **COMMON, lr=RATE, augmentation="choice224", hidden=12, projection=6, ema=0.9,
+        collapse_spread=0.1, on_collapse="warn",
+    )  # fmt: skip
+    probe = Probe(labelled(9), labelled(5))
+    hooks = {
+        "validate": lambda: {"knn": probe.accuracy(network.eval().backbone, 3, CPU)},
+        "after_step": pretraining.target_update(network, training),
+        "after_epoch": pretraining.collapse_watch(training),
+        "gradient_norm": True,
+    }
+    batches = Batches(pictures(10, 16), None, 4, CPU)
+    return network, batches, pretraining.byol_loss_of(network, training, generator), training, hooks
+
+
+def segmenter(name, loss):
+    training = Segmenter(
+        **COMMON, lr=SLOW, loss=loss, focal_alpha=0.25, focal_gamma=2.0, network=name, weights="none", width=0.0625,
+        horizontal_flip=0.5, vertical_flip=0.5, color_jitter=0.5,
+    )  # fmt: skip
+    network = build_segmenter(training, 7)
+    masks = np.random.default_rng(1).integers(0, 7, (10, 32, 32), np.uint8)
+    scores = segmentation.segmenter_scores(
+        network, Batches(pictures(7, 32), None, 4, CPU), list(masks[:7]), training, CPU
+    )
+    loss_of = segmentation.segmenter_loss(network, training, generator)
+    return network, Batches(pictures(10, 32), masks, 4, CPU), loss_of, training, {"validate": scores}
+
+
+CASES = {
+    "small cnn": small_cnn,
+    "dropout": dropout,
+    "stochastic depth": convnext_with_depth,
+    "finetune, full": lambda: resnet(frozen=False),
+    "finetune, classifier": lambda: resnet(frozen=True),
+    "byol": byol,
+    "fcn32s": lambda: segmenter("fcn32s_vgg16", "cross_entropy"),
+    "deeplabv3": lambda: segmenter("deeplabv3_resnet50", "focal"),
+}
+
+
+class BrokenOff(Exception):
+    pass
+
+
+def train(case, checkpoint=NO_CHECKPOINT, until=None):
+    torch.manual_seed(0)
+    generator.manual_seed(1)
+    network, batches, loss_of, training, options = case()
+    inner = options.pop("after_step", lambda step, steps: {})
+
+    def after_step(step, steps):
+        if step == until:
+            raise BrokenOff
+        return inner(step, steps)
+
+    rows = fit(
+        network, batches, loss_of, section="x", training=training, lr=training.lr, machine=CPU, generator=generator,
+        tracker=Tracker("x"), checkpoint=checkpoint, after_step=after_step, **options,
+    )  # fmt: skip
+    return {"rows": rows, "weights": network.state_dict()}
+
+
+def hand_on():
+    """A leg of the training that each number of ranks goes on with; what comes out after the last."""
+    with checkpointed("handed on", {}, [], 1e-9) as checkpoint:
+        return train(dropout, checkpoint, LEGS.get(world()))
+
+
+def validated():
+    """What validation sees of eleven images in batches of 4, 4 and 3, with weights that are the same on all ranks."""
+    torch.manual_seed(0)
+    network = nn.Sequential(small_backbone(), nn.Linear(8, 3))
+    seen = classify(network, labelled(11), CPU, 3)
+    rows, _ = features(network, network[0], labelled(11), CPU)
+    return {"labels": seen.labels, "predictions": seen.predictions, "loss": torch.tensor(seen.loss), "features": rows}
+
+
+def main(folder):
+    results = {name: train(case) for name, case in CASES.items()}
+    results |= {"validated": validated(), "tags": CPU.tags}
+    with contextlib.suppress(BrokenOff):
+        results["handed on"] = hand_on()
+    torch.save(results, folder / f"{world()}.{rank()}.pt")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    if "RANK" in os.environ:
+        with joined():
+            main(Path(sys.argv[1]))
+    else:
+        main(Path(sys.argv[1]))

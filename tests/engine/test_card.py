@@ -1,0 +1,82 @@
+"""What weights say of themselves, and what is refused."""
+
+import json
+
+import pytest
+import torch
+from cards import STAGES, card_of, used
+from safetensors.torch import save_file
+from torch import nn
+
+from hw1.engine.card import NORMALISATION, read_card, save_model, snapshots
+from hw1.engine.weights import load_weights, picture_epochs, read_metadata, snapshot_file
+from hw1.run.errors import InputError
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "weights.safetensors"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_card_comes_back_from_its_file(stage, path):
+    save_model(nn.Linear(1, 1), path, card_of(stage))
+    assert read_card(path) == card_of(stage)
+
+
+@pytest.mark.parametrize(
+    "stage, network, side, steps",
+    [
+        ("classify@A", "small_cnn", 32, []),
+        ("classify@B", "convnext_atto", 48, [{"resize": 50, "filter": "bicubic"}, {"centre_crop": 48}]),
+        ("finetune@C", "resnet18", 32, []),
+        ("segment@B", "deeplabv3_resnet50", 32, []),
+    ],
+)
+def test_metadata_names_network_classes_input_and_its_preparation(stage, network, side, steps, path):
+    save_model(nn.Linear(1, 1), path, card_of(stage))
+    metadata = read_metadata(path)
+    assert metadata["network"] == network and metadata["classes"] == 7
+    assert metadata["input_size"] == [3, side, side]
+    stored = {"resize": 36, "filter": "bilinear" if stage == "segment@B" else "bicubic"}
+    assert metadata["preparation"] == [stored, {"centre_crop": 32}, *steps]
+    assert metadata["normalisation"] == {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    assert metadata["parameters"] == used(stage)
+
+
+def test_snapshots_keep_the_weights_and_say_their_epochs(tmp_path):
+    trained, loaded = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    after_epoch = snapshots(trained, tmp_path, card_of("classify@A"), 5, picture_epochs(5))
+    for epoch in range(1, 6):
+        nn.init.constant_(trained.weight, epoch)
+        assert after_epoch({"epoch": epoch}) == {}
+    kept = {epoch: snapshot_file(tmp_path, epoch, 5) for epoch in (1, 2, 5)}
+    assert set(tmp_path.iterdir()) == set(kept.values())
+    for epoch, path in kept.items():
+        load_weights(loaded, path)
+        assert read_metadata(path)["epoch"] == epoch
+        assert loaded.weight.item() == epoch
+
+
+WHOLE = {**vars(card_of("classify@A")), "normalisation": NORMALISATION}
+
+
+@pytest.mark.parametrize(
+    "metadata, reason",
+    [
+        ({}, "stage: missing"),
+        ({"stage": "pretrain@byol", "network": "resnet18", "parameters": {}}, "epoch: missing"),
+        (WHOLE | {"stage": "classify@C"}, "its stage or its parameters are not said"),
+        (WHOLE | {"parameters": [1]}, "its stage or its parameters are not said"),
+        (WHOLE | {"epoch": "five"}, "epoch: got 'five'"),
+        (WHOLE | {"crop": 10**9}, "crop: got 1000000000"),
+        (WHOLE | {"classes": 0}, "classes: got 0"),
+        (WHOLE | {"crop": 32, "resize": 16}, "crop: got 32, allowed: at most resize, 16"),
+        (WHOLE | {"stage": "segment@A", "classes": 9}, "classes: got 9, a segmenter has 7"),
+        (WHOLE | {"normalisation": {"mean": [0, 0, 0], "std": [1, 1, 1]}}, "it was trained with another normalisation"),
+    ],
+)
+def test_file_that_says_something_else_is_refused(metadata, reason, path):
+    save_file({"weight": torch.ones(1)}, path, {"hw1": json.dumps(metadata)})
+    with pytest.raises(InputError, match=rf"weights\.safetensors: no trained network of this project \({reason}"):
+        read_card(path)

@@ -1,0 +1,193 @@
+"""Weights on disk: what is kept, and every file that is refused."""
+
+import os
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from hw1.engine.weights import (
+    load_state_dict,
+    load_weights,
+    picture_epochs,
+    read_metadata,
+    save_weights,
+    snapshot_file,
+)
+from hw1.run.errors import InputError
+
+
+def network(width=4):
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.Flatten(), nn.Linear(width, 2))
+
+
+@pytest.fixture
+def path(tmp_path):
+    """The saved weights of a network whose statistics have moved."""
+    saved = network()
+    saved(torch.randn(4, 3, 3, 3))
+    save_weights(saved, tmp_path / "weights.safetensors", {})
+    return tmp_path / "weights.safetensors"
+
+
+def differing(first, second):
+    ours, theirs = first.state_dict(), second.state_dict()
+    return [name for name in ours if not torch.equal(ours[name], theirs[name])]
+
+
+# -- the project's own
+
+
+def test_every_parameter_and_buffer_comes_back_bit_for_bit(tmp_path):
+    saved, loaded = network().to(memory_format=torch.channels_last), network()
+    saved(torch.randn(4, 3, 3, 3))
+    assert "1.running_mean" in differing(saved, loaded)
+    save_weights(saved, tmp_path / "w.safetensors", {})
+    load_weights(loaded, tmp_path / "w.safetensors")
+    assert differing(saved, loaded) == []
+
+
+def test_metadata_comes_back(tmp_path):
+    metadata = {"stage": "classify@A", "epoch": 3, "parameters": {"lr": 3e-4, "sizes": [1, 2]}}
+    save_weights(network(), tmp_path / "w.safetensors", metadata)
+    assert read_metadata(tmp_path / "w.safetensors") == metadata
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", "[" * 100_000])
+def test_damaged_metadata_is_named(text, tmp_path):
+    save_file({"weight": torch.ones(1)}, tmp_path / "w.safetensors", {"hw1": text})
+    with pytest.raises(InputError, match=r"w\.safetensors: its metadata is damaged"):
+        read_metadata(tmp_path / "w.safetensors")
+
+
+def test_assigned_weights_make_a_network_of_the_meta_device_whole(path):
+    with torch.device("meta"):
+        loaded = network()
+    loaded[0].weight.requires_grad_(False)
+    load_weights(loaded, path, assign=True)
+    assert loaded(torch.randn(4, 3, 3, 3)).shape == (4, 2)
+    trained = [name for name, parameter in loaded.named_parameters() if parameter.requires_grad]
+    assert trained == ["0.bias", "1.weight", "1.bias", "3.weight", "3.bias"]
+
+
+def test_assigned_weights_of_another_type_are_refused(path):
+    with pytest.raises(InputError, match="of another shape or type"):
+        load_weights(network().double(), path, assign=True)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.safetensors: no such weights; run `dvc repro`"):
+        load_weights(network(), tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("length", [0, 5, 60, -1])
+def test_cut_file_is_named(path, length):
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(InputError, match=r"weights\.safetensors: not a whole safetensors file"):
+        load_weights(network(), path)
+
+
+def without_bias():
+    return nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), *network()[1:])
+
+
+def with_another_layer():
+    return nn.Sequential(*network(), nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    "build, counts",
+    [
+        (with_another_layer, "2 keys missing, 0 unexpected, 0 of another shape or type, such as 4.bias"),
+        (without_bias, "0 keys missing, 1 unexpected, 0 of another shape or type, such as 0.bias"),
+        # Convolution and Linear with their weights, BatchNorm with four: 2 + 4 + 1.
+        (lambda: network(5), "0 keys missing, 0 unexpected, 7 of another shape or type, such as 0.bias"),
+    ],
+    ids=["missing", "unexpected", "reshaped"],
+)
+def test_weights_of_another_network_are_refused_with_the_path(path, build, counts):
+    other = build()
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(InputError) as caught:
+        load_weights(other, path)
+    assert str(caught.value) == f"{path}: weights of another network ({counts})"
+    assert all(torch.equal(tensor, before[name]) for name, tensor in other.state_dict().items())
+
+
+# -- given state dicts
+
+
+def test_state_dict_fills_the_network_without_the_dropped_keys(tmp_path):
+    saved, loaded = network(), network()
+    torch.save({**saved.state_dict(), "fc.weight": torch.ones(9, 9), "fc.bias": torch.ones(9)}, tmp_path / "sl.pt")
+    load_state_dict(loaded, tmp_path / "sl.pt", drop=("fc.",))
+    assert differing(saved, loaded) == []
+
+
+def test_state_dict_with_keys_that_are_not_dropped_is_refused(tmp_path):
+    torch.save({**network().state_dict(), "head.weight": torch.ones(1)}, tmp_path / "sl.pt")
+    with pytest.raises(InputError, match=r"sl\.pt: weights of another network \(0 keys missing, 1 unexpected.*head"):
+        load_state_dict(network(), tmp_path / "sl.pt", drop=("fc.",))
+
+
+class Malicious:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_pickle_that_would_run_code_is_refused_and_does_not_run_it(tmp_path):
+    torch.save({"weight": Malicious(tmp_path / "harm")}, tmp_path / "sl.pt")
+    with pytest.raises(InputError, match=r"sl\.pt: not a whole file of plain tensors"):
+        load_state_dict(network(), tmp_path / "sl.pt", drop=())
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("length", [0, 30, 1000, -1])
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_cut_state_dict_is_named(tmp_path, as_zip, length):
+    torch.save(network().state_dict(), tmp_path / "sl.pt", _use_new_zipfile_serialization=as_zip)
+    (tmp_path / "sl.pt").write_bytes((tmp_path / "sl.pt").read_bytes()[:length])
+    with pytest.raises(InputError, match=r"sl\.pt: not a whole file of plain tensors"):
+        load_state_dict(network(), tmp_path / "sl.pt", drop=())
+
+
+@pytest.mark.parametrize("content", [torch.ones(3), {"epoch": 3}, [torch.ones(3)]], ids=["tensor", "number", "list"])
+def test_file_that_holds_no_state_dict_is_named(tmp_path, content):
+    torch.save(content, tmp_path / "sl.pt")
+    with pytest.raises(InputError, match=r"sl\.pt: not a state dict of tensors"):
+        load_state_dict(network(), tmp_path / "sl.pt", drop=())
+
+
+# -- snapshots
+
+
+@pytest.mark.parametrize(
+    "epochs, expected",
+    [(1, [1]), (2, [1, 2]), (3, [1, 3]), (80, [1, 40, 80]), (100, [1, 50, 100])],
+)
+def test_picture_epochs_are_first_middle_last(epochs, expected):
+    assert picture_epochs(epochs) == expected
+
+
+def test_last_snapshot_is_the_final_file(tmp_path):
+    assert [snapshot_file(tmp_path, epoch, 5).name for epoch in picture_epochs(5)] == [
+        "epoch_1.safetensors",
+        "epoch_2.safetensors",
+        "weights.safetensors",
+    ]
+
+
+def test_equal_weights_are_equal_bytes(tmp_path):
+    module = network()
+    written = set()
+    for _ in range(8):
+        save_weights(module, tmp_path / "w.safetensors", {"a": 1, "b": 2, "c": 3, "d": 4})
+        written.add((tmp_path / "w.safetensors").read_bytes())
+    assert len(written) == 1
+
+
+# -- torchvision's

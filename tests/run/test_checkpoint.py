@@ -1,0 +1,782 @@
+"""States of a training: stopped anywhere and gone on with, it ends with the same bits.
+
+States are written beside the training. Where a test is about what a state holds, each is waited for before the
+next step (``waited``), so that which ones there are depends on no speed.
+"""
+
+import contextlib
+import json
+import math
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hw1.byol import pretraining
+from hw1.byol.byol import Byol
+from hw1.classify import classification
+from hw1.engine.card import Card, snapshots
+from hw1.engine.loop import fit
+from hw1.images.batches import Batches
+from hw1.images.machine import Machine
+from hw1.run import checkpoint as module
+from hw1.run import supervision
+from hw1.run.checkpoint import Checkpoint, checkpointed
+from hw1.run.errors import InputError
+from hw1.run.params import ByolTraining, Supervised, flat, load
+from hw1.run.tracking import Tracker
+
+CPU = Machine(torch.device("cpu"), None, 0.5)
+IMAGES = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 3), np.uint8)
+EPOCHS, STEPS = 3, 9  # of 4, 4 and 2 images
+PARAMS = load(Path(__file__).parents[2] / "presets/quick.yaml")
+LONG = 60  # seconds that a test waits for another thread or process before it fails
+CARD = Card("finetune@A", EPOCHS, 3, "test", 8, 8, flat(PARAMS, "backbone", "finetune", "settings.A"))
+
+
+class RunsCode:
+    """Runs a command where it is unpickled."""
+
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    torch.set_num_threads(1)
+    monkeypatch.setenv("HW1_TRACKING", "off")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    monkeypatch.setattr(supervision, "_received", None)
+    return tmp_path
+
+
+def backbone():
+    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def common(optimiser):
+    numbers = {"batch_size": 4, "momentum": 0.9, "weight_decay": 0.01, "lr": 0.01}
+    return numbers | {"epochs": EPOCHS, "optimiser": optimiser, "schedule": "cosine", "augmentation": "choice224"}
+
+
+def classifier(optimiser):
+    """Network, keyword arguments of fit and the batches; dropout draws from torch's own generator."""
+    network = nn.Sequential(backbone(), nn.Dropout(0.5), nn.Linear(6, 3))
+    training, generator = Supervised(**common(optimiser), loss="cross_entropy"), torch.Generator().manual_seed(1)
+    batches = Batches(IMAGES, np.arange(10) % 3, 4, CPU)
+    loss_of = classification.classifier_loss(network, training, generator)
+    scores = classification.classifier_scores(network, batches, CPU, 3)
+    return network, batches, loss_of, training, {"generator": generator, "validate": scores}
+
+
+def byol(optimiser):
+    network = Byol(backbone(), 6, 8, 4)
+    training = ByolTraining(
+        **common(optimiser), hidden=8, projection=4, ema=0.9, collapse_spread=0.2, on_collapse="warn"
+    )
+    generator = torch.Generator().manual_seed(1)
+    loss_of = pretraining.byol_loss_of(network, training, generator)
+    update = pretraining.target_update(network, training)
+    return network, Batches(IMAGES, None, 4, CPU), loss_of, training, {"generator": generator, "after_step": update}
+
+
+KINDS = {
+    "classifier, adam": lambda: classifier("adam"),
+    "classifier, sgd": lambda: classifier("sgd"),
+    "byol, adam": lambda: byol("adam"),
+}
+
+
+def train(kind, folder, minutes=1e-9, parameters=None, stop=lambda step: None, waited=True):
+    """Weights of every tensor, rows and snapshots' bytes of a training; ``stop`` gets the number of each step."""
+    torch.manual_seed(0)
+    network, batches, loss_of, training, options = KINDS[kind]()
+    inner = options.pop("after_step", lambda step, steps: {})
+
+    def after_step(step, steps):
+        stop(step)
+        return inner(step, steps)
+
+    folder.mkdir(exist_ok=True)
+    with checkpointed("x@A", parameters or {"lr": 0.01}, [], minutes) as checkpoint:
+        checkpoint.include(folder)
+        if waited:
+            save = checkpoint.save
+            checkpoint.save = lambda state, wait=False: (save(state, wait), checkpoint.wait())
+        rows = fit(
+            network,
+            batches,
+            loss_of,
+            section="x",
+            training=training,
+            lr=training.lr,
+            machine=CPU,
+            tracker=Tracker("x@A"),
+            checkpoint=checkpoint,
+            after_step=after_step,
+            after_epoch=snapshots(network, folder, CARD, EPOCHS, [1, 2, 3]),
+            **options,
+        )
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}, rows, files
+
+
+def assert_equal(one, other):
+    assert one[0].keys() == other[0].keys()
+    assert all(torch.equal(one[0][name], other[0][name]) for name in one[0])
+    assert one[1] == other[1]
+    assert one[2] == other[2]
+
+
+def killer(at):
+    def stop(step):
+        if step == at:
+            raise Killed
+
+    return stop
+
+
+def states(root):
+    return sorted(root.glob(".checkpoints/*/*.pt"))
+
+
+# -- going on
+
+
+@pytest.fixture
+def unsparing(monkeypatch):
+    """No epoch's state is passed over for the time it takes."""
+    monkeypatch.setattr(module, "SHARE", math.inf)
+
+
+@pytest.mark.parametrize("minutes", [1e-9, 60], ids=["state after each step", "state after each epoch"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_at_any_step_and_gone_on_with_it_ends_bit_equal(kind, minutes, root, unsparing):
+    whole = train(kind, root / "whole")
+    for at in range(1, STEPS + 1):
+        with pytest.raises(Killed):
+            train(kind, root / f"out{at}", minutes, stop=killer(at))
+        for path in (root / f"out{at}").iterdir():  # a stage's outputs are deleted before it runs again
+            path.unlink()
+        steps = []
+        assert_equal(train(kind, root / f"out{at}", minutes, stop=steps.append), whole)
+        first = at if minutes < 1 else (at - 1) // 3 * 3 + 1
+        assert steps == list(range(first, STEPS + 1))
+        assert not (root / ".checkpoints").exists()
+
+
+@pytest.mark.parametrize("minutes", [1e-9, 60], ids=["states by time", "states of epochs"])
+def test_killed_at_any_step_beside_the_writing_it_ends_bit_equal(minutes, root):
+    whole = train("byol, adam", root / "whole")
+    for at in range(2, STEPS + 1):
+        with pytest.raises(Killed):
+            train("byol, adam", root / f"out{at}", minutes, stop=killer(at), waited=False)
+        steps = []
+        assert_equal(train("byol, adam", root / f"out{at}", minutes, stop=steps.append, waited=False), whole)
+        assert steps == list(range(steps[0], STEPS + 1))
+        first = 2 if minutes < 1 else 4 if at > 3 else 1  # after the first state, whose write is let end
+        assert first <= steps[0] <= at
+
+
+def test_killed_again_and_again_it_ends_bit_equal(root):
+    whole = train("byol, adam", root / "whole")
+    for at in (2, 3, 3, 5, 8):
+        with pytest.raises(Killed):
+            train("byol, adam", root / "out", stop=killer(at))
+    assert_equal(train("byol, adam", root / "out"), whole)
+
+
+def test_killed_after_the_last_epoch_it_trains_no_more(root):
+    whole = train("classifier, adam", root / "whole")
+
+    def fail(*_):
+        for path in (root / "out").iterdir():  # a stage's drafts go first
+            path.unlink()
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Tracker, "log_metrics", fail)
+        train("classifier, adam", root / "out")
+    steps = []
+    assert_equal(train("classifier, adam", root / "out", stop=steps.append), whole)
+    assert steps == []
+
+
+@pytest.mark.parametrize("minutes, kept", [(1e-9, 4), (60, 3)], ids=["state after each step", "state after each epoch"])
+def test_training_whose_weights_are_no_numbers_stops_and_keeps_the_last_good_state(
+    minutes, kept, root, monkeypatch, unsparing
+):
+    whole, finite = train("byol, adam", root / "whole"), torch.optim.Adam.step
+    count = []
+
+    def spoils(optimiser, closure=None):
+        finite(optimiser, closure)
+        count.append(1)
+        if len(count) == 5:
+            optimiser.param_groups[0]["params"][0].data[0] = float("nan")
+
+    with monkeypatch.context() as patch, pytest.raises(InputError, match=r"x: .* is nan in epoch 2: training diverged"):
+        patch.setattr(torch.optim.Adam, "step", spoils)
+        train("byol, adam", root / "out", minutes)
+    newest = torch.load(states(root)[-1], weights_only=True)
+    assert newest["done"] == kept
+    assert all(tensor.isfinite().all() for tensor in newest["network"].values())
+    assert_equal(train("byol, adam", root / "out", minutes), whole)
+
+
+def test_signal_lets_the_step_end_writes_the_state_and_raises_its_status(root, monkeypatch):
+    whole = train("classifier, adam", root / "whole")
+    monkeypatch.setattr(supervision.atexit, "register", lambda function: None)
+    with pytest.raises(SystemExit) as stopped:
+        train("classifier, adam", root / "out", 60, stop=lambda step: supervision._answer(15, None) if step == 5 else 0)
+    assert stopped.value.code == 143
+    assert len(states(root)) == 2
+    assert torch.load(states(root)[-1], weights_only=True)["done"] == 5
+    monkeypatch.setattr(supervision, "_received", None)
+    steps = []
+    assert_equal(train("classifier, adam", root / "out", 60, stop=steps.append), whole)
+    assert steps == [6, 7, 8, 9]
+
+
+def test_signal_during_validation_writes_the_state_before_it(root, monkeypatch):
+    whole = train("classifier, adam", root / "whole")
+    monkeypatch.setattr(supervision.atexit, "register", lambda function: None)
+    scores = classification.accuracy
+
+    def stopped_scores(confusion):
+        supervision._answer(2, None)
+        return scores(confusion)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
+        patch.setattr(classification, "accuracy", stopped_scores)
+        train("classifier, adam", root / "out", 60)
+    assert stopped.value.code == 130
+    monkeypatch.setattr(supervision, "_received", None)
+    steps = []
+    assert_equal(train("classifier, adam", root / "out", 60, stop=steps.append), whole)
+    assert steps == [4, 5, 6, 7, 8, 9]
+
+
+# -- beside the training
+
+
+class Gate:
+    """A writer that stands at its ``at``-th state until it is let through; ``torch.save`` for the module."""
+
+    def __init__(self, monkeypatch, at=1):
+        self.entered, self.let = threading.Event(), threading.Event()
+        self.written, self.running, self.most = [], 0, 0
+        self._save, self._at = torch.save, at
+        monkeypatch.setattr(module.torch, "save", self._write)
+
+    def _write(self, state, path):
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.written.append(state)
+        try:
+            if len(self.written) == self._at:
+                self.entered.set()
+                assert self.let.wait(LONG)
+            self._save(state, path)
+        finally:
+            self.running -= 1
+
+    @property
+    def stands(self):
+        return self.entered.is_set() and not self.let.is_set() and self.running == 1
+
+    def let_waiters(self, monkeypatch):
+        """Let it through as soon as the training waits for it, and note that it was standing then."""
+        wait, stood = Checkpoint.wait, []
+
+        def letting(checkpoint):
+            stood.append(self.stands)
+            self.let.set()
+            wait(checkpoint)
+
+        monkeypatch.setattr(Checkpoint, "wait", letting)
+        return stood
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "states").mkdir()
+    return tmp_path / "states"
+
+
+def test_training_goes_on_while_a_state_is_written(root, monkeypatch):
+    whole = train("classifier, adam", root / "whole")
+    gate, standing = Gate(monkeypatch), []
+
+    def stop(step):
+        if step > 1:
+            assert gate.entered.wait(LONG)
+            standing.append(gate.stands)
+        if step == STEPS:
+            gate.let.set()
+
+    assert_equal(train("classifier, adam", root / "out", stop=stop, waited=False), whole)
+    assert standing == [True] * (STEPS - 1)
+
+
+def test_at_most_one_state_is_written_at_a_time(folder, monkeypatch):
+    gate, checkpoint = Gate(monkeypatch), Checkpoint("x", folder, 1e-9)
+    stood = gate.let_waiters(monkeypatch)
+    checkpoint.save({"done": 1})
+    assert gate.entered.wait(LONG)
+    checkpoint.save({"done": 2})
+    checkpoint.save({"done": 3}, wait=True)
+    assert stood[0]
+    assert [state["done"] for state in gate.written] == [1, 3] and gate.most == 1
+    assert Checkpoint("x", folder).load()["done"] == 3
+
+
+def test_what_changes_after_a_state_was_taken_is_not_in_it(folder, monkeypatch):
+    gate, checkpoint = Gate(monkeypatch), Checkpoint("x", folder, 1e-9)
+    weight, rows = torch.arange(6.0).reshape(2, 3), [{"epoch": 1}]
+    checkpoint.save({"weight": weight, "rows": rows})
+    assert gate.entered.wait(LONG)
+    weight.zero_()
+    rows[0]["epoch"] = 2
+    rows.append({})
+    gate.let.set()
+    checkpoint.wait()
+    state = Checkpoint("x", folder).load()
+    assert torch.equal(state["weight"], torch.arange(6.0).reshape(2, 3)) and state["rows"] == [{"epoch": 1}]
+
+
+def test_state_of_an_epoch_that_comes_during_a_write_is_passed_over_and_then_due(folder, monkeypatch, unsparing):
+    gate, checkpoint = Gate(monkeypatch), Checkpoint("x", folder, 60)
+    checkpoint.save({"done": 1})
+    assert gate.entered.wait(LONG)
+    assert not checkpoint.due()
+    checkpoint.save({"done": 2})
+    assert not checkpoint.due()
+    gate.let.set()
+    checkpoint.wait()
+    assert checkpoint.due()
+    checkpoint.save({"done": 3})
+    checkpoint.wait()
+    assert not checkpoint.due()
+    assert [state["done"] for state in gate.written] == [1, 3]
+
+
+@pytest.mark.parametrize("minutes, due_at", [(60, 140), (1.5, 90)])
+def test_states_of_epochs_take_a_tenth_of_the_time_unless_their_minutes_are_over(folder, monkeypatch, minutes, due_at):
+    clock, save = SimpleNamespace(now=0.0), torch.save
+
+    def slow(state, path):
+        clock.now += 14
+        save(state, path)
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(module.torch, "save", slow)
+    checkpoint = Checkpoint("x", folder, minutes)
+    checkpoint.save({"done": 1})
+    checkpoint.wait()
+    for now in (14, due_at - 1):
+        clock.now = now
+        checkpoint.save({"done": 2})
+        assert not checkpoint.due()
+        assert len(list(folder.glob("*.pt"))) == 1
+    clock.now = due_at
+    assert checkpoint.due()
+    checkpoint.save({"done": 3})
+    checkpoint.wait()
+    assert Checkpoint("x", folder).load()["done"] == 3
+
+
+def test_signal_during_a_write_waits_for_it_and_ends_with_the_state_of_its_own_step(root, monkeypatch):
+    whole = train("classifier, adam", root / "whole")
+    monkeypatch.setattr(supervision.atexit, "register", lambda function: None)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
+        gate = Gate(patch)
+        stood = gate.let_waiters(patch)
+
+        def stop(step):
+            assert step == 1 or gate.entered.wait(LONG)
+            if step == 5:
+                supervision._answer(15, None)
+
+        train("classifier, adam", root / "out", stop=stop, waited=False)
+    assert stopped.value.code == 143 and stood[0]
+    assert [state["done"] for state in gate.written] == [1, 5]
+    monkeypatch.setattr(supervision, "_received", None)
+    steps = []
+    assert_equal(train("classifier, adam", root / "out", stop=steps.append), whole)
+    assert steps == [6, 7, 8, 9]
+
+
+def test_state_under_way_when_the_training_fails_is_finished(root, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        gate = Gate(patch)
+        stood = gate.let_waiters(patch)
+
+        def stop(step):
+            assert step == 1 or gate.entered.wait(LONG)
+            killer(3)(step)
+
+        train("classifier, adam", root / "out", stop=stop, waited=False)
+    assert stood[0]
+    (state,) = states(root)
+    assert module.sha256(state) == state.name.split(".")[1]
+    assert not list(state.parent.glob("*.tmp"))
+
+
+def test_folder_goes_after_the_writing_thread_has_ended(root, monkeypatch):
+    gate = Gate(monkeypatch)
+    stood = gate.let_waiters(monkeypatch)
+    train("classifier, adam", root / "out", stop=lambda step: step == 1 or gate.entered.wait(LONG), waited=False)
+    assert stood == [True]
+    assert not (root / ".checkpoints").exists()
+
+
+@pytest.mark.parametrize("end", [STEPS + 1, 4], ids=["ends", "is stopped"])
+def test_training_leaves_no_thread(end, root, monkeypatch):
+    before, gate = set(threading.enumerate()), Gate(monkeypatch)
+    stood = gate.let_waiters(monkeypatch)
+
+    def stop(step):
+        assert step == 1 or gate.entered.wait(LONG)
+        killer(end)(step)
+
+    with contextlib.suppress(Killed):
+        train("classifier, adam", root / "out", stop=stop, waited=False)
+    assert stood == [True]
+    assert set(threading.enumerate()) == before
+
+
+def test_state_after_the_last_epoch_is_written_only_if_the_outputs_fail(root, monkeypatch, unsparing):
+    gate = Gate(monkeypatch, at=None)
+    train("classifier, adam", root / "out", 60)
+    assert [state["done"] for state in gate.written] == [3, 6]
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Tracker, "log_metrics", fail)
+    with pytest.raises(OSError):
+        train("classifier, adam", root / "out", 60)
+    assert [state["done"] for state in gate.written] == [3, 6, 3, 6, 9]
+    assert len(states(root)) == 2
+
+
+@pytest.mark.parametrize("epoch, left", [(2, [7, 8, 9]), (3, [])], ids=["an epoch", "the last epoch"])
+def test_signal_at_the_end_of_an_epoch_keeps_all_of_it(epoch, left, root, monkeypatch):
+    whole = train("classifier, adam", root / "whole")
+    monkeypatch.setattr(supervision.atexit, "register", lambda function: None)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        signalled = lambda _, row: supervision._answer(2, None) if row["epoch"] == epoch else None  # noqa: E731
+        patch.setattr(Tracker, "log_epoch", signalled)
+        train("classifier, adam", root / "out", 60)
+    monkeypatch.setattr(supervision, "_received", None)
+    steps = []
+    assert_equal(train("classifier, adam", root / "out", 60, stop=steps.append), whole)
+    assert steps == left
+
+
+# -- killed while a state is written
+
+
+def in_save(reached, monkeypatch):
+    """Half of the third state's bytes are there."""
+    save, calls = torch.save, []
+
+    def half(state, path):
+        save(state, path)
+        calls.append(path)
+        if len(calls) == 3:
+            os.truncate(path, path.stat().st_size // 2)
+            reached()
+
+    monkeypatch.setattr(module.torch, "save", half)
+
+
+def before_rename(reached, monkeypatch):
+    """The third state is written and hashed, but has no name yet."""
+    digest, calls = module.sha256, []
+
+    def hashed(path):
+        result = digest(path)
+        if path.name == "state.tmp":
+            calls.append(path)
+            if len(calls) == 3:
+                reached()
+        return result
+
+    monkeypatch.setattr(module, "sha256", hashed)
+
+
+def after_rename(reached, monkeypatch):
+    """The third state is there, the first one not gone yet."""
+    files = Checkpoint._files
+
+    def listed(checkpoint):
+        found = files(checkpoint)
+        if len(found) == 3:
+            reached()
+        return found
+
+    monkeypatch.setattr(Checkpoint, "_files", listed)
+
+
+MOMENTS = {moment.__name__: moment for moment in (in_save, before_rename, after_rename)}
+CHILD = "import sys; sys.path[:0] = sys.argv[1:3]; import test_checkpoint as t; t.{}(*sys.argv[3:])"
+
+
+def train_until(root, moment, step_five):
+    """In a process of its own: the writer comes to ``moment`` and stands still; two steps later ``step_five``."""
+    torch.set_num_threads(1)
+    module._loaded_code = dict  # other modules are loaded here than where the training goes on
+    include, current, at_moment = Checkpoint.include, [], threading.Event()
+
+    def reached():
+        at_moment.set()
+        threading.Event().wait()
+
+    def noted(checkpoint, folder):
+        current.append(checkpoint)
+        include(checkpoint, folder)
+
+    def stop(step):
+        if step <= 3:  # after the states of steps 1 and 2; that of step 3 is the one
+            current[0].wait()
+        assert step < 4 or at_moment.wait(LONG)
+        if step == 5:
+            step_five()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "include", noted)
+        MOMENTS[moment](reached, patch)
+        train("byol, adam", Path(root) / "out", stop=stop, waited=False)
+
+
+def be_killed(root, moment):
+    def step_five():
+        Path(root, "ready").touch()
+        threading.Event().wait()
+
+    train_until(root, moment, step_five)
+
+
+def be_signalled(root):
+    """A first signal is there, and waits for a write that does not end."""
+    supervision.TWICE = 0.0
+    supervision.answer_signals("")
+    wait = Checkpoint.wait
+
+    def noted(checkpoint):
+        if supervision.stop_requested():
+            Path(root, "ready").touch()
+        wait(checkpoint)
+
+    Checkpoint.wait = noted
+    train_until(root, "in_save", lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+
+@contextlib.contextmanager
+def child(function, root, *arguments):
+    """A process with ``function`` of this file, as soon as it says that it is ready."""
+    code, here = CHILD.format(function.__name__), Path(__file__)
+    process = subprocess.Popen([sys.executable, "-c", code, here.parents[2], here.parent, root, *arguments])
+    try:
+        deadline = time.monotonic() + 2 * LONG
+        while not (root / "ready").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("moment, goes_on_at", [("in_save", 3), ("before_rename", 3), ("after_rename", 4)])
+def test_killed_during_a_write_and_gone_on_with_it_ends_bit_equal(moment, goes_on_at, root, monkeypatch, capsys):
+    monkeypatch.setattr(module, "_loaded_code", dict)
+    whole = train("byol, adam", root / "whole")
+    with child(be_killed, root, moment) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert (moment != "after_rename") == any(root.glob(".checkpoints/*/state.tmp"))
+    for path in (root / "out").iterdir():
+        path.unlink()
+    steps = []
+    assert_equal(train("byol, adam", root / "out", stop=steps.append), whole)
+    assert steps[0] == goes_on_at
+    assert capsys.readouterr().err == ""
+    assert not (root / ".checkpoints").exists()
+
+
+def test_second_signal_during_a_write_ends_the_process_at_once(root):
+    with child(be_signalled, root) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LONG) == 143
+    assert [path.name[:9] for path in states(root)] == ["000000001", "000000002"]
+
+
+# -- damage
+
+
+def interrupted(root, at=6):
+    with pytest.raises(Killed):
+        train("classifier, adam", root / "out", stop=killer(at))
+    return states(root)
+
+
+def test_two_states_are_kept(root):
+    assert [path.name[:9] for path in interrupted(root)] == ["000000005", "000000006"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-1000]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:3000] + b"\x00\x01" + path.read_bytes()[3002:]),
+    ],
+    ids=["torn", "empty", "changed"],
+)
+def test_damaged_state_is_told_and_the_one_before_it_used(damage, root, capsys):
+    whole = train("classifier, adam", root / "whole")
+    damage(interrupted(root)[-1])
+    steps = []
+    assert_equal(train("classifier, adam", root / "out", stop=steps.append), whole)
+    assert steps[0] == 5
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1 and "is not whole; going on from the one before" in told[0]
+
+
+def test_without_any_whole_state_it_starts_at_the_beginning(root):
+    whole = train("classifier, adam", root / "whole")
+    for path in interrupted(root):
+        path.write_bytes(b"x")
+    steps = []
+    assert_equal(train("classifier, adam", root / "out", stop=steps.append), whole)
+    assert steps[0] == 1
+
+
+def test_state_whose_snapshots_are_damaged_is_not_used(root):
+    whole = train("classifier, adam", root / "whole")
+    kept = interrupted(root)[-1].parent / "epoch_1.safetensors"
+    kept.unlink()
+    kept.write_bytes(b"x")
+    for path in (root / "out").iterdir():
+        path.unlink()
+    assert_equal(train("classifier, adam", root / "out"), whole)
+
+
+def test_state_that_would_run_code_is_not_used(root):
+    path = interrupted(root)[-1]
+    marker = root / "ran"
+    evil = pickle.dumps(RunsCode(f"touch {marker}"))
+    path.unlink()
+    evil_path = path.with_name(f"000000009.{module.hashlib.sha256(evil).hexdigest()}.pt")
+    evil_path.write_bytes(evil)
+    train("classifier, adam", root / "out")
+    assert not marker.exists()
+
+
+# -- what a state belongs to
+
+
+def test_changed_parameter_starts_afresh_and_is_named(root, capsys):
+    interrupted(root)
+    steps = []
+    train("classifier, adam", root / "out", parameters={"lr": 0.5}, stop=steps.append)
+    assert steps[0] == 1
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("x@A: starts afresh") and told.endswith(": lr was 0.01 and is 0.5")
+    assert len(states(root)) == 2  # those of the other parameters
+
+
+def folder_of(root, data, parameters=None):
+    with checkpointed("x@A", parameters or {}, [data], 1.0):
+        (folder,) = (root / ".checkpoints").iterdir()
+    return folder.name
+
+
+def test_key_follows_from_parameters_data_and_code(root, monkeypatch):
+    data = root / "data"
+    data.mkdir()
+    (data / "images.npy").write_bytes(b"1")
+    first = folder_of(root, data)
+    assert folder_of(root, data) == first
+    assert folder_of(root, data, {"lr": 1.0}) != first
+    (data / "images.npy").write_bytes(b"2")
+    assert folder_of(root, data) != first
+    (data / "images.npy").write_bytes(b"1")
+    monkeypatch.setattr(module, "_loaded_code", lambda: {"hw1/engine/loop.py": "another"})
+    assert folder_of(root, data) != first
+
+
+def test_code_of_the_key_is_what_a_stage_loads(root):
+    code = "import hw1.data.classes, hw1.run.checkpoint as c, json; print(json.dumps(sorted(c._loaded_code())))"
+    project = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [
+        "hw1/data/classes.py",
+        "hw1/run/errors.py",
+        "hw1/run/files.py",
+        "hw1/run/ranks.py",
+        "hw1/run/supervision.py",
+        "hw1/run/checkpoint.py",
+        "hw1/run/copies.py",
+    ]
+
+
+# -- disks
+
+
+def test_disk_that_takes_no_state_is_told_once_and_the_training_ends_the_same(root, monkeypatch, capsys):
+    whole = train("classifier, adam", root / "whole")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.os, "fsync", full)
+    assert_equal(train("classifier, adam", root / "out"), whole)
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("x@A: no state could be written ([Errno 28] No space left on device)")
+
+
+def test_disk_that_has_space_again_takes_the_next_state(folder, monkeypatch, capsys):
+    checkpoint, sync = Checkpoint("x@A", folder, 1e-9), os.fsync
+    for number in (1, 2, 3):
+
+        def full_at_first(file, number=number):
+            if number < 3:
+                raise OSError(28, "No space left on device")
+            sync(file)
+
+        monkeypatch.setattr(module.os, "fsync", full_at_first)
+        checkpoint.save({"done": number})
+        checkpoint.wait()
+        assert len(list(folder.iterdir())) == (number == 3)
+    assert Checkpoint("x", folder).load()["done"] == 3
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_root_that_takes_no_folder_is_told_once_and_the_training_ends_the_same(root, capsys):
+    whole = train("classifier, adam", root / "whole")
+    (root / ".checkpoints").write_text("a file")
+    assert_equal(train("classifier, adam", root / "out"), whole)
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "no state can be kept in" in told

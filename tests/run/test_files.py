@@ -1,0 +1,128 @@
+"""Outputs that are whole or absent, also when the work stops halfway."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hw1.run.files import whole_file, whole_folder
+
+ROOT = Path(__file__).parent.parent
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_file_appears_under_its_name_only_when_it_is_whole(tmp_path):
+    with whole_file(tmp_path / "new/a.txt") as draft:
+        draft.write_text("half")
+        assert not (tmp_path / "new/a.txt").exists()
+        draft.write_text("whole")
+    assert (tmp_path / "new/a.txt").read_text() == "whole"
+    assert names(tmp_path / "new") == ["a.txt"]
+
+
+def test_failed_file_leaves_the_older_one_and_no_draft(tmp_path):
+    (tmp_path / "a.txt").write_text("older")
+    with pytest.raises(RuntimeError, match="stopped"), whole_file(tmp_path / "a.txt") as draft:
+        draft.write_text("half")
+        raise RuntimeError("stopped")
+    assert (tmp_path / "a.txt").read_text() == "older"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_interrupted_file_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "a.txt") as draft:
+        draft.write_text("half")
+        raise KeyboardInterrupt
+    assert names(tmp_path) == []
+
+
+def test_folder_appears_under_its_name_only_when_it_is_whole(tmp_path):
+    with whole_folder(tmp_path / "new/a") as draft:
+        (draft / "1").touch()
+        assert not (tmp_path / "new/a").exists()
+    assert names(tmp_path / "new") == ["a"]
+    assert names(tmp_path / "new/a") == ["1"]
+
+
+def test_folder_takes_the_place_of_the_older_one(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/old").touch()
+    with whole_folder(tmp_path / "a") as draft:
+        (draft / "new").touch()
+    assert names(tmp_path / "a") == ["new"]
+
+
+def test_failed_folder_leaves_the_older_one_and_no_draft(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/old").touch()
+    with pytest.raises(RuntimeError, match="stopped"), whole_folder(tmp_path / "a") as draft:
+        (draft / "new").touch()
+        raise RuntimeError("stopped")
+    assert names(tmp_path) == ["a"]
+    assert names(tmp_path / "a") == ["old"]
+
+
+# -- several processes
+
+
+def start(code, *arguments):
+    """A process that writes the file ``{arguments[0]}`` by ``code`` and prints what it has done."""
+    program = (
+        f"import sys, time; from pathlib import Path; from hw1.run.files import *; path = Path(sys.argv[1])\n{code}"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-uc", program, *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+HOLDS = """
+with whole_file(path) as draft:
+    draft.write_text("first")
+    print("at work", flush=True)
+    time.sleep(0.5)
+"""
+FOLLOWS = """
+with whole_file(path) as draft:
+    draft.write_text("second")
+"""
+
+
+def test_second_process_waits_for_the_first_and_says_so(tmp_path):
+    first = start(HOLDS, tmp_path / "a.txt")
+    first.stdout.readline()
+    second = start(FOLLOWS, tmp_path / "a.txt")
+    _, told = second.communicate(timeout=30)
+    assert first.wait(timeout=30) == second.returncode == 0
+    assert told == f"{tmp_path}/.a.txt.tmp: another process is at work here; waiting for its end\n"
+    assert (tmp_path / "a.txt").read_text() == "second"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_many_processes_write_one_file_and_it_is_whole(tmp_path):
+    code = (
+        "for _ in range(20):\n  with whole_folder(path) as draft: [(draft / c).write_text(sys.argv[2]) for c in 'abc']"
+    )
+    processes = [start(code, tmp_path / "out", number) for number in range(4)]
+    assert [process.wait(timeout=60) for process in processes] == [0] * 4
+    assert len({(tmp_path / "out" / name).read_text() for name in "abc"}) == 1
+    assert names(tmp_path) == ["out"]
+
+
+def test_draft_of_a_killed_process_is_forgotten(tmp_path):
+    first = start(HOLDS.replace("0.5", "60"), tmp_path / "a.txt")
+    first.stdout.readline()
+    first.kill()
+    first.wait()
+    assert names(tmp_path / ".a.txt.tmp") == ["a.txt"]
+    with whole_folder(tmp_path / "a.txt") as draft:
+        assert names(draft) == []
+        (draft / "whole").touch()
+    assert names(tmp_path) == ["a.txt"]

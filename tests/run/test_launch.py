@@ -1,0 +1,273 @@
+"""Stages that start ranks: what comes out, what is said, who is left, when all goes well and when it does not."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from processes import descendants
+from tiny_project import Project, tiny
+
+from hw1.run import gpus, launch, supervision
+from hw1.run.errors import InputError
+
+ARGUMENTS = "A --data data/prepared/office --backbone models/backbone/scratch.safetensors"
+STAGE = f"{sys.executable} -m stages.finetune {ARGUMENTS} --out {{out}}/A.safetensors --history {{out}}/A.csv"
+BYOL = (
+    f"{sys.executable} -m stages.pretrain byol --data data/prepared/mini --probe data/prepared/office "
+    "--start models/backbone/scratch.safetensors "
+    "--out {out}/byol.safetensors --history {out}/byol.csv --metrics {out}/byol.json"
+)
+SRUN = """#!{python}
+import os, subprocess, sys
+options = dict(word[2:].split("=") for word in sys.argv[1:] if word.startswith("--") and "=" in word)
+command = sys.argv[1:][[word.startswith("--") for word in sys.argv[1:]].index(False):]
+count, each = int(options["ntasks"]), int(options["ntasks-per-node"])
+tasks = [
+    subprocess.Popen(command, env=os.environ | {{
+        "SLURM_PROCID": str(task), "SLURM_NTASKS": str(count), "SLURM_LOCALID": str(task % each)}})
+    for task in range(count)
+]
+open("srun.txt", "w").write(" ".join(sys.argv[1:]))
+sys.exit(max(task.wait() for task in tasks))
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project whose mini and office are prepared."""
+    project = Project(tmp_path_factory.mktemp("launch"), tiny(), HW1_TRACKING="off", OMP_NUM_THREADS="1")
+    stages = ("download", "prepare@mini", "prepare@office", "initialise")
+    project.run("dvc", "repro", "-q", *stages)
+    return project
+
+
+def set_params(project, devices, epochs=2, **changes):
+    tree = yaml.safe_load(tiny()) | changes
+    tree["launch"]["devices"], tree["finetune"]["epochs"] = devices, epochs
+    (project.folder / "params.yaml").write_text(yaml.safe_dump(tree))
+
+
+def start(project, out="out", stage=STAGE, **environment):
+    (project.folder / out).mkdir(exist_ok=True)
+    return subprocess.Popen(
+        stage.format(out=out).split(), cwd=project.folder, env=project.environment | environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def run(project, **options):
+    """Status, stdout and stderr of the stage; options as of ``start``."""
+    stage = start(project, **options)
+    out, err = stage.communicate(timeout=240)
+    return stage.returncode, out, err
+
+
+def epochs_of(project, history="A.csv"):
+    lines = (project.folder / "out" / history).read_text().splitlines()[1:]
+    return [int(line.split(",")[0]) for line in lines]
+
+
+def ranks_of(stage):
+    """Process numbers of its ranks, in their order, once each has RANK in its environment."""
+    found = {}
+    for pid in descendants(stage.pid):
+        variables = dict(v.split("=", 1) for v in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in v)
+        if "RANK" in variables:
+            found[int(variables["RANK"])] = pid
+    return [found[rank] for rank in sorted(found)]
+
+
+def await_state(stage, project):
+    while not list(project.folder.glob(".checkpoints/*/*.pt")):
+        assert stage.poll() is None
+        time.sleep(0.1)
+
+
+def assert_gone(pids):
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+# -- all goes well
+
+
+def test_two_ranks_speak_with_one_voice(project):
+    set_params(project, devices=2)
+    status, out, err = run(project, stage=BYOL)
+    assert (status, err) == (0, "")
+    assert re.findall(r"epoch (\d)/2", out) == list("12")
+    assert epochs_of(project, "byol.csv") == [1, 2]
+    assert sorted(path.name for path in (project.folder / "out").iterdir()) == [
+        "byol.csv", "byol.json", "byol.safetensors",
+    ]  # fmt: skip
+    assert not list(project.folder.glob(".checkpoints/*"))
+
+
+def test_two_nodes_meet_where_torchruns_variables_say_and_the_first_writes(project):
+    set_params(project, devices=1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"PET_NNODES": "2", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(free.getsockname()[1])}
+    nodes = [start(project, f"node{node}", **meeting, PET_NODE_RANK=str(node)) for node in range(2)]
+    outs = [node.communicate(timeout=240) for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0] and [err for _, err in outs] == ["", ""]
+    assert [re.findall(r"epoch (\d)/2", out) for out, _ in outs] == [["1", "2"], []]
+    assert (project.folder / "node0/A.csv").is_file() and not list((project.folder / "node1").iterdir())
+
+
+def test_a_slurm_job_of_two_nodes_starts_its_ranks_with_srun(project, tmp_path):
+    set_params(project, devices=1)
+    srun = tmp_path / "srun"
+    srun.write_text(SRUN.format(python=sys.executable))
+    srun.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{project.environment['PATH']}"
+    # What each node resolves the first one's name to is the cluster's; here both are this machine.
+    job = {"SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "8", "SLURM_CPUS_ON_NODE": "4"}
+    status, out, err = run(project, PATH=path, **job)
+    assert (status, err) == (0, "")
+    assert re.findall(r"epoch (\d)/2", out) == ["1", "2"]
+    assert epochs_of(project) == [1, 2]
+    asked = (project.folder / "srun.txt").read_text()
+    assert asked.startswith("--nodes=2 --ntasks=2 --ntasks-per-node=1 --cpus-per-task=4 --kill-on-bad-exit=1 ")
+
+
+def test_without_srun_a_job_of_several_nodes_is_an_error(project, tmp_path):
+    set_params(project, devices=1)
+    status, _, err = run(project, PATH=str(tmp_path), SLURM_JOB_NUM_NODES="2")
+    assert (status, err) == (
+        1, "error: SLURM_JOB_NUM_NODES is set, but there is no srun; run in a SLURM job, or unset it\n"
+    )  # fmt: skip
+
+
+# -- it does not
+
+
+def test_killed_rank_ends_the_stage_and_other_numbers_of_ranks_go_on(project):
+    set_params(project, devices=2, epochs=400)
+    stage = start(project)
+    await_state(stage, project)
+    ranks = ranks_of(stage)
+    os.kill(ranks[1], signal.SIGKILL)
+    _, err = stage.communicate(timeout=60)
+    assert stage.returncode == 1
+    assert err == (
+        "error: rank 1 was ended by SIGKILL, and the others with it; run `dvc repro` to go on from the last state\n"
+    )
+    assert_gone(ranks)
+    set_params(project, devices=1, epochs=400)
+    stage = start(project)
+    assert "goes on after epoch" in stage.stdout.readline()
+    stage.send_signal(signal.SIGINT)
+    _, err = stage.communicate(timeout=60)
+    assert (stage.returncode, err) == (130, "stopped by SIGINT; run `dvc repro` to go on from here\n")
+    set_params(project, devices=4, epochs=400)
+    stage = start(project)
+    assert "goes on after epoch" in stage.stdout.readline()
+    ranks = ranks_of(stage)
+    stage.send_signal(signal.SIGTERM)
+    _, err = stage.communicate(timeout=60)
+    assert (stage.returncode, err) == (143, "stopped by SIGTERM; run `dvc repro` to go on from here\n")
+    assert_gone(ranks)
+
+
+def test_ranks_end_with_the_stage_that_started_them(project):
+    set_params(project, devices=2, epochs=400)
+    stage = start(project)
+    assert "finetune@A" in stage.stdout.readline()
+    ranks = ranks_of(stage)
+    assert len(ranks) == 2
+    stage.kill()
+    stage.communicate()
+    assert_gone(ranks)
+
+
+def test_error_of_all_ranks_is_told_once(project):
+    set_params(project, devices=2, lr=1e30)
+    status, _, err = run(project)
+    assert status == 1
+    assert re.fullmatch(r"(finetune@A: starts afresh.*\n)?error: finetune: .* training diverged; lower its lr\n", err)
+
+
+def failure(tmp_path, rank, exitcode, text=""):
+    """As torchrun's agent describes it."""
+    file = tmp_path / f"{rank}.json"
+    if text:
+        file.write_text(text)
+    message = {"message": text} if text else f"Signal {-exitcode} received"
+    return SimpleNamespace(exitcode=exitcode, timestamp=rank, error_file=str(file), message=message)
+
+
+@pytest.mark.parametrize(
+    "failures, told",
+    [
+        ([(launch.LOST, "pair closed"), (1, "error: lr: too large"), (1, "error: later")], "error: lr: too large"),
+        ([(launch.LOST, "pair closed"), (-9, "")], "rank 1 was ended by SIGKILL, and the others with it; run"),
+        ([(launch.LOST, "pair closed"), (7, "")], "rank 1 ended with status 7, and the others with it; run"),
+        ([(-9, ""), (143, "")], "rank 0 was ended by SIGKILL, and the others with it; run"),
+        ([(launch.LOST, "pair closed"), (143, ""), (-9, "")], "143"),
+        ([(launch.LOST, "pair closed"), (launch.LOST, "x")], "the ranks lost each other (pair closed); run"),
+    ],
+)
+def test_cause_is_told_before_what_it_caused(failures, told, tmp_path, monkeypatch):
+    monkeypatch.setattr(supervision, "_received", None)
+    monkeypatch.setattr(supervision.atexit, "register", lambda function: None)
+    with pytest.raises((SystemExit, InputError)) as ended:
+        launch._tell({rank: failure(tmp_path, rank, *found) for rank, found in enumerate(failures)})
+    assert str(ended.value).startswith(told)
+
+
+# -- GPUs
+
+
+def holder(folder, count, per_gpu):
+    """A process that takes GPUs, says which, and holds them until its stdin closes."""
+    code = (
+        "import sys; from pathlib import Path; from hw1 import gpus; "
+        f"print(*gpus.take(['0', '1'], {count}, {per_gpu}, Path({str(folder)!r})), flush=True); sys.stdin.read()"
+    )
+    root = Path(gpus.__file__).parents[1]
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=root,
+    )  # fmt: skip
+
+
+def test_processes_take_free_gpus_and_wait_for_one(tmp_path):
+    first, second = holder(tmp_path, 1, 1), holder(tmp_path, 1, 1)
+    assert sorted(process.stdout.readline() for process in (first, second)) == ["0\n", "1\n"]
+    third = holder(tmp_path, 2, 1)
+    assert third.stderr.readline() == "launch: waiting for 2 of the GPUs 0, 1 to become free\n"
+    first.kill()
+    second.stdin.close()
+    assert third.stdout.readline() == "0 1\n"
+    for process in (first, second, third):
+        process.kill()
+        process.wait()
+
+
+def test_trainings_per_gpu_fill_every_gpu_once_before_any_twice(tmp_path):
+    holders = []
+    for _ in range(4):
+        holders.append(holder(tmp_path, 1, 2))
+        holders[-1].name = holders[-1].stdout.readline().strip()
+    assert [process.name for process in holders] == ["0", "1", "0", "1"]
+    for process in holders:
+        process.kill()
+        process.communicate()
+
+
+def test_gpus_are_called_as_cuda_visible_devices_says(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-ab12")
+    assert gpus.names(2) == ["3", "GPU-ab12"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert gpus.names(2) == ["0", "1"]

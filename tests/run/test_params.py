@@ -1,0 +1,116 @@
+"""params.yaml: what loads, and the one line that says why something does not."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hw1.run.errors import InputError
+from hw1.run.params import flat, load
+
+ROOT = Path(__file__).parent.parent
+QUICK = (ROOT / "presets/quick.yaml").read_text()
+
+
+def edited(tmp_path: Path, old: str, new: str) -> Path:
+    assert QUICK.count(old) >= 1, old
+    path = tmp_path / "params.yaml"
+    path.write_text(QUICK.replace(old, new, 1))
+    return path
+
+
+def tree(preset: str) -> dict:
+    return yaml.safe_load((ROOT / f"presets/{preset}.yaml").read_text())
+
+
+def keys(node: object, path: str = "") -> set[str]:
+    if not isinstance(node, dict):
+        return {path}
+    return set().union(*(keys(value, f"{path}.{key}") for key, value in node.items()))
+
+
+@pytest.mark.parametrize("preset", ["quick", "paper"])
+def test_preset_loads(preset):
+    assert load(ROOT / f"presets/{preset}.yaml").settings["D"].train == "classifier"
+
+
+def test_presets_have_the_same_keys():
+    assert keys(tree("quick")) == keys(tree("paper"))
+
+
+@pytest.mark.parametrize("preset", ["quick", "paper"])
+def test_every_value_of_a_preset_has_its_comment(preset):
+    bare = [
+        line
+        for line in (ROOT / f"presets/{preset}.yaml").read_text().splitlines()
+        if line.strip()
+        and "#" not in line
+        and not line.rstrip().endswith(":")
+        and "backbone: " not in line.lstrip()[:20]
+    ]
+    assert [line for line in bare if not line.strip().startswith(("A: {", "B: {", "C: {", "D: {", "E: {"))] == []
+
+
+@pytest.mark.parametrize("text", ["1e-05", "1e-5", "3e-4", "0.00001", "1.5E-3", "1"])
+def test_number_as_dvc_or_a_hand_writes_it_is_a_float(tmp_path, text):
+    lr = load(edited(tmp_path, "lr: 0.0005", f"lr: {text}")).lr
+    assert type(lr) is float and lr == float(text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("lr: 0.0005 ", "lr: fast ", "lr: got 'fast', allowed: a number"),
+        ("lr: 0.0005 ", "lr: 0 ", "lr: got 0, allowed: above 0"),
+        ("lr: 0.0005 ", "lr: .inf ", "lr: got inf, allowed: a number"),
+        ("seed: 1 ", "seed: 1.5 ", "seed: got 1.5, allowed: a whole number"),
+        ("seed: 1 ", "seed: true ", "seed: got True, allowed: a whole number"),
+        ("batch_size: 64", "batch_size: 0", "pretrain.byol.batch_size: got 0, allowed: 2 or more"),
+        ("deterministic: false", "deterministic: 0", "runtime.deterministic: got 0, allowed: true or false"),
+        ("device: auto", "device: tpu", "runtime.device: got 'tpu', allowed: auto, cpu, cuda"),
+        ("backbone: resnet18", "backbone: resnet19", "backbone: got 'resnet19', allowed: resnet18, resnet34, resnet50"),
+        (
+            "{backbone: byol, train: full}",
+            "{backbone: F, train: full}",
+            "settings.C.backbone: got 'F', allowed: scratch",
+        ),
+        ("{backbone: byol, train: full}", "F", "settings.C: got 'F', allowed: a section of keys"),
+        ("  E: {", "  image: {", "settings.image: got a name of another column, allowed: any other"),
+        ("resident_share:", "resident_shar:", "runtime.resident_shar: got an unknown key, allowed here: device"),
+        ("  sha256: ''", "  #", "data.sha256: missing"),
+        ("sha256: ''", "sha256: abc", "data.sha256: got 'abc', allowed: '' or 64"),
+        ("crop: 32}", "crop: 320}", "prepare.office.crop: got 320, allowed: at most resize, 36"),
+        ("mask_ids: ['0013'", "mask_ids: [13", "evaluate.mask_ids[0]: got 13, allowed: text"),
+        ("seed: 1 ", "seed: 1\nseed: 2 ", "key 'seed' twice"),
+        ("seed: 1 ", "seed: [1 ", "not valid YAML"),
+        ("weights: none               # report: imagenet", "weights: imagenet #", "classify.B.weights: got 'imagenet'"),
+    ],
+)
+def test_error_names_the_key_what_was_given_and_what_is_allowed(tmp_path, old, new, message):
+    with pytest.raises(InputError) as error:
+        load(edited(tmp_path, old, new))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_file_says_where_to_run(tmp_path):
+    with pytest.raises(InputError, match=r"params\.yaml: No such file"):
+        load(tmp_path / "params.yaml")
+
+
+def test_unknown_setting_is_refused_with_the_known_ones():
+    with pytest.raises(InputError, match=r"settings\.F: not in params\.yaml, allowed: A, B, C, D, E"):
+        load(ROOT / "presets/quick.yaml").setting("F")
+
+
+def test_nothing_can_be_changed_after_loading():
+    params = load(ROOT / "presets/quick.yaml")
+    with pytest.raises(AttributeError):
+        params.finetune.epochs = 1
+
+
+def test_flat_lists_the_leaves_under_the_given_paths():
+    values = flat(load(ROOT / "presets/quick.yaml"), "lr", "settings.C", "pretrain.byol")
+    assert values["lr"] == 0.0005
+    assert values["settings.C.backbone"] == "byol"
+    assert "pretrain.byol.hidden" in values and "pretrain.supervised.epochs" not in values

@@ -1,0 +1,146 @@
+"""What a terminal and a log file get to see, with a clock set by hand."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from hw1.run import progress as module
+from hw1.run.progress import Progress
+
+
+class Stream(io.StringIO):
+    def __init__(self, terminal):
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self):
+        return self.terminal
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+def progress(terminal):
+    stream = Stream(terminal)
+    return Progress("classify@A", epochs=3, images=100, stream=stream), stream
+
+
+ROW = {"epoch": 1, "lr": 0.1, "train_loss": 0.51239, "val_accuracy": 0.25}
+
+
+def test_log_gets_one_plain_line_per_epoch_with_speed_and_time_left(clock):
+    shown, stream = progress(terminal=False)
+    for _ in range(4):
+        clock.now += 12.5
+        shown.count(25)
+    assert stream.getvalue() == ""
+    shown.epoch(ROW)
+    # 100 images in 50 s, 200 to go
+    line = "classify@A  epoch 1/3  train_loss 0.5124  val_accuracy 0.25  2 images/s  1:40 left\n"
+    assert stream.getvalue() == line
+
+
+def test_time_left_shows_hours_where_there_are_any(clock):
+    shown, stream = progress(terminal=False)
+    clock.now += 5000
+    shown.count(100)
+    shown.epoch(ROW)
+    assert stream.getvalue().endswith("  2:46:40 left\n")  # 10,000 s
+
+
+def test_last_epoch_has_no_time_left(clock):
+    shown, stream = progress(terminal=False)
+    clock.now += 1
+    shown.count(300_000)
+    shown.epoch(ROW)
+    assert "  300,000 images/s  " in stream.getvalue()
+    shown, stream = progress(terminal=False)
+    clock.now += 60
+    shown.count(300)
+    shown.epoch({"epoch": 3, "lr": 0.1})
+    assert stream.getvalue() == "classify@A  epoch 3/3    5 images/s  0:00 left\n"
+
+
+def test_terminal_gets_a_live_line_that_the_next_one_overwrites(clock):
+    shown, stream = progress(terminal=True)
+    clock.now += 50
+    shown.count(25)
+    clock.now += 50
+    shown.count(100)
+    first, second = stream.getvalue().split("\r\x1b[K")[1:]
+    assert first == "classify@A  epoch 1/3   25%  0 images/s  9:10 left"  # 0.5 images/s, 275 to go
+    assert second == "classify@A  epoch 2/3   25%  1 images/s  2:20 left"  # 1.25 images/s, 175 to go
+    assert "\n" not in stream.getvalue()
+
+
+def test_live_line_is_refreshed_at_most_five_times_a_second(clock):
+    shown, stream = progress(terminal=True)
+    for _ in range(100):
+        clock.now += 0.015625
+        shown.count(1)
+    assert 5 <= stream.getvalue().count("\r") <= 8  # in 1.6 s
+
+
+def test_epoch_line_takes_the_place_of_the_live_line(clock):
+    shown, stream = progress(terminal=True)
+    clock.now += 50
+    shown.count(100)
+    shown.epoch(ROW)
+    last = stream.getvalue().split("\r\x1b[K")[-1]
+    assert last.startswith("classify@A  epoch 1/3  train_loss 0.5124")
+    assert last.endswith("left\n")
+
+
+def test_seconds_count_from_the_beginning(clock):
+    shown, _ = progress(terminal=False)
+    clock.now += 7.5
+    assert shown.seconds == 7.5
+
+
+def test_training_that_goes_on_counts_from_where_it_was(clock):
+    stream = Stream(terminal=False)
+    shown = Progress("x", epochs=3, images=100, done=150, seconds=60.0, stream=stream)
+    shown.resumed(1, 2)
+    clock.now += 10
+    shown.count(50)
+    shown.epoch({"epoch": 2, "lr": 0.1})
+    assert stream.getvalue() == "x: goes on after epoch 1/3, step 2\nx  epoch 2/3    5 images/s  0:20 left\n"
+    assert shown.seconds == 70.0
+
+
+def test_speed_of_the_processes_before_stands_in_until_something_is_trained(clock):
+    stream = Stream(terminal=False)
+    shown = Progress("x", epochs=2, images=100, done=100, seconds=50.0, stream=stream)
+    shown.epoch({"epoch": 1, "lr": 0.1})
+    assert stream.getvalue() == "x  epoch 1/2    2 images/s  0:50 left\n"
+
+
+def test_reader_that_is_gone_does_not_end_the_training():
+    code = """
+import sys
+from hw1.run.progress import Progress
+shown = Progress("x", epochs=2, images=100)
+sys.stdin.readline()
+for epoch in (1, 2):
+    shown.count(100)
+    shown.epoch({"epoch": epoch, "lr": 0.1})
+print("done", file=sys.stderr)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    _, told = process.communicate(b"go on\n", timeout=30)
+    assert (process.returncode, told) == (0, b"done\n")

@@ -1,0 +1,489 @@
+"""Events on disk, their sender, and MLflow that fails."""
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from hw1.run import sender, tracking
+from hw1.run.sender import Sender, _Run
+from hw1.run.tracking import Tracker
+
+ROOT = Path(__file__).parents[2]
+
+
+class Client:
+    """What an MLflow client was asked to do."""
+
+    def __init__(self):
+        self.calls = []
+
+    def search_runs(self, experiments, query, max_results):
+        return []
+
+    def create_run(self, experiment, when, tags, run_name):
+        self.calls.append(("create", run_name))
+        return type("Run", (), {"info": type("Info", (), {"run_id": "r1"})})
+
+    def log_batch(self, run, metrics=(), params=(), tags=()):
+        self.calls += [("metric", metric.key, metric.value, metric.step) for metric in metrics]
+        self.calls += [("param", param.key, param.value) for param in params]
+
+    def set_terminated(self, run, status, when):
+        self.calls.append(("end", status))
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch) -> Path:
+    """A project's root with tracking on and no sender started."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("HW1_TRACKING", raising=False)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    monkeypatch.setattr(tracking, "_start_sender", lambda folder: None)
+    return tmp_path
+
+
+def events_of(root: Path) -> Path:
+    (path,) = (root / ".mlflow").glob("*.jsonl")
+    return path
+
+
+def sent(path: Path) -> tuple[list, _Run]:
+    client, run = Client(), _Run(path)
+    run.send(client, "0")
+    return client.calls, run
+
+
+def test_run_is_sent_with_parameters_curves_and_end(root):
+    with Tracker.start("classify@A", {"lr": 0.1}, {}) as tracker:
+        tracker.log_epoch({"epoch": 1, "loss": 0.5})
+        tracker.log_epoch({"epoch": 2, "loss": 0.25})
+    calls, run = sent(events_of(root))
+    assert calls == [
+        ("create", "classify@A"),
+        ("param", "lr", "0.1"),
+        ("metric", "loss", 0.5, 1),
+        ("metric", "loss", 0.25, 2),
+        ("end", "FINISHED"),
+    ]
+    assert run.ended
+
+
+def test_exception_ends_the_run_as_failed(root):
+    with pytest.raises(ValueError), Tracker.start("x", {}, {}):
+        raise ValueError
+    assert sent(events_of(root))[0][-1] == ("end", "FAILED")
+
+
+def test_run_whose_process_is_gone_ends_as_killed(root):
+    Tracker.start("x", {}, {})
+    path = events_of(root)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[0]["pid"] = gone.pid
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert sent(path)[0][-1] == ("end", "KILLED")
+
+
+def test_half_a_line_is_left_for_the_next_time(root):
+    Tracker.start("x", {}, {})
+    path = events_of(root)
+    client, run = Client(), _Run(path)
+    run.send(client, "0")
+    with open(path, "a") as file:
+        file.write('{"event": "metrics", "time": 1, "step": 1, "metrics"')
+    run.send(client, "0")
+    with open(path, "a") as file:
+        file.write(': {"loss": 2.0}}\n')
+    run.send(client, "0")
+    assert ("metric", "loss", 2.0, 1) in client.calls
+
+
+def test_tracking_off_writes_nothing(root, monkeypatch):
+    monkeypatch.setenv("HW1_TRACKING", "off")
+    with Tracker.start("x", {}, {}) as tracker:
+        tracker.log_epoch({"epoch": 1, "loss": 1.0})
+    assert list(root.iterdir()) == []
+
+
+def test_pictures_are_copied_before_the_originals_can_go(root, tmp_path):
+    history, picture = tmp_path / "h.csv", tmp_path / "p.png"
+    history.write_text("epoch\n")
+    picture.write_bytes(b"png")
+    with Tracker("plots") as tracker:
+        tracker.log_pictures(history, [picture])
+    picture.unlink()
+    event = json.loads(events_of(root).read_text().splitlines()[1])
+    assert Path(event["files"][0]).read_bytes() == b"png"
+
+
+# -- MLflow's own client and database
+
+
+@pytest.fixture
+def database(root):
+    """A client of a database in the root, and the experiment's number."""
+    return sender._connect(root)
+
+
+def runs_in(database: Path) -> list[dict]:
+    """Name, status and metrics (key, step, value) of every run in a database."""
+    with sqlite3.connect(database) as db:
+        return [
+            {
+                "name": name,
+                "status": status,
+                "metrics": sorted(db.execute("select key, step, value from metrics where run_uuid = ?", (run,))),
+            }
+            for run, name, status in db.execute("select run_uuid, name, status from runs order by name")
+        ]
+
+
+@pytest.mark.parametrize("method", ["create_run", "log_batch", "set_terminated"])
+def test_file_sent_in_part_and_then_again_makes_one_run(method, root, database, monkeypatch):
+    with Tracker.start("x", {"lr": 0.1}, {"device": "cpu"}) as tracker:
+        tracker.log_epoch({"epoch": 1, "loss": 0.5})
+        tracker.log_epoch({"epoch": 2, "loss": 0.25})
+    client, experiment = database
+    original = getattr(client, method)
+
+    def dies_after(*arguments, **options):
+        original(*arguments, **options)
+        raise ConnectionError("the server died")
+
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(client, method, dies_after)
+        _Run(events_of(root)).send(client, experiment)
+    Sender(root / ".mlflow").deliver()
+    whole = {"name": "x", "status": "FINISHED", "metrics": [("loss", 1, 0.5), ("loss", 2, 0.25)]}
+    assert runs_in(root / "mlflow.db") == [whole]
+    assert not list((root / ".mlflow").glob("*.jsonl"))
+
+
+def test_file_that_mlflow_refuses_does_not_hold_up_the_others(root, database):
+    with Tracker.start("bad", {"key with a ? in it": 1}, {}):
+        pass
+    bad = events_of(root)
+    with Tracker.start("good", {}, {}) as tracker:
+        tracker.log_epoch({"epoch": 1, "loss": 0.5})
+    with pytest.raises(Exception, match="key with a"):
+        Sender(root / ".mlflow").deliver()
+    assert [run["name"] for run in runs_in(root / "mlflow.db") if run["status"] == "FINISHED"] == ["good"]
+    assert events_of(root) == bad
+
+
+def test_pictures_wait_for_a_run_that_could_not_be_sent(root, database, monkeypatch, tmp_path):
+    history, picture = tmp_path / "h.csv", tmp_path / "p.png"
+    history.write_text("epoch\n")
+    picture.write_bytes(b"png")
+    with Tracker.start("x", {}, {}) as tracker:
+        tracker.log_history(history)
+    with Tracker("plots") as tracker:
+        tracker.log_pictures(history, [picture])
+    send = _Run.send
+    first = min((root / ".mlflow").glob("*.jsonl"))
+
+    def refused(run, client, experiment):
+        if run.events == first:
+            raise ConnectionError("refused")
+        return send(run, client, experiment)
+
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(_Run, "send", refused)
+        Sender(root / ".mlflow").deliver()
+    Sender(root / ".mlflow").deliver()
+    assert [path.read_bytes() for path in (root / "mlartifacts").rglob("p.png")] == [b"png"]
+
+
+WORKER = """
+import sys
+from hw1.run.tracking import Tracker
+for number in range(10):
+    with Tracker.start(f"{sys.argv[1]}{number}", {"lr": 0.1}, {}) as tracker:
+        for epoch in range(1, 6):
+            tracker.log_epoch({"epoch": epoch, "loss": 1 / epoch})
+"""
+
+
+def test_two_workers_and_their_senders_lose_nothing(root):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    workers = [subprocess.Popen([sys.executable, "-c", WORKER, name], cwd=root, env=environment) for name in "ab"]
+    assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
+    subprocess.run([sys.executable, "-m", "hw1.run.sender"], cwd=root, env=environment, check=True, timeout=120)
+    runs = runs_in(root / "mlflow.db")
+    assert [run["name"] for run in runs] == [f"{worker}{number}" for worker in "ab" for number in range(10)]
+    curve = [("loss", epoch, pytest.approx(1 / epoch)) for epoch in range(1, 6)]
+    assert all(run["metrics"] == curve and run["status"] == "FINISHED" for run in runs)
+
+
+# -- when a waiting sender sends
+
+
+class Clock:
+    """Time that passes in sleep only."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def waiting(root, monkeypatch):
+    """Runs a sender on made-up time beside one run; returns when it delivered, in seconds from its start."""
+    Tracker.start("x", {}, {})
+    path, clock, delivered = events_of(root), Clock(), []
+    start = clock.now
+    monkeypatch.setattr(sender, "time", clock)
+
+    def until(writes: float, fails: float = 0.0) -> list[float]:
+        def deliver(self):
+            delivered.append(clock.now - start)
+            if clock.now - start < fails:
+                raise ConnectionError("refused")
+            self.connected = True
+            if clock.now - start >= writes:
+                path.unlink(missing_ok=True)
+
+        monkeypatch.setattr(sender, "is_written", lambda events: clock.now - start < writes)
+        monkeypatch.setattr(Sender, "deliver", deliver)
+        sender.wait(root / ".mlflow")
+        return delivered
+
+    return until
+
+
+def test_sender_stays_out_of_the_way_of_a_training(waiting):
+    assert waiting(writes=100) == [100 + sender.QUIET - sender.POLL]  # counted from the last look that saw it write
+
+
+def test_sender_sends_a_long_training_as_it_goes(waiting):
+    delivered = waiting(writes=310)
+    assert delivered == [*map(float, range(300, 311))]
+
+
+def test_sender_tries_again_after_a_failure_and_forgets_it(waiting, root):
+    delivered = waiting(writes=400, fails=320)
+    assert delivered[:4] == [300, 315, 330, 331]
+    assert not (root / ".mlflow" / "trouble.txt").exists()
+
+
+def test_sender_that_fails_to_the_end_says_why(waiting, root):
+    with pytest.raises(ConnectionError, match="refused"):
+        waiting(writes=100, fails=1000)
+    assert (root / ".mlflow" / "trouble.txt").read_text() == "MLflow failed: refused\n"
+
+
+@pytest.mark.parametrize("server", ["refuses", "hangs"])
+def test_dead_server_is_noted_before_mlflow_is_imported(server, root, monkeypatch, waiting):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1] if server == "hangs" else 9
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://name:secret@127.0.0.1:{port}/")
+        monkeypatch.setattr(sender, "ANSWER", 0.5)
+        monkeypatch.setattr(sender, "_connect", None)
+        with pytest.raises(ConnectionError):
+            waiting(writes=30, fails=1000)
+    reason = {"refuses": "Connection refused", "hangs": "timed out"}[server]
+    assert (root / ".mlflow" / "trouble.txt").read_text() == f"MLflow failed: http://127.0.0.1:{port}: {reason}\n"
+
+
+def test_server_that_wants_a_password_answers(answering):
+    sender.check_server(answering(401))
+
+
+def test_place_that_is_no_server_is_not_asked():
+    sender.check_server("sqlite:////nowhere/mlflow.db")
+    sender.check_server(None)
+
+
+@pytest.fixture
+def answering():
+    """Starts a server that answers everything with a status; returns its address."""
+    servers = []
+
+    def start(status: int) -> str:
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(status)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Answer))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+# -- servers and disks that fail
+
+
+def send(root, uri, **environment):
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "hw1.run.sender"],
+        cwd=root,
+        env={**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and time.monotonic() - started < 60
+    assert done.stderr.count("\n") == 1 and "the runs are kept in" in done.stderr
+
+
+def test_server_that_hangs_leaves_the_run_on_disk(root):
+    with Tracker.start("x", {}, {}) as tracker:
+        tracker.log_epoch({"epoch": 1, "loss": 1.0})
+    with socket.create_server(("127.0.0.1", 0)) as server:  # accepts, never answers
+        send(root, f"http://127.0.0.1:{server.getsockname()[1]}", MLFLOW_HTTP_REQUEST_TIMEOUT="1")
+    assert events_of(root).exists()
+
+
+def test_trouble_is_told_once_a_pipeline(root, capsys, monkeypatch):
+    def told():
+        with Tracker.start("x", {}, {}):
+            pass
+        return capsys.readouterr().err.count("\n")
+
+    spool = tracking.spool()
+    (spool / "trouble.txt").write_text("MLflow failed: refused\n")
+    assert [told(), told(), told()] == [1, 0, 0]
+    monkeypatch.setattr(tracking, "ancestors", lambda: [12345])  # another `dvc repro`
+    assert [told(), told()] == [1, 0]
+    (spool / "trouble.txt").write_text("MLflow failed: a full disk\n")
+    assert [told(), told()] == [1, 0]
+
+
+@pytest.mark.parametrize("obstacle", ["spool", "events"])
+def test_disk_that_takes_no_events_is_told_once_and_raises_nothing(obstacle, root, capsys, monkeypatch):
+    if obstacle == "spool":
+        (root / ".mlflow").write_text("a file")
+    tracker = Tracker.start("x", {}, {})
+    if obstacle == "events":
+        events_of(root).unlink()
+        (root / ".mlflow").rmdir()
+    with tracker:
+        tracker.log_epoch({"epoch": 1, "loss": 1.0})
+        tracker.log_epoch({"epoch": 2, "loss": 1.0})
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and told.endswith("; going on without MLflow\n")
+
+
+def test_line_cut_short_by_a_full_disk_is_passed_over(root):
+    with Tracker.start("x", {}, {}) as tracker:
+        with open(events_of(root), "a") as file:
+            file.write('{"event": "metr')
+        tracker.log_epoch({"epoch": 1, "loss": 1.0})
+        tracker.log_epoch({"epoch": 2, "loss": 2.0})
+    calls, _ = sent(events_of(root))
+    assert ("metric", "loss", 2.0, 2) in calls and calls[-1] == ("end", "FINISHED")
+
+
+def test_stage_stopped_by_a_signal_ends_its_run_as_killed(root):
+    with pytest.raises(SystemExit), Tracker.start("x", {}, {}):
+        raise SystemExit(143)
+    assert sent(events_of(root))[0][-1] == ("end", "KILLED")
+
+
+def test_resumed_run_has_the_epochs_before_and_says_so(root):
+    with Tracker.start("x", {}, {}) as tracker:
+        tracker.log_resumption([{"epoch": 1, "loss": 3.0}, {"epoch": 2, "loss": 2.0}])
+    events = [json.loads(line) for line in events_of(root).read_text().splitlines()]
+    assert {"resumed.after_epoch": "2"} in [event.get("tags") for event in events]
+    assert [(event["step"], event["metrics"]) for event in events if event["event"] == "metrics"] == [
+        (1, {"loss": 3.0}),
+        (2, {"loss": 2.0}),
+    ]
+
+
+def test_server_that_refuses_leaves_the_run_on_disk_and_says_so_in_one_line(root, capsys):
+    with Tracker.start("x", {}, {}) as tracker:
+        tracker.log_epoch({"epoch": 1, "loss": 1.0})
+    send(root, "http://127.0.0.1:9")
+    assert events_of(root).exists()
+    with Tracker.start("y", {}, {}):
+        pass
+    assert "send them with `python -m hw1.run.sender`" in capsys.readouterr().err
+
+
+class Server:
+    """A real MLflow server on a database of its own."""
+
+    def __init__(self, folder: Path):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.folder = folder
+        self.uri = f"http://127.0.0.1:{self.port}"
+        folder.mkdir()
+
+    def start(self) -> None:
+        with open(self.folder / "log", "a") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", "sqlite:///server.db"),
+                    *("--workers", "1", "--host", "127.0.0.1", "--port", str(self.port)),
+                ],
+                cwd=self.folder,
+                env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return sender.check_server(self.uri)
+            except ConnectionError:
+                assert time.monotonic() < deadline, (self.folder / "log").read_text()
+                time.sleep(0.1)
+
+    def kill(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = Server(tmp_path / "server")
+    server.start()
+    yield server
+    server.kill()
+
+
+def test_server_that_dies_in_mid_run_gets_the_rest_from_the_next_sender(root, server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    first = Sender(root / ".mlflow")
+    with Tracker.start("x", {"lr": 0.1}, {}) as tracker:
+        tracker.log_epoch({"epoch": 1, "loss": 3.0})
+        first.deliver()
+        server.kill()
+        tracker.log_epoch({"epoch": 2, "loss": 2.0})
+        with pytest.raises(Exception, match=r"Connection refused|Max retries"):
+            first.deliver()
+        tracker.log_epoch({"epoch": 3, "loss": 1.0})
+    server.start()
+    Sender(root / ".mlflow").deliver()
+    database = server.folder / "server.db"
+    assert runs_in(database) == [
+        {"name": "x", "status": "FINISHED", "metrics": [("loss", 1, 3.0), ("loss", 2, 2.0), ("loss", 3, 1.0)]}
+    ]
+    assert not list((root / ".mlflow").glob("*.jsonl"))

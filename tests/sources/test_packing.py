@@ -1,0 +1,193 @@
+"""Zips, tars and folders as sources of files: read as they are, or refused by name; nothing else is touched."""
+
+import io
+import os
+import tarfile
+import zipfile
+
+import pytest
+
+from hw1.run.errors import InputError
+from hw1.sources import packing
+from hw1.sources.packing import entries, pack
+
+FILES = {"p1_data/train_50/0_0.png": b"zero", "p1_data/train_50/1_0.png": b"one", "p3_data/a_sat.jpg": b"tile"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, content in FILES.items():
+        (tmp_path / "given" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "given" / name).write_bytes(content)
+    return tmp_path / "given"
+
+
+def tar_of(path, members, mode="w"):
+    with tarfile.open(path, mode) as tar:
+        for member, content in members:
+            info = tarfile.TarInfo(member) if isinstance(member, str) else member
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def read(path):
+    return {entry.name: b"".join(entry.chunks(1000)) for entry in entries(path)}
+
+
+def packed(path, out):
+    pack(entries(path), out)
+    with zipfile.ZipFile(out) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def special(name, kind, target=""):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def test_files_of_a_folder_come_in_sorted_order_without_hidden_ones(folder):
+    (folder / ".git").mkdir()
+    (folder / ".git/config").write_text("")
+    (folder / "p1_data/.DS_Store").write_text("")
+    assert list(read(folder)) == sorted(FILES)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_tar_of_any_compression_gives_its_files(mode, tmp_path):
+    assert read(tar_of(tmp_path / "a.tar", FILES.items(), mode)) == FILES
+
+
+def test_leading_dot_of_a_tar_made_in_the_folder_is_dropped(tmp_path):
+    assert read(tar_of(tmp_path / "a.tar", [(f"./{name}", content) for name, content in FILES.items()])) == FILES
+
+
+def test_zip_gives_its_files(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, content in FILES.items():
+            archive.writestr(name, content)
+    assert read(tmp_path / "a.zip") == FILES
+
+
+def test_entries_stay_readable_in_any_order_after_the_last(tmp_path):
+    found = list(entries(tar_of(tmp_path / "a.tar.gz", FILES.items(), "w:gz")))
+    assert [b"".join(entry.chunks(10)) for entry in reversed(found)] == list(reversed(FILES.values()))
+
+
+def test_same_files_give_the_same_zip_at_another_time(folder, tmp_path):
+    packed(folder, tmp_path / "a.zip")
+    for path in folder.rglob("*.png"):
+        os.utime(path, (0, 0))
+    assert packed(folder, tmp_path / "b.zip") == FILES
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_link_to_a_file_or_folder_is_followed(folder, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/0.jpg").write_bytes(b"far")
+    (folder / "p2_data").symlink_to(tmp_path / "elsewhere")
+    (folder / "p3_data/b_sat.jpg").symlink_to(tmp_path / "elsewhere/0.jpg")
+    found = read(folder)
+    assert (found["p2_data/0.jpg"], found["p3_data/b_sat.jpg"]) == (b"far", b"far")
+
+
+def test_link_to_a_folder_around_it_is_refused(folder):
+    (folder / "p1_data/loop").symlink_to(folder)
+    with pytest.raises(InputError, match="p1_data/loop: a link to a folder around it; remove it"):
+        read(folder)
+
+
+def test_broken_link_is_refused(folder):
+    (folder / "p1_data/train_50/2_0.png").symlink_to(folder / "nowhere")
+    with pytest.raises(InputError, match=r"2_0\.png: No such file or directory; mend or remove it"):
+        read(folder)
+
+
+def test_pipe_in_a_folder_is_refused_and_not_waited_for(folder):
+    os.mkfifo(folder / "p1_data/train_50/2_0.png")
+    with pytest.raises(InputError, match=r"2_0\.png: neither a file nor a folder"):
+        read(folder)
+
+
+def test_device_behind_a_link_is_refused(folder):
+    (folder / "p1_data/train_50/2_0.png").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match=r"2_0\.png: neither a file nor a folder"):
+        read(folder)
+
+
+def test_huge_sparse_file_is_refused_after_the_bound(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(packing, "MAX_MEMBER", 1 << 20)
+    with open(folder / "p1_data/train_50/2_0.png", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match=r"2_0\.png: more than 1,048,576 bytes"):
+        packed(folder, tmp_path / "a.zip")
+    assert (tmp_path / "a.zip").stat().st_size < 4 << 20
+
+
+def test_unreadable_file_keeps_its_own_error(folder, tmp_path, monkeypatch):
+    def refuse(self, mode):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)  # the tests may run as root, who may read all
+    with pytest.raises(PermissionError, match=r"0_0\.png"):
+        packed(folder, tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_link_or_device_in_a_tar_is_refused(kind, tmp_path):
+    path = tar_of(tmp_path / "a.tar", [*FILES.items(), (special("p1_data/x.png", kind, "/etc/passwd"), b"")])
+    with pytest.raises(InputError, match=r"a\.tar: p1_data/x\.png: a link or device"):
+        read(path)
+
+
+@pytest.mark.parametrize("name", ["../../escape.png", "/etc/cron.d/escape"])
+def test_tar_member_with_a_path_out_of_it_stays_a_name(name, tmp_path):
+    assert packed(tar_of(tmp_path / "a.tar", [(name, b"x")]), tmp_path / "a.zip") == {name: b"x"}
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.tar", "a.zip"]
+
+
+@pytest.mark.parametrize("keep", [700, 1024, 1536, 2500])
+def test_tar_cut_anywhere_is_refused(keep, tmp_path):
+    """1024 bytes is between two members, where tarfile itself takes the cut for the end."""
+    path = tar_of(tmp_path / "a.tar", FILES.items())
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match=r"a\.tar.*(not a whole tar file|cannot be read)"):
+        read(path)
+
+
+def test_compressed_tar_cut_anywhere_in_its_files_is_refused(tmp_path):
+    whole = tar_of(tmp_path / "a.tar.gz", [(name, os.urandom(900)) for name in FILES], "w:gz").read_bytes()
+    for keep in range(200, 2700, 97):  # three times 900 bytes that cannot be compressed
+        (tmp_path / "cut.tar.gz").write_bytes(whole[:keep])
+        with pytest.raises(InputError, match=r"cut\.tar\.gz.*(not a whole|cannot be read)"):
+            read(tmp_path / "cut.tar.gz")
+
+
+def test_damaged_zip_member_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.png", b"x" * 500)
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[100] ^= 1
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.zip: a\.png: cannot be read"):
+        read(tmp_path / "a.zip")
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "a.rar").write_bytes(b"Rar!")
+    with pytest.raises(InputError, match=r"a\.rar: not a whole zip or tar file"):
+        entries(tmp_path / "a.rar")
+
+
+def test_same_name_twice_is_refused(tmp_path):
+    path = tar_of(tmp_path / "a.tar", [("a.png", b"1"), ("a.png", b"2")])
+    with pytest.raises(InputError, match=r"a\.tar: a\.png: the archive has a file of this name already"):
+        packed(path, tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("name", [b"0_\xff.png", b"0_\n.png"])
+def test_file_name_of_unprintable_characters_is_named(name, folder, tmp_path):
+    (folder / os.fsdecode(name)).write_bytes(b"")
+    with pytest.raises(InputError, match=r"0_\\.*rename or remove it"):
+        packed(folder, tmp_path / "a.zip")

@@ -1,0 +1,187 @@
+"""The drawn archive: the course's layout, and what a seed and a size decide."""
+
+import csv
+import io
+import zipfile
+from collections import Counter
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hw1.data.classes import MASK_COLOURS
+from hw1.run.params import LabelledImages, Synthetic, Tiles, UnlabelledImages
+from hw1.sources.synthetic import REPORT_TILES, validation_numbers, write_archive
+
+TINY = Synthetic(
+    seed=7,
+    p1=LabelledImages(classes=3, train=8, validation=4, size=16),
+    mini=UnlabelledImages(classes=4, train=10, size=20),
+    office=LabelledImages(classes=3, train=7, validation=5, size=24),
+    p3=Tiles(train=4, validation=5, size=32),
+)
+
+
+def drawn(params: Synthetic) -> bytes:
+    file = io.BytesIO()
+    write_archive(params, file)
+    return file.getvalue()
+
+
+def members_of(content: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.fixture(scope="module")
+def tiny() -> bytes:
+    return drawn(TINY)
+
+
+@pytest.fixture(scope="module")
+def members(tiny: bytes) -> dict[str, bytes]:
+    return members_of(tiny)
+
+
+def below(members: dict[str, bytes], folder: str) -> dict[str, bytes]:
+    """The files directly in a folder, by name."""
+    paths = {PurePosixPath(name): content for name, content in members.items()}
+    return {path.name: content for path, content in paths.items() if str(path.parent) == f"hw1_data/{folder}"}
+
+
+def pixels(content: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.mode == "RGB"
+        return np.asarray(image)
+
+
+def rows(content: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.decode())))
+
+
+def test_same_params_give_the_same_bytes(tiny):
+    assert drawn(TINY) == tiny
+
+
+def test_another_seed_draws_other_pictures(members):
+    pictures = {content for name, content in members.items() if not name.endswith(("_mask.png", ".csv"))}
+    assert not pictures & set(members_of(drawn(replace(TINY, seed=8))).values())
+
+
+@pytest.mark.parametrize(
+    "folder, count, size, form",
+    [
+        ("p1_data/train_50", 8, 16, "PNG"),
+        ("p1_data/val_50", 4, 16, "PNG"),
+        ("p2_data/mini/train", 10, 20, "JPEG"),
+        ("p2_data/office/train", 7, 24, "JPEG"),
+        ("p2_data/office/val", 5, 24, "JPEG"),
+    ],
+)
+def test_folder_holds_the_asked_number_of_rgb_pictures_of_the_asked_size(members, folder, count, size, form):
+    files = below(members, folder)
+    assert len(files) == count
+    for content in files.values():
+        assert pixels(content).shape == (size, size, 3)
+        assert Image.open(io.BytesIO(content)).format == form
+
+
+def test_tile_folders_hold_a_picture_and_a_mask_per_number(members):
+    train = {f"{n:04d}_{kind}" for n in range(4) for kind in ("sat.jpg", "mask.png")}
+    validation = {f"{n}_{kind}" for n in ("0000", "0001", "0013", "0062", "0104") for kind in ("sat.jpg", "mask.png")}
+    assert below(members, "p3_data/train").keys() == train
+    assert below(members, "p3_data/validation").keys() == validation
+
+
+def test_nothing_lies_outside_the_course_s_layout(members):
+    assert len(members) == 8 + 4 + 10 + 7 + 5 + 2 * (4 + 5) + 3 + 1  # pictures, tiles with masks, tables, origin
+
+
+def test_members_are_stored_readable_with_one_date(tiny):
+    with zipfile.ZipFile(io.BytesIO(tiny)) as archive:
+        for info in archive.infolist():
+            assert info.compress_type == zipfile.ZIP_STORED
+            assert info.date_time == archive.infolist()[0].date_time
+            assert info.external_attr >> 16 == 0o644
+
+
+def test_no_two_pictures_are_the_same(members):
+    pictures = [content for name, content in members.items() if not name.endswith(("_mask.png", ".csv"))]
+    assert len(set(pictures)) == len(pictures)
+
+
+@pytest.mark.parametrize("folder", ["mini/train", "office/train", "office/val"])
+def test_table_names_every_file_of_its_folder_once_in_the_order_of_ids(members, folder):
+    listed = rows(members[f"hw1_data/p2_data/{folder}.csv"])
+    assert [row["id"] for row in listed] == [str(number) for number in range(len(listed))]
+    assert sorted(row["filename"] for row in listed) == sorted(below(members, f"p2_data/{folder}"))
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_office_names_start_with_the_label_of_the_table(members, split):
+    for row in rows(members[f"hw1_data/p2_data/office/{split}.csv"]):
+        assert row["filename"].split("_")[0] == row["label"]
+
+
+@pytest.mark.parametrize("folder, classes", [("p1_data/train_50", 3), ("p1_data/val_50", 3), ("p2_data/office/val", 3)])
+def test_labels_in_names_are_balanced_within_one(members, folder, classes):
+    counts = Counter(name.split("_")[0] for name in below(members, folder))
+    assert counts.keys() == {str(label) for label in range(classes)}
+    assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_mini_labels_are_balanced_within_one(members):
+    counts = Counter(row["label"] for row in rows(members["hw1_data/p2_data/mini/train.csv"]))
+    assert sorted(counts.values()) == [2, 2, 3, 3]
+
+
+def test_no_name_is_in_both_splits(members):
+    assert not below(members, "p1_data/train_50").keys() & below(members, "p1_data/val_50").keys()
+    assert not below(members, "p2_data/office/train").keys() & below(members, "p2_data/office/val").keys()
+
+
+@pytest.mark.parametrize(
+    "part, change",
+    [
+        ("p1_data", {"p1": LabelledImages(classes=2, train=5, validation=3, size=8)}),
+        ("p2_data/mini", {"mini": UnlabelledImages(classes=2, train=3, size=8)}),
+        ("p2_data/office", {"office": LabelledImages(classes=2, train=3, validation=3, size=8)}),
+        ("p3_data", {"p3": Tiles(train=1, validation=3, size=16)}),
+    ],
+)
+def test_another_size_of_one_part_leaves_the_others_as_they_are(members, part, change):
+    def others(of):
+        return {name: content for name, content in of.items() if not name.startswith(f"hw1_data/{part}/")}
+
+    changed = members_of(drawn(replace(TINY, **change)))
+    assert changed != members
+    assert others(changed) == others(members)
+
+
+def test_more_tiles_leave_the_first_ones_as_they_are(members):
+    more = members_of(drawn(replace(TINY, p3=replace(TINY.p3, train=6))))
+    assert len(more) == len(members) + 4
+    assert members.items() <= more.items()
+
+
+def test_masks_are_tile_sized_and_hold_only_the_seven_colours(members):
+    masks = {name: content for name, content in members.items() if name.endswith("_mask.png")}
+    assert len(masks) == 9
+    for content in masks.values():
+        colours = pixels(content)
+        assert colours.shape == (32, 32, 3)
+        assert set(map(tuple, colours.reshape(-1, 3))) <= set(map(tuple, MASK_COLOURS))
+
+
+@pytest.mark.parametrize("count", [3, 5, 14, 200])
+def test_validation_numbers_are_distinct_and_hold_those_of_the_report(count):
+    numbers = validation_numbers(count)
+    assert len(set(numbers)) == count
+    assert set(REPORT_TILES) <= set(numbers)
+    assert numbers == sorted(numbers)
+
+
+def test_validation_numbers_fill_up_with_the_lowest():
+    assert validation_numbers(5) == [0, 1, 13, 62, 104]
