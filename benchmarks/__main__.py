@@ -1,4 +1,4 @@
-"""Run the benchmarks and write their tables: ``python -m benchmarks [names]``."""
+"""Contestant the benchmarks and write their tables: ``python -m benchmarks [names]``."""
 
 import argparse
 import os

@@ -18,16 +18,18 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.flops import Shares, flops_per_image
 from benchmarks.machine import machine, scale, wait
 from benchmarks.tables import Table, ratio
-from benchmarks.timing import Run, Setup, race
+from benchmarks.timing import Contestant, Setup, race
 from hw1.byol import pretraining
 from hw1.byol.byol import Byol
 from hw1.byol.view_norm import VIEWS
 from hw1.classify.classifiers import build_backbone, feature_width
 from hw1.data.arrays import load_array
 from hw1.engine.loop import fit
+from hw1.engine.recipe import Run
 from hw1.engine.schedules import build_optimiser
 from hw1.images.augment import augment
 from hw1.images.batches import Batches
+from hw1.images.input import normalise
 from hw1.images.machine import Machine
 from hw1.run.checkpoint import NO_CHECKPOINT, Checkpoint
 from hw1.run.params import ByolTraining, load
@@ -60,31 +62,21 @@ def pretraining_of(
     place: Machine,
     tracker: Tracker,
     checkpoint: Checkpoint = NO_CHECKPOINT,
-) -> Run:
+) -> Contestant:
     """A training by the pipeline's own loop: batches, augmentation, step, target; counts images of an epoch."""
     network = network_on(place, backbone, training)
     batches, generator = Batches(images, None, training.batch_size, place), torch.Generator().manual_seed(0)
 
+    recipe = pretraining.byol_training(network, batches, training, generator)
+
     def run() -> float:
-        fit(
-            network,
-            batches,
-            pretraining.byol_loss_of(network, training, generator),
-            section="pretrain.byol",
-            training=training,
-            lr=training.lr,
-            machine=place,
-            generator=generator,
-            tracker=tracker,
-            checkpoint=checkpoint,
-            after_step=pretraining.target_update(network, training),
-        )
+        fit(recipe, Run(place, generator, tracker, checkpoint))
         return len(images)
 
     return run
 
 
-def ours(backbone: str, size: int, count: int, batch_size: int) -> Run:
+def ours(backbone: str, size: int, count: int, batch_size: int) -> Contestant:
     """An epoch from the disk, logging to a spool included."""
     place = machine()
     os.environ.pop("HW1_TRACKING", None)
@@ -94,13 +86,13 @@ def ours(backbone: str, size: int, count: int, batch_size: int) -> Run:
     return pretraining_of(backbone, section(batch_size), images_on_disk(count, size), place, tracker)
 
 
-def bare_step(backbone: str, size: int, count: int, batch_size: int) -> Run:
+def bare_step(backbone: str, size: int, count: int, batch_size: int) -> Contestant:
     """The same step on two views that are there already: no data, no augmentation, no logging."""
     place, training = machine(), section(batch_size)
     network = network_on(place, backbone, training)
     optimiser = build_optimiser(training, network.parameters())
     images = torch.from_numpy(np.array(images_on_disk(batch_size, size))).to(place.device).permute(0, 3, 1, 2)
-    views = augment(training.augmentation, images, torch.Generator().manual_seed(0), VIEWS)
+    views = normalise(augment(training.augmentation, images, torch.Generator().manual_seed(0), VIEWS))
 
     def run() -> float:
         for _ in range(count // batch_size):
@@ -133,7 +125,7 @@ def precision(device: torch.device, fast: bool) -> AbstractContextManager:
     return torch.autocast(device.type, torch.bfloat16) if fast else nullcontext()
 
 
-def lightly(size: int, count: int, batch_size: int, fast: bool) -> Run:
+def lightly(size: int, count: int, batch_size: int, fast: bool) -> Contestant:
     """lightly's example for BYOL in PyTorch: its modules, transform, loss, SGD and order of work, at our size."""
     from lightly.loss import NegativeCosineSimilarity
     from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
@@ -183,7 +175,7 @@ def lightly(size: int, count: int, batch_size: int, fast: bool) -> Run:
     return run
 
 
-def byol_pytorch(size: int, count: int, batch_size: int, fast: bool) -> Run:
+def byol_pytorch(size: int, count: int, batch_size: int, fast: bool) -> Contestant:
     """byol-pytorch's learner as its README uses it: its own augmentation on the batch, Adam, its moving average."""
     from byol_pytorch import BYOL
 

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.byol import pretraining_of
 from benchmarks.machine import machine, scale
 from benchmarks.tables import Table
-from benchmarks.timing import Run, race
+from benchmarks.timing import Contestant, race
 from hw1.run.params import load
 from hw1.run.tracking import Tracker
 
@@ -21,7 +21,7 @@ IMAGES = 256
 TIMES = 10  # as many are on the disk
 
 
-def contestant(on_disk: bool) -> Run:
+def contestant(on_disk: bool) -> Contestant:
     """A BYOL epoch of ResNet18: over IMAGES in memory, or over TIMES as many on the disk, none of them cached."""
     place, batch = machine(), scale().byol_batch
     training = dataclasses.replace(

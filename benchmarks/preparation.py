@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.tables import Table, ratio
-from benchmarks.timing import Run, race
+from benchmarks.timing import Contestant, race
 from hw1.archive.archive import Archive
 from hw1.archive.parts import prepare_mini
 from hw1.run.params import Square, load
@@ -34,7 +34,7 @@ def archive() -> Path:
     return path
 
 
-def ours(size: int) -> Run:
+def ours(size: int) -> Contestant:
     source = Archive(archive())
     params = dataclasses.replace(load("presets/paper.yaml").prepare, mini=Square(size))
     out = Path(tempfile.mkdtemp(prefix="hw1-bench-"))
@@ -46,7 +46,7 @@ def ours(size: int) -> Run:
     return run
 
 
-def plain(size: int) -> Run:
+def plain(size: int) -> Contestant:
     """One image after the other, stacked in memory, saved."""
     path, out = archive(), Path(tempfile.mkdtemp(prefix="hw1-bench-"))
 

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.byol import pretraining_of
 from benchmarks.tables import Table
-from benchmarks.timing import Run, race
+from benchmarks.timing import Contestant, race
 from hw1.images.machine import start
 from hw1.run.params import load
 from hw1.run.ranks import joined, most
@@ -31,7 +31,7 @@ class Case:
 SMALL, LARGE = Case("resnet18", 32, 512, 64), Case("resnet50", 128, 64, 32)  # the quick preset's, the paper preset's
 
 
-def epoch(case: Case, threads: int) -> Run:
+def epoch(case: Case, threads: int) -> Contestant:
     """BYOL over synthetic images, on the ranks that are joined."""
     params = load("presets/quick.yaml")
     torch.set_num_threads(threads)
@@ -41,7 +41,7 @@ def epoch(case: Case, threads: int) -> Run:
     return pretraining_of(case.network, training, images, place, Tracker("benchmark"))
 
 
-def contestant(case: Case, ranks: int, threads: int) -> Run:
+def contestant(case: Case, ranks: int, threads: int) -> Contestant:
     """The first rank, which the rounds are asked of; the others run one whenever it does."""
     if ranks == 1:
         return epoch(case, threads)

@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.machine import machine, wait
 from benchmarks.tables import Table, ratio
-from benchmarks.timing import Run, Speed, race
+from benchmarks.timing import Contestant, Speed, race
 from hw1.engine.metrics import count_confusion, iou
 
 TILES, SIDE, CLASSES = 64, 512, 7
@@ -22,7 +22,7 @@ def masks() -> tuple[torch.Tensor, torch.Tensor]:
     return truth.to(device), prediction.to(device)
 
 
-def ours() -> Run:
+def ours() -> Contestant:
     truth, prediction = masks()
 
     def run() -> float:
@@ -33,7 +33,7 @@ def ours() -> Run:
     return run
 
 
-def torchmetrics() -> Run:
+def torchmetrics() -> Contestant:
     from torchmetrics.classification import MulticlassJaccardIndex
 
     truth, prediction = masks()
@@ -50,7 +50,7 @@ def torchmetrics() -> Run:
     return run
 
 
-def numpys() -> Run:
+def numpys() -> Contestant:
     """For each class and tile, logical sums of boolean masks: the way course scorers are written."""
     truth, prediction = (tensor.cpu().numpy() for tensor in masks())
 

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.byol import pretraining_of
 from benchmarks.machine import machine, scale
 from benchmarks.tables import Table
-from benchmarks.timing import Run, Speed, race
+from benchmarks.timing import Contestant, Speed, race
 from hw1.run import checkpoint
 from hw1.run.checkpoint import NO_CHECKPOINT, Checkpoint, State
 from hw1.run.params import load
@@ -41,7 +41,7 @@ class EveryEpoch(Checkpoint):
         super().save(state, wait or self._wait_for_each)
 
 
-def contestant(backbone: str, way: str, folder: Path) -> Run:
+def contestant(backbone: str, way: str, folder: Path) -> Contestant:
     """A BYOL training with its states, all of them on disk in the end; counts trainings."""
     checkpoint.SHARE = math.inf  # none is passed over for the time it takes
     preset, size, batch, batches = CASES[backbone]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-Run = Callable[[], float]  # one round; returns how many units (images, pixels) it worked on
-Setup = Callable[[], Run]  # picklable; builds what a round needs
+Contestant = Callable[[], float]  # one round; returns how many units (images, pixels) it worked on
+Setup = Callable[[], Contestant]  # picklable; builds what a round needs
 
 
 @dataclass(frozen=True)

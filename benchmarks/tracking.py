@@ -13,10 +13,11 @@ import torch
 
 from benchmarks.machine import machine, scale
 from benchmarks.tables import Table
-from benchmarks.timing import Run, race
+from benchmarks.timing import Contestant, race
 from hw1.classify.classification import classifier_loss
 from hw1.classify.classifiers import FinetunedClassifier, build_backbone, feature_width
 from hw1.engine.loop import fit
+from hw1.engine.recipe import Recipe, Run
 from hw1.images.batches import Batches
 from hw1.run.params import load
 from hw1.run.tracking import Tracker
@@ -52,7 +53,7 @@ SERVERS: dict[str, Callable[[], str]] = {
 }
 
 
-def stage(name: str) -> Run:
+def stage(name: str) -> Contestant:
     """A training with its record, from the run's start to its end; counts epochs."""
     os.environ["DVC_ROOT"] = tempfile.mkdtemp(prefix="hw1-tracking-")
     if name != "off":
@@ -67,21 +68,11 @@ def stage(name: str) -> Run:
         load("presets/quick.yaml").finetune, epochs=EPOCHS, batch_size=scale().batch, augmentation="none"
     )
     batches, generator = Batches(images, labels, scale().batch, place), torch.Generator().manual_seed(0)
-    loss_of = classifier_loss(network, training, generator)
+    recipe = Recipe(network, batches, classifier_loss(network, training, generator), training, 1e-4, "finetune")
 
     def run() -> float:
         with Tracker.start("benchmark", {"lr": 1e-4}, {}) as tracker:
-            fit(
-                network,
-                batches,
-                loss_of,
-                section="finetune",
-                training=training,
-                lr=1e-4,
-                machine=place,
-                generator=generator,
-                tracker=tracker,
-            )
+            fit(recipe, Run(place, generator, tracker))
         for events in Path(os.environ["DVC_ROOT"]).glob(".mlflow/*.jsonl"):
             events.unlink()  # or it would be sent during the next contestant's round
         return EPOCHS

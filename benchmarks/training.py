@@ -11,10 +11,11 @@ from torch import nn
 from benchmarks.flops import Shares, flops_per_image
 from benchmarks.machine import machine, scale, wait
 from benchmarks.tables import Table, ratio
-from benchmarks.timing import Run, race
+from benchmarks.timing import Contestant, race
 from hw1.classify import classification
 from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_convnext, feature_width
-from hw1.engine.loop import LossOf, fit
+from hw1.engine.loop import fit
+from hw1.engine.recipe import LossOf, Recipe, Run
 from hw1.images.batches import Batches
 from hw1.run.params import Training, load
 from hw1.run.tracking import Tracker
@@ -80,7 +81,7 @@ def loss_of(case: Case, network: nn.Module, generator: torch.Generator) -> LossO
     return make(network, case.training, generator)
 
 
-def ours(name: str) -> Run:
+def ours(name: str) -> Contestant:
     """An epoch of the pipeline's loop."""
     case, place = CASES[name], machine()
     count = case.batch_size * scale().batches
@@ -89,23 +90,14 @@ def ours(name: str) -> Run:
     training = dataclasses.replace(case.training, epochs=1, batch_size=case.batch_size)
 
     def run() -> float:
-        fit(
-            network,
-            batches,
-            loss_of(case, network, generator),
-            section=name,
-            training=training,
-            lr=1e-4,
-            machine=place,
-            generator=generator,
-            tracker=Tracker(name),
-        )
+        recipe = Recipe(network, batches, loss_of(case, network, generator), training, 1e-4, name)
+        fit(recipe, Run(place, generator, Tracker(name)))
         return count
 
     return run
 
 
-def plain(name: str) -> Run:
+def plain(name: str) -> Contestant:
     """float32, contiguous, the whole network in training mode with gradients; frozen ones are thrown away."""
     case, device = CASES[name], machine("fp32").device
     count = case.batch_size * scale().batches

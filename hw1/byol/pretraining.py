@@ -1,49 +1,52 @@
-"""What the loop needs to pre-train a backbone, by labels or by BYOL, and a look at its features each epoch."""
+"""The two ways to pre-train a backbone: by labels, or by BYOL."""
 
+import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hw1.byol.byol import Byol, ema_decay, projection_std
-from hw1.byol.knn import Probe
+from hw1.byol.probes import Monitor
 from hw1.byol.view_norm import VIEWS
 from hw1.classify.classification import TRAIN_COLUMNS, classifier_loss, labelled_batches
-from hw1.classify.classifiers import FinetunedClassifier, feature_width
-from hw1.data.arrays import Manifest, load_array
-from hw1.engine.loop import LossOf, Row
+from hw1.classify.classifiers import FinetunedClassifier, build_backbone, feature_width
+from hw1.data.arrays import GIVEN_WEIGHTS, Manifest, load_array
+from hw1.engine.loop import write_history
+from hw1.engine.recipe import LossOf, Recipe, Row, Run
+from hw1.engine.weights import load_state_dict, load_weights, save_weights
 from hw1.images.augment import augment
 from hw1.images.batches import Batches
+from hw1.images.input import AS_STORED
 from hw1.images.machine import Machine
 from hw1.run.errors import InputError
-from hw1.run.params import ByolTraining, Knn, Params, Supervised
+from hw1.run.params import ByolTraining, Params
 from hw1.run.ranks import world
 
 COLUMNS = ("epoch", "lr", "ema", "loss", "projection_std", "gradient_norm", "spread", "collapsed")
-QUERY = 5  # a fifth of mini's images is looked up among the others
 WATCHING = ("pretrain.knn", "pretrain.byol.collapse_spread", "pretrain.byol.on_collapse")  # change no weights
-PROBE_BATCH = 256  # images
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A pre-training as the loop takes it; ``hooks`` are what else :func:`hw1.engine.loop.fit` is given."""
-
-    network: nn.Module
-    batches: Batches
-    loss_of: LossOf
-    training: Supervised | ByolTraining
-    hooks: dict[str, Any] = field(default_factory=dict)
+def given_weights(mini: Path) -> Path | None:
+    """The supervised backbone that the archive brings, if it does."""
+    path = mini / GIVEN_WEIGHTS
+    return path if path.is_file() else None
 
 
-def supervised_recipe(
-    backbone: nn.Module, params: Params, data: Path, machine: Machine, generator: torch.Generator
-) -> Recipe:
+def starting_backbone(name: str, given: Path | None, start: Path, machine: Machine) -> nn.Module:
+    """The backbone ``name`` on the device, with the ``given`` weights (a state dict) or those it starts from."""
+    backbone = machine.place(build_backbone(name), "backbone")
+    if given:
+        load_state_dict(backbone, given, drop=("fc.",))
+    else:
+        load_weights(backbone, start)
+    return backbone
+
+
+def supervised_recipe(backbone: nn.Module, params: Params, data: Path, monitor: Monitor, run: Run) -> Recipe:
     """The backbone under a linear classifier, by the labels of mini; InputError where it has none."""
     training = params.pretrain.supervised
     manifest = Manifest.load(data)
@@ -53,33 +56,52 @@ def supervised_recipe(
             "p2_data/mini/train.csv; add one of them, set data.weights, or run the other stages with "
             "`dvc repro --keep-going`"
         )
-    network = machine.place(
-        FinetunedClassifier(backbone, feature_width(backbone), manifest.classes, frozen=False), "backbone"
+    classifier = FinetunedClassifier(backbone, feature_width(backbone), manifest.classes, frozen=False)
+    network = run.machine.place(classifier, "backbone")
+    return Recipe(
+        network=network,
+        batches=labelled_batches(data, "train", training.batch_size, run.machine),
+        loss_of=classifier_loss(network, training, run.generator),
+        training=training,
+        lr=training.lr,
+        section="pretrain.supervised",
+        validate=monitor,
     )
-    batches = labelled_batches(data, "train", training.batch_size, machine)
-    return Recipe(network, batches, classifier_loss(network, training, generator), training)
 
 
-def byol_recipe(
-    backbone: nn.Module, params: Params, data: Path, machine: Machine, generator: torch.Generator
-) -> Recipe:
+def byol_recipe(backbone: nn.Module, params: Params, data: Path, monitor: Monitor, run: Run) -> Recipe:
     """BYOL around the backbone, by the images of mini alone."""
     training = params.pretrain.byol
-    network = machine.place(Byol(backbone, feature_width(backbone), training.hidden, training.projection), "backbone")
-    batches = Batches(load_array(data, "train_images"), None, training.batch_size, machine)
-    hooks = {
-        "after_step": target_update(network, training),
-        "after_epoch": collapse_watch(training),
-        "gradient_norm": True,
-    }
-    return Recipe(network, batches, byol_loss_of(network, training, generator), training, hooks)
+    network = run.machine.place(
+        Byol(backbone, feature_width(backbone), training.hidden, training.projection), "backbone"
+    )
+    batches = Batches(load_array(data, "train_images"), None, training.batch_size, run.machine)
+    return replace(byol_training(network, batches, training, run.generator), validate=monitor)
+
+
+def byol_training(network: Byol, batches: Batches, training: ByolTraining, generator: torch.Generator) -> Recipe:
+    """BYOL of a network on unlabelled images."""
+    return Recipe(
+        network=network,
+        batches=batches,
+        loss_of=byol_loss_of(network, training, generator),
+        training=training,
+        lr=training.lr,
+        section="pretrain.byol",
+        after_step=target_update(network, training),
+        after_epoch=collapse_watch(training),
+        gradient_norm=True,
+    )
 
 
 def byol_loss_of(network: Byol, training: ByolTraining, generator: torch.Generator) -> LossOf:
     """Loss of two views of each image (n, 3, H, W) uint8, each augmented with its own draws; a rank's part of it."""
 
+    def two_views(images: Tensor) -> Tensor:
+        return augment(training.augmentation, images, generator, VIEWS)
+
     def loss_of(images: Tensor, _: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        loss, projections = network(augment(training.augmentation, images, generator, VIEWS))
+        loss, projections = network(AS_STORED(images, two_views))
         return loss, {"loss": loss.detach(), "projection_std": projection_std(projections) / world()}
 
     return loss_of
@@ -94,46 +116,6 @@ def target_update(network: Byol, training: ByolTraining) -> Callable[[int, int],
         return {"ema": decay}
 
     return after_step
-
-
-class Monitor:
-    """Nearest-neighbour accuracy of a backbone's features, before its training (``start``) and after each epoch.
-
-    On the fine-tuning images, train and validation; and on the pre-training images, where they have labels,
-    ``params.images`` of them at most, drawn at random.
-    """
-
-    def __init__(self, backbone: nn.Module, mini: Path, office: Path, params: Knn, machine: Machine):
-        self._backbone, self._neighbours, self._machine = backbone, params.neighbours, machine
-        office_splits = (labelled_batches(office, split, PROBE_BATCH, machine) for split in ("train", "validation"))
-        self._probes = {"knn_office": Probe(*office_splits)}
-        manifest = Manifest.load(mini)
-        if manifest.classes:
-            chosen = np.random.default_rng(0).permutation(len(manifest.train))[: params.images]
-            images, labels = load_array(mini, "train_images"), load_array(mini, "train_labels")
-            parts = (np.sort(part) for part in np.split(chosen, [len(chosen) - len(chosen) // QUERY]))
-            self._probes["knn_mini"] = Probe(*(Batches(images[i], labels[i], PROBE_BATCH, machine) for i in parts))
-        self.start = self()
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The history's."""
-        return tuple(self._probes)
-
-    def __call__(self) -> Row:
-        """Accuracies of the backbone as it is now."""
-        return {
-            name: probe.accuracy(self._backbone, self._neighbours, self._machine)
-            for name, probe in self._probes.items()
-        }
-
-    def headline(self, rows: list[Row]) -> dict[str, float]:
-        """The last epoch's numbers, beside the accuracies before the training."""
-        last = rows[-1] if rows else self.start
-        numbers = {name: round(last[name], 6) for name in (*self._probes, "spread", "collapsed") if name in last}
-        if "collapsed" in last:
-            numbers["collapsed_epochs"] = sum(row["collapsed"] for row in rows)
-        return numbers | {f"{name}_at_start": round(value, 6) for name, value in self.start.items()}
 
 
 def collapse_watch(training: ByolTraining) -> Callable[[Mapping[str, float]], Row]:
@@ -168,10 +150,19 @@ def collapse_watch(training: ByolTraining) -> Callable[[Mapping[str, float]], Ro
 
 @dataclass(frozen=True)
 class Method:
-    """A way to pre-train: its recipe, and the columns of its history."""
+    """A way to pre-train: its recipe, and the columns of its history before the probes'."""
 
-    recipe: Callable[[nn.Module, Params, Path, Machine, torch.Generator], Recipe]
+    recipe: Callable[[nn.Module, Params, Path, Monitor, Run], Recipe]
     columns: tuple[str, ...]
 
 
 METHODS = {"supervised": Method(supervised_recipe, TRAIN_COLUMNS), "byol": Method(byol_recipe, COLUMNS)}
+
+
+def write_outputs(rows: list[Row], backbone: nn.Module, method: Method, monitor: Monitor, run: Run) -> None:
+    """The backbone with what determines it, the history, and the headline numbers; no ``rows`` of given weights."""
+    determining = {key: value for key, value in run.used.items() if not key.startswith(WATCHING)}
+    metadata = {"stage": run.stage, "network": run.used["backbone"], "parameters": determining}
+    save_weights(backbone, run.drafts["weights"], metadata)
+    write_history(rows, (*method.columns, *monitor.columns), run)
+    run.drafts["metrics"].write_text(json.dumps(monitor.headline(rows), indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""What the loop needs to train a classifier: batches, the loss of a batch, the scores after an epoch."""
+"""The training of a classifier: of problem 1's networks, and of a backbone under a classifier in problem 2."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,19 +6,58 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hw1.data.arrays import load_array
-from hw1.engine.loop import LossOf, Row
+from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_classifier, feature_width
+from hw1.data.arrays import Manifest, load_array
 from hw1.engine.losses import LOSSES, correct
 from hw1.engine.metrics import accuracy
-from hw1.engine.validation import View, classify, stored
+from hw1.engine.recipe import LossOf, Recipe, Row, Run
+from hw1.engine.validation import classify
+from hw1.engine.weights import load_start, load_weights
 from hw1.images.augment import augment
 from hw1.images.batches import Batches
+from hw1.images.input import AS_STORED, NetworkInput, input_of
 from hw1.images.machine import Machine
 from hw1.images.shares import share_of
-from hw1.run.params import ConvNeXt, Finetune, SmallCnn, Supervised
+from hw1.run.params import ConvNeXt, Finetune, Params, SmallCnn, Supervised
 
 TRAIN_COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy")
 COLUMNS = (*TRAIN_COLUMNS, "val_loss", "val_accuracy")
+
+
+def p1_recipe(params: Params, model: str, data: Path, start: Path, run: Run) -> Recipe:
+    """Model A or B of problem 1 on the prepared p1."""
+    training, section = getattr(params.classify, model), f"classify.{model}"
+    weights = load_start(start, getattr(training, "weights", "none"))
+    network = build_classifier(training, Manifest.load(data).classes, weights)
+    return _recipe(run.machine.place(network, f"{section}.hidden"), data, training, training.lr, section, run)
+
+
+def p2_recipe(params: Params, setting: str, data: Path, start: Path, run: Run) -> Recipe:
+    """A setting of problem 2 on the prepared office, its backbone from the weights ``start``."""
+    backbone = build_backbone(params.backbone)
+    load_weights(backbone, start)
+    frozen = params.setting(setting).train == "classifier"
+    network = FinetunedClassifier(backbone, feature_width(backbone), Manifest.load(data).classes, frozen)
+    return _recipe(run.machine.place(network, "backbone"), data, params.finetune, params.lr, "finetune", run)
+
+
+def _recipe(
+    network: nn.Module, data: Path, training: SmallCnn | ConvNeXt | Finetune, lr: float, section: str, run: Run
+) -> Recipe:
+    classes = Manifest.load(data).classes
+    train, validation = (
+        labelled_batches(data, split, training.batch_size, run.machine) for split in ("train", "validation")
+    )
+    return Recipe(
+        network=network,
+        batches=train,
+        loss_of=classifier_loss(network, training, run.generator),
+        training=training,
+        lr=lr,
+        section=section,
+        columns=COLUMNS,
+        validate=classifier_scores(network, validation, run.machine, classes, input_of(training)),
+    )
 
 
 def labelled_batches(data: Path, split: str, batch_size: int, machine: Machine) -> Batches:
@@ -28,17 +67,17 @@ def labelled_batches(data: Path, split: str, batch_size: int, machine: Machine) 
 
 
 def classifier_loss(
-    network: nn.Module,
-    training: SmallCnn | ConvNeXt | Finetune | Supervised,
-    generator: torch.Generator,
-    view: View = stored,
+    network: nn.Module, training: SmallCnn | ConvNeXt | Finetune | Supervised, generator: torch.Generator
 ) -> LossOf:
     """Loss of a batch of stored images (n, 3, H, W) uint8, augmented anew each time; a rank's part of it."""
-    loss_function = LOSSES[training.loss]
+    loss_function, fed = LOSSES[training.loss], input_of(training)
+
+    def augmented(images: Tensor) -> Tensor:
+        return augment(training.augmentation, images, generator)
 
     def loss_of(images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         batch = share_of(images).total
-        logits = network(augment(training.augmentation, view(images), generator))
+        logits = network(fed(images, augmented))
         loss = loss_function(logits, labels, batch)
         return loss, {"train_loss": loss.detach(), "train_accuracy": correct(logits, labels, batch)}
 
@@ -46,12 +85,12 @@ def classifier_loss(
 
 
 def classifier_scores(
-    network: nn.Module, batches: Batches, machine: Machine, classes: int, view: View = stored
+    network: nn.Module, batches: Batches, machine: Machine, classes: int, fed: NetworkInput = AS_STORED
 ) -> Callable[[], Row]:
     """A function of no arguments: val_loss and val_accuracy of the network as it is then."""
 
     def scores() -> Row:
-        seen = classify(network, batches, machine, classes, view)
+        seen = classify(network, batches, machine, classes, fed)
         return {"val_loss": seen.loss, "val_accuracy": accuracy(seen.confusion(classes))}
 
     return scores

@@ -1,13 +1,12 @@
 """Image classifiers: the small CNN and ConvNeXt of problem 1, the ResNets of problem 2."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import convnext, resnet
 
 from hw1.engine.weights import NOTHING, Tensors
-from hw1.images.augment import resize_crop
 from hw1.run.params import ConvNeXt, SmallCnn
 
 RESNETS = {"resnet18": resnet.resnet18, "resnet34": resnet.resnet34, "resnet50": resnet.resnet50}
@@ -70,13 +69,6 @@ def build_classifier(params: SmallCnn | ConvNeXt, classes: int, start: Tensors =
     ``start`` is torchvision's state dict of the network, where it has one to start from.
     """
     return SmallCNN(params, classes) if isinstance(params, SmallCnn) else build_convnext(params, classes, start)
-
-
-def input_view(params: SmallCnn | ConvNeXt) -> Callable[[Tensor], Tensor]:
-    """How the network's input is made of stored images (N, 3, H, W) uint8: as they are, or resized and cropped."""
-    if isinstance(params, SmallCnn):
-        return lambda images: images  # the network stretches them itself
-    return lambda images: resize_crop(images, params.resize, params.crop)
 
 
 def build_convnext(params: ConvNeXt, classes: int, start: Tensors = NOTHING) -> nn.Module:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -11,8 +11,8 @@ from torch import nn
 
 from hw1.data.arrays import Manifest
 from hw1.data.classes import LAND_COVER
-from hw1.engine.weights import read_metadata, save_weights, snapshot_file
-from hw1.images.augment import IMAGENET_MEAN, IMAGENET_STD
+from hw1.engine.weights import read_metadata, save_weights
+from hw1.images.input import IMAGENET_MEAN, IMAGENET_STD
 from hw1.run.errors import InputError
 from hw1.run.params import Classify, ConvNeXt, Finetune, Pixels, Range, Segment, Training, section
 
@@ -41,9 +41,9 @@ class Card(Facts):
     parameters: dict[str, Any]
 
     @classmethod
-    def of(cls, stage: str, epoch: int, manifest: Manifest, parameters: dict[str, Any]) -> "Card":
+    def of(cls, stage: str, epoch: int, manifest: Manifest, parameters: Mapping[str, Any]) -> "Card":
         """The card of a network trained on the part that ``manifest`` describes."""
-        return cls(stage, epoch, manifest.classes, manifest.origin, manifest.resize, manifest.crop, parameters)
+        return cls(stage, epoch, manifest.classes, manifest.origin, manifest.resize, manifest.crop, dict(parameters))
 
     @property
     def task(self) -> str:
@@ -103,20 +103,6 @@ class Card(Facts):
 def save_model(network: nn.Module, path: Path, card: Card) -> None:
     """Write a network's weights with its card."""
     save_weights(network, path, card.metadata())
-
-
-def snapshots(
-    network: nn.Module, folder: Path, card: Card, epochs: int, kept: Sequence[int]
-) -> Callable[[Mapping[str, float]], dict[str, float]]:
-    """What the loop calls with the row of the epoch just done: keeps the weights of the epochs ``kept``."""
-
-    def after_epoch(row: Mapping[str, float]) -> dict[str, float]:
-        epoch = int(row["epoch"])
-        if epoch in kept:
-            save_model(network, snapshot_file(folder, epoch, epochs), dataclasses.replace(card, epoch=epoch))
-        return {}
-
-    return after_epoch
 
 
 def read_card(path: Path) -> Card:

@@ -1,131 +1,142 @@
-"""The training loop: it knows no model; the loss of a batch and the validation are given to it."""
+"""The training loop: it knows no model; a recipe gives it the loss of a batch and the validation."""
 
 import contextlib
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hw1.engine.recipe import LossOf, Recipe, Row, Run
 from hw1.engine.schedules import build_optimiser, learning_rate
 from hw1.engine.synchronised import synchronise
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine
 from hw1.images.shares import add_up, sharing
-from hw1.run.checkpoint import NO_CHECKPOINT, Checkpoint
 from hw1.run.errors import InputError
 from hw1.run.files import whole_file
 from hw1.run.memory import is_out_of_memory, largest_batch
-from hw1.run.params import Training
 from hw1.run.progress import Progress
 from hw1.run.ranks import most, of_first, rank, world
 from hw1.run.supervision import deferred, stop, stop_requested, undeferred
-from hw1.run.tracking import Tracker
-
-Row = dict[str, float]
-# Images and targets -> the loss to minimise, and means to record. Of a batch that ranks share, each rank gives its
-# part of each; the parts add up to the whole batch's.
-LossOf = Callable[[Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
 
 
-def fit(
-    network: nn.Module,
-    batches: Batches,
-    loss_of: LossOf,
-    *,
-    section: str,
-    training: Training,
-    lr: float,
-    machine: Machine,
-    generator: torch.Generator,
-    tracker: Tracker,
-    checkpoint: Checkpoint = NO_CHECKPOINT,
-    validate: Callable[[], Row] = dict,
-    after_step: Callable[[int, int], Row] = lambda step, steps: {},
-    after_epoch: Callable[[Row], Row] = lambda row: {},
-    gradient_norm: bool = False,
-) -> list[Row]:
+def fit(recipe: Recipe, run: Run) -> list[Row]:
     """Train for ``training.epochs`` and return one row per epoch: epoch, lr, training means, validation.
 
-    ``after_step`` gets the number of the step done and of all steps, its last row of the epoch is
-    recorded; ``after_epoch`` gets the row of the epoch done and returns what belongs into it too.
-    ``gradient_norm`` records the norm of all gradients together, the mean over steps weighed by images.
-
-    Goes on from the state in ``checkpoint``, if there is one, to the same weights and rows; offers it one after
+    Goes on from the state in ``run.checkpoint``, if there is one, to the same weights and rows; offers it one after
     each epoch, every ``checkpoint.minutes`` within one, and waits for one to be written when a signal asks the process
     to end.
 
-    On several ranks (:mod:`hw1.run.ranks`) they share each batch; weights and rows are the same on all of them.
+    On several ranks (:mod:`hw1.images.shares`) they share each batch; weights and rows are the same on all of them.
 
     Raises:
         InputError: the loss stopped being a number, or the batch does not fit in memory; it names the
-            keys of ``section`` to change.
+            keys of ``recipe.section`` to change.
         SystemExit: a signal came; the state is written.
     """
-    optimiser = build_optimiser(training, network.parameters())
-    course = _Course(network, optimiser, generator, batches.steps)
-    if state := of_first(checkpoint.load()):
-        course.restore(state)
-        tracker.log_resumption(course.rows)
-    done = len(course.rows) * len(batches) + min(course.step * training.batch_size, len(batches))
-    progress = Progress(tracker.stage, training.epochs, len(batches), done=done, seconds=course.seconds)
-    if state:
-        progress.resumed(len(course.rows), course.step)
-    step = _Step(network.train(), loss_of, optimiser, section, machine, gradient_norm)
-    steps = training.epochs * batches.steps
+    fitting = _Fitting(recipe, run)
+    with deferred():
+        while len(fitting.course.rows) < recipe.training.epochs:
+            fitting.train_an_epoch()
+            fitting.end_the_epoch()
+    fitting.record_speed()
+    return fitting.course.rows
 
-    def save(wait: bool = False) -> None:
-        course.seconds = progress.seconds
+
+class _Fitting:
+    """One training under way."""
+
+    def __init__(self, recipe: Recipe, run: Run):
+        self._recipe, self._run = recipe, run
+        network, batches, training = recipe.network, recipe.batches, recipe.training
+        optimiser = build_optimiser(training, network.parameters())
+        self.course = course = _Course(network, optimiser, run.generator, batches.steps)
+        if state := of_first(run.checkpoint.load()):
+            course.restore(state)
+            run.tracker.log_resumption(course.rows)
+        done = len(course.rows) * len(batches) + min(course.step * training.batch_size, len(batches))
+        stage = run.tracker.stage
+        self._progress = Progress(stage, training.epochs, len(batches), done=done, seconds=course.seconds)
+        if state:
+            self._progress.resumed(len(course.rows), course.step)
+        network.train()
+        self._step = _Step(recipe, optimiser, run.machine)
+
+    @property
+    def _epoch(self) -> int:
+        return len(self.course.rows) + 1
+
+    def train_an_epoch(self) -> None:
+        """Every step that is left of it, and a state wherever one is due."""
+        recipe, course, batches = self._recipe, self.course, self._recipe.batches
+        steps = recipe.training.epochs * batches.steps
+        recipe.network.train()
+        course.begin_epoch(batches)
+        sizes = batches.sizes[course.step :]
+        for size, (images, targets) in zip(sizes, batches.take(course.order, skip=course.step), strict=True):
+            rate = learning_rate(recipe.training.schedule, recipe.lr, course.done, steps)
+            with sharing(size):
+                course.sums.add(self._step(images, targets, rate), size)
+            course.done += 1
+            course.extra = {"lr": rate, **recipe.after_step(course.done, steps)}
+            self._progress.count(size)
+            due, signal = most(self._run.checkpoint.due(), stop_requested())
+            if due or signal:
+                self._save(self._epoch, wait=bool(signal))
+                if signal:
+                    stop(signal)
+
+    def end_the_epoch(self) -> None:
+        """Validate, record the row, and offer a state."""
+        epoch, course, recipe = self._epoch, self.course, self._recipe
+        row = {"epoch": epoch, **course.extra, **course.sums.of_all_ranks().means(len(recipe.batches))}
+        recipe.network.eval()
+        try:
+            with undeferred() if world() == 1 else contextlib.nullcontext():  # else ranks would stop apart
+                row |= self._validated()
+            _check_finite(row, recipe.section)
+            row |= recipe.after_epoch(row)
+        except (SystemExit, OSError):  # a signal, a full disk
+            if world() == 1:  # else this rank may be the only one that comes here, and saving takes all
+                self._save(epoch, wait=True)
+            raise
+        course.end_epoch(row)
+        self._progress.epoch(row)
+        self._run.tracker.log_epoch(row)
+        (signal,) = most(stop_requested())
+        self._save(epoch, wait=bool(signal))
+        if signal:
+            stop(signal)
+
+    def record_speed(self) -> None:
+        seconds, images = self._progress.seconds, self._recipe.training.epochs * len(self._recipe.batches)
+        self._run.tracker.log_metrics({"seconds": seconds, "images_per_second": images / seconds})
+
+    def _save(self, epoch: int, wait: bool) -> None:
+        """Offer the state within or after ``epoch``."""
+        recipe, course = self._recipe, self.course
+        course.seconds = self._progress.seconds
         sums = course.sums.of_all_ranks()
         # A state of a training that has diverged would push out the last good one.
-        size = torch.stack(torch._foreach_norm(list(network.parameters()))).float().sum().item()
-        _check_finite({"epoch": epoch, "norm of the weights": size, **sums.means(len(batches))}, section)
-        if len(course.rows) < training.epochs:
-            checkpoint.save(course.state(sums), wait)
+        size = torch.stack(torch._foreach_norm(list(recipe.network.parameters()))).float().sum().item()
+        means = sums.means(len(recipe.batches))
+        _check_finite({"epoch": epoch, "norm of the weights": size, **means}, recipe.section)
+        if len(course.rows) < recipe.training.epochs:
+            self._run.checkpoint.save(course.state(sums), wait)
         else:
-            checkpoint.finish(course.state(sums))
+            self._run.checkpoint.finish(course.state(sums))
 
-    with deferred():
-        for epoch in range(len(course.rows) + 1, training.epochs + 1):
-            network.train()
-            course.begin_epoch(batches)
-            sizes = batches.sizes[course.step :]
-            for size, (images, targets) in zip(sizes, batches.take(course.order, skip=course.step), strict=True):
-                rate = learning_rate(training.schedule, lr, course.done, steps)
-                with sharing(size):
-                    course.sums.add(step(images, targets, rate), size)
-                course.done += 1
-                course.extra = {"lr": rate, **after_step(course.done, steps)}
-                progress.count(size)
-                due, signal = most(checkpoint.due(), stop_requested())
-                if due or signal:
-                    save(wait=bool(signal))
-                    if signal:
-                        stop(signal)
-            row = {"epoch": epoch, **course.extra, **course.sums.of_all_ranks().means(len(batches))}
-            network.eval()
-            try:
-                with undeferred() if world() == 1 else contextlib.nullcontext():  # else ranks would stop apart
-                    row |= _validated(validate, section, machine)
-                _check_finite(row, section)
-                row |= after_epoch(row)
-            except (SystemExit, OSError):  # a signal, a full disk
-                if world() == 1:  # else this rank may be the only one that comes here, and saving takes all
-                    save(wait=True)
+    def _validated(self) -> Row:
+        try:
+            return self._recipe.validate()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
                 raise
-            course.end_epoch(row)
-            progress.epoch(row)
-            tracker.log_epoch(row)
-            (signal,) = most(stop_requested())
-            save(wait=bool(signal))
-            if signal:
-                stop(signal)
-    seconds = progress.seconds
-    tracker.log_metrics({"seconds": seconds, "images_per_second": training.epochs * len(batches) / seconds})
-    return course.rows
+        fault = f"a batch of the validation images does not fit in the memory of {self._run.machine.name}"
+        raise InputError(f"{self._recipe.section}.batch_size: {fault}; take a smaller batch, or a smaller image size")
 
 
 class _Course:
@@ -208,21 +219,15 @@ class _Step:
     On several ranks, DistributedDataParallel averages the gradients of their parts of the loss.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        loss_of: LossOf,
-        optimiser: torch.optim.Optimizer,
-        section: str,
-        machine: Machine,
-        norm: bool,
-    ):
-        self._loss_of, self._optimiser, self._section, self._machine = loss_of, optimiser, section, machine
-        self._norm = norm
+    def __init__(self, recipe: Recipe, optimiser: torch.optim.Optimizer, machine: Machine):
+        self._loss_of, self._optimiser, self._machine = recipe.loss_of, optimiser, machine
+        self._section, self._norm = recipe.section, recipe.gradient_norm
         if world() > 1:
             with warnings.catch_warnings(action="ignore", category=FutureWarning):  # new torch renames an option
                 self._loss_of = nn.parallel.DistributedDataParallel(
-                    _Loss(synchronise(network), loss_of), broadcast_buffers=False, gradient_as_bucket_view=True
+                    _Loss(synchronise(recipe.network), recipe.loss_of),
+                    broadcast_buffers=False,
+                    gradient_as_bucket_view=True,
                 )
 
     def __call__(self, images: Tensor, targets: Tensor, rate: float) -> Mapping[str, Tensor]:
@@ -298,26 +303,16 @@ class _Sums:
         return {key: total / images for key, total in zip(self.sums, totals, strict=True)}
 
 
-def _validated(validate: Callable[[], Row], section: str, machine: Machine) -> Row:
-    try:
-        return validate()
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-    fault = f"a batch of the validation images does not fit in the memory of {machine.name}"
-    raise InputError(f"{section}.batch_size: {fault}; take a smaller batch, or a smaller image size")
-
-
 def _check_finite(row: Row, section: str) -> None:
     for key, value in row.items():
         if not math.isfinite(value):
             raise InputError(f"{section}: {key} is {value} in epoch {row['epoch']}: training diverged; lower its lr")
 
 
-def write_history(rows: Iterable[Row], columns: Iterable[str], path: Path) -> None:
-    """CSV with a header and a line per epoch; numbers to six digits, whole numbers as they are."""
-    columns = list(columns)
+def write_history(rows: Iterable[Row], columns: Sequence[str], run: Run) -> None:
+    """The draft ``history``: CSV with a header and a line per epoch; numbers to six digits, whole ones as they are."""
     lines = [",".join(columns)]
     lines += [",".join(f"{row[column]:.6g}" for column in columns) for row in rows]
-    with whole_file(path) as draft:
+    with whole_file(run.drafts["history"]) as draft:
         draft.write_text("\n".join(lines) + "\n")
+    run.tracker.log_history(run.drafts["history"])

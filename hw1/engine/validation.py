@@ -10,28 +10,22 @@ from torch import Tensor, nn
 from hw1.data.classes import LAND_COVER
 from hw1.engine.losses import cross_entropy
 from hw1.engine.metrics import count_confusion
-from hw1.images.augment import normalise
 from hw1.images.batches import Batches
+from hw1.images.input import AS_STORED, NetworkInput
 from hw1.images.machine import Machine
 from hw1.images.shares import Share, gathered
 from hw1.images.transfer import send
 from hw1.run.ranks import world
 
-View = Callable[[Tensor], Tensor]  # stored uint8 images -> the network's input size
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
 STRIP = 1 << 22  # pixels of a class map made at a time: 117 MB of scores
 
 
-def stored(images: Tensor) -> Tensor:
-    """The view of a network that takes images at their stored size."""
-    return images
-
-
 @torch.no_grad()
-def logits_of(network: nn.Module, images: Tensor, machine: Machine, view: View = stored) -> Tensor:
+def logits_of(network: nn.Module, images: Tensor, machine: Machine, fed: NetworkInput = AS_STORED) -> Tensor:
     """What a network in eval mode says of stored images (n, 3, S, S) uint8 on its device, in the autocast's type."""
     with machine.autocast():
-        return network(normalise(view(images)))
+        return network(fed(images))
 
 
 def at_size(scores: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -105,12 +99,14 @@ def each_batch(
 
 
 @torch.no_grad()
-def classify(network: nn.Module, batches: Batches, machine: Machine, classes: int, view: View = stored) -> Classified:
+def classify(
+    network: nn.Module, batches: Batches, machine: Machine, classes: int, fed: NetworkInput = AS_STORED
+) -> Classified:
     """Loss and predictions over a labelled split, in stored order, on the CPU."""
     network.eval()
 
     def outcome(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        logits = logits_of(network, images, machine, view)
+        logits = logits_of(network, images, machine, fed)
         return cross_entropy(logits, labels) * len(labels), labels, labels_of(logits, classes)
 
     losses, truth, predictions = each_batch(batches, outcome)
@@ -119,7 +115,9 @@ def classify(network: nn.Module, batches: Batches, machine: Machine, classes: in
 
 
 @torch.no_grad()
-def features(network: nn.Module, layer: View, batches: Batches, machine: Machine) -> tuple[Tensor, Tensor]:
+def features(
+    network: nn.Module, layer: Callable[[Tensor], Tensor], batches: Batches, machine: Machine
+) -> tuple[Tensor, Tensor]:
     """What ``layer`` makes of the images of a split, with ``network``, whose part it is, in eval mode.
 
     Returns (N, features) float32 and the split's targets (N,), on the device, in stored order.
@@ -128,7 +126,7 @@ def features(network: nn.Module, layer: View, batches: Batches, machine: Machine
 
     def outcome(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         with machine.autocast():
-            return layer(normalise(images)).float(), targets
+            return layer(AS_STORED(images)).float(), targets
 
     rows, targets = (torch.cat(parts).to(machine.device) for parts in each_batch(batches, outcome))
     return rows, targets

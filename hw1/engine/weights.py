@@ -56,6 +56,18 @@ def load_tensors(path: Path) -> Tensors:
         return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
 
 
+def load_start(path: Path, weights: str) -> Tensors:
+    """What a network starts from: the tensors of ``path``, without any for ``weights`` none.
+
+    Raises:
+        InputError: the file was left for other parameters.
+    """
+    tensors = load_tensors(path)
+    if bool(tensors) != (weights != "none"):
+        raise InputError(f"{path}: not what weights: {weights} asks for; run `dvc repro imagenet`")
+    return tensors
+
+
 def read_metadata(path: Path) -> dict[str, Any]:
     """What a file of :func:`save_weights` says of itself; empty for one that says nothing."""
     with _opened(path) as file:

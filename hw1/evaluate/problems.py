@@ -21,8 +21,9 @@ from hw1.engine.card import Card, read_card
 from hw1.engine.metrics import accuracy, best, iou, majority_confusion, mean_iou, overlaps
 from hw1.engine.validation import Classified, classify, features, most_likely, segment, tile_scores
 from hw1.engine.weights import FINAL, picture_epochs, snapshot_file
-from hw1.evaluate.trained import load_model, view_of
+from hw1.evaluate.trained import load_model
 from hw1.images.batches import Batches
+from hw1.images.input import input_of
 from hw1.images.machine import Machine
 from hw1.run.files import whole_file, whole_folder
 from hw1.run.params import Params
@@ -155,7 +156,7 @@ def _evaluate_classifiers(weights: dict[str, Path], machine: Machine, sources: S
     for model, path in weights.items():
         network, card = _load(path, machine)
         seen[model] = classify(
-            network, _labelled(sources.data, card, machine), machine, manifest.classes, view_of(card)
+            network, _labelled(sources.data, card, machine), machine, manifest.classes, input_of(card.training)
         )
         parameters[model] = _trained_parameters(network)
     confusions = {model: each.confusion(manifest.classes) for model, each in seen.items()}

@@ -1,12 +1,11 @@
 """Trained networks built and fed as the card in their weights' file says, from the file alone."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_classifier, feature_width, input_view
+from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_classifier, feature_width
 from hw1.engine.card import Card, read_card
 from hw1.engine.weights import load_weights
 from hw1.run.errors import InputError
@@ -31,11 +30,6 @@ def load_model(path: Path) -> tuple[nn.Module, Card]:
     if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
         raise InputError(f"{path}: some of its weights are no numbers (NaN or infinite); train it again")
     return network.train(), card
-
-
-def view_of(card: Card) -> Callable[[Tensor], Tensor]:
-    """How the network's input is made of stored images (N, 3, crop, crop) uint8."""
-    return input_view(card.training) if card.task == "classify" else lambda images: images
 
 
 def _build(card: Card) -> nn.Module:

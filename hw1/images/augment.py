@@ -9,21 +9,16 @@ torchvision does. Autocast is off for the changes: in bf16 a level of 255 has no
 Where ranks share a batch, each draws for the whole batch and keeps the rows of its own images.
 """
 
-import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
-from torch.nn import functional
 
 from hw1.images import image_ops
 from hw1.images.shares import share_of
 from hw1.images.transfer import send
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # RandomResizedCrop's usual ranges (Szegedy et al. 2015, arXiv:1409.4842, section 6).
 CROP_AREA = (0.08, 1.0)
@@ -81,15 +76,15 @@ class Change:
 
 
 def augment(name: str, images: Tensor, generator: Generator, views: int = 1) -> Tensor:
-    """Augment and normalise a batch, ``views`` times over.
+    """Augment a batch, ``views`` times over.
 
     Args:
-        name: "none" (normalise only), "choice224" or "trivial128".
+        name: "none", "choice224" or "trivial128".
         images: uint8 (N, 3, H, W) of any size, on any device; not changed.
         generator: CPU generator of all draws; each view's follow the ones before.
 
     Returns:
-        float32 (views * N, 3, H, W), the views one after the other, normalised, in channels_last memory.
+        uint8 (views * N, 3, H, W), the views one after the other; the input itself where nothing changes.
     """
     share, (height, width) = share_of(images), images.shape[2:]
     draw, changes_of = _AUGMENTATIONS[name]
@@ -99,31 +94,7 @@ def augment(name: str, images: Tensor, generator: Generator, views: int = 1) -> 
     if changes or views > 1:
         images = images.repeat(views, 1, 1, 1)  # NCHW, in memory of its own
     carry_out(images, changes)
-    return normalise(images)
-
-
-def normalise(images: Tensor) -> Tensor:
-    """uint8 (N, 3, H, W) to float32 with ImageNet's mean 0 and standard deviation 1, channels_last memory."""
-    rows = images.permute(0, 2, 3, 1).contiguous().flatten(2)  # (N, H, W * 3)
-    mean, std = _mean_and_std(images.shape[3], images.device)
-    normal = rows.float().sub_(mean).div_(std)
-    return normal.unflatten(2, (-1, 3)).permute(0, 3, 1, 2)
-
-
-@functools.lru_cache(maxsize=16)
-def _mean_and_std(width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """ImageNet's, in levels, repeated along a row of pixels (W * 3,): a broadcast over three channels is slow."""
-    return tuple(torch.tensor(v).mul_(255).repeat(width).to(device) for v in (IMAGENET_MEAN, IMAGENET_STD))
-
-
-def resize_crop(images: Tensor, resize: int, crop: int) -> Tensor:
-    """uint8 (N, 3, H, W) to uint8 (N, 3, crop, crop): PIL's bicubic resize to a square, then the centre."""
-    if images.device.type != "cpu":  # only there does torch resize uint8, and as PIL does
-        resized = _resize_in_float(images, resize)
-    else:
-        resized = functional.interpolate(images, (resize, resize), mode="bicubic", antialias=True)
-    start = round((resize - crop) / 2)
-    return resized[..., start : start + crop, start : start + crop]
+    return images
 
 
 def flip(
@@ -298,11 +269,3 @@ def _coin(count: int, probability: float, generator: Generator) -> Tensor:
 
 def _mirror(batch: Tensor, chosen: Tensor, axis: int) -> Tensor:
     return torch.where(chosen.view(-1, *[1] * (batch.ndim - 1)), batch.flip(axis), batch)
-
-
-def _resize_in_float(images: Tensor, size: int) -> Tensor:
-    """PIL's order of work: the width, whole levels, the height, whole levels."""
-    levels = images.float()
-    for shape in ((images.shape[2], size), (size, size)):
-        levels = functional.interpolate(levels, shape, mode="bicubic", antialias=True).round_().clamp_(0, 255)
-    return levels.to(torch.uint8)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from hw1.engine.card import Card
 from hw1.evaluate.trained import load_model
-from hw1.images.augment import IMAGENET_MEAN, IMAGENET_STD
+from hw1.images.input import normalise
 from hw1.predict.places import require_file_place
 from hw1.run.errors import InputError
 from hw1.run.files import whole_file
@@ -33,11 +33,9 @@ class Normalised(nn.Module):
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
-        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
-            self.register_buffer(name, 255 * torch.tensor(values).view(3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network((images.float() - self.mean) / self.std)
+        return self.network(normalise(images))
 
 
 def export(weights: Path, out: Path) -> tuple[Card, float]:

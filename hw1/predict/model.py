@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from hw1.archive.pictures import resized_crop, square_tile
 from hw1.engine.card import Card
-from hw1.engine.validation import View, logits_of
-from hw1.evaluate.trained import load_model, view_of
+from hw1.engine.validation import logits_of
+from hw1.evaluate.trained import load_model
+from hw1.images.input import NetworkInput, input_of
 from hw1.images.machine import Machine, start
 from hw1.run.errors import InputError
 from hw1.run.memory import is_out_of_memory
@@ -28,7 +29,7 @@ class Predictor:
     card: Card
     machine: Machine
     batch_size: int
-    view: View
+    fed: NetworkInput
 
     @classmethod
     def load(cls, weights: Path, task: str, device: str = "auto", batch_size: int | None = None) -> "Predictor":
@@ -48,7 +49,9 @@ class Predictor:
         precision = precision if precision in ("bf16", "fp32") else "auto"
         machine = start(Runtime(device, precision, deterministic=False, resident_share=0.0), seed=0)
         network = machine.place(network).eval()
-        return cls(network, card, machine, batch_size or min(card.training.batch_size, MAX_BATCH), view_of(card))
+        return cls(
+            network, card, machine, batch_size or min(card.training.batch_size, MAX_BATCH), input_of(card.training)
+        )
 
     def stored(self, picture: Image.Image) -> np.ndarray:
         """A picture as the prepared data stores it: (crop, crop, 3) uint8."""
@@ -60,7 +63,7 @@ class Predictor:
         """Of n stored pictures: (n, K) or (n, 7, crop, crop) float32 on the device; InputError if they do not fit."""
         try:
             images = torch.from_numpy(np.stack(pixels)).to(self.machine.device).permute(0, 3, 1, 2)
-            return logits_of(self.network, images, self.machine, self.view).float()
+            return logits_of(self.network, images, self.machine, self.fed).float()
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

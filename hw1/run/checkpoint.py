@@ -3,8 +3,8 @@
 DVC deletes a stage's outputs before it runs, so the states lie outside of them, in
 ``.checkpoints/{stage}-{key}/`` under the project's root: a rerun finds them there, also one in a temporary
 or queued experiment (DVC keeps DVC_ROOT at the checkout). The key is a hash of what determines the result:
-the parameters used, the input files, the modules loaded, torch's version. ``identity.json`` beside the
-states says them one by one, so that a training which starts afresh can name what changed.
+the parameters used, the input files, the modules loaded outside of this package, torch's version. ``identity.json``
+beside the states says them one by one, so that a training which starts afresh can name what changed.
 
 A state is ``{number}.{SHA-256 of its bytes}.pt``, of plain tensors and numbers; the newest two are kept,
 and one whose bytes do not have its SHA-256 is passed over. The folder goes when the training's outputs are
@@ -35,6 +35,7 @@ from hw1.run.ranks import rank
 from hw1.run.supervision import deferred
 
 CODE = ("hw1", "stages")
+AROUND = ("hw1/run/", "stages/__init__.py")  # where no edit changes a result
 KEPT = 2  # states on disk, the newest
 SHARE = 0.1  # of the time that may go into writing states of epochs
 
@@ -277,11 +278,12 @@ def _digests(inputs: Iterable[Path]) -> dict[str, str]:
 
 
 def _loaded_code() -> dict[str, str]:
-    """SHA-256 of every module of the project that is loaded, by its path in the project."""
+    """SHA-256 of every module loaded that a result comes from, by its path in the project."""
     root = Path(__file__).resolve().parents[2]
     loaded = {Path(getattr(module, "__file__", None) or "").resolve() for module in list(sys.modules.values())}
     ours = sorted(file for folder in CODE for file in loaded if file.is_relative_to(root / folder))
-    return {file.relative_to(root).as_posix(): sha256(file) for file in ours}
+    names = {file.relative_to(root).as_posix(): file for file in ours}
+    return {name: sha256(file) for name, file in names.items() if not name.startswith(AROUND)}
 
 
 def _link(source: Path, target: Path) -> None:

@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 from hw1.byol.byol import Byol
-from hw1.byol.pretraining import COLUMNS, Monitor, byol_loss_of, collapse_watch, target_update
+from hw1.byol.pretraining import COLUMNS, byol_training, collapse_watch
+from hw1.byol.probes import Monitor
 from hw1.data.arrays import Manifest
 from hw1.engine.loop import fit
+from hw1.engine.recipe import Run
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine
 from hw1.run.errors import InputError
@@ -61,20 +63,8 @@ def backbone():
 
 def train(pictures, training):
     network, generator = Byol(backbone(), 16, training.hidden, training.projection), torch.Generator().manual_seed(0)
-    return fit(
-        network,
-        Batches(pictures, None, training.batch_size, CPU),
-        byol_loss_of(network, training, generator),
-        section="pretrain.byol",
-        training=training,
-        lr=training.lr,
-        machine=CPU,
-        generator=generator,
-        tracker=Tracker("x"),
-        after_step=target_update(network, training),
-        after_epoch=collapse_watch(training),
-        gradient_norm=True,
-    )
+    batches = Batches(pictures, None, training.batch_size, CPU)
+    return fit(byol_training(network, batches, training, generator), Run(CPU, generator, Tracker("x")))
 
 
 # -- collapse

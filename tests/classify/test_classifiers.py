@@ -15,7 +15,6 @@ from hw1.classify.classifiers import (
     build_classifier,
     build_convnext,
     feature_width,
-    input_view,
 )
 from hw1.run.params import ConvNeXt, SmallCnn
 
@@ -171,12 +170,6 @@ def test_all_trains_everything():
 def test_build_classifier_picks_the_network_of_the_section():
     assert isinstance(build_classifier(PRINTED, 5), SmallCNN)
     assert build_classifier(ATTO, 5).classifier[-1].out_features == 5
-
-
-def test_model_a_is_fed_stored_images_and_model_b_resized_ones():
-    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
-    assert input_view(PRINTED)(images) is images
-    assert input_view(ATTO)(images).shape == (2, 3, 36, 36)
 
 
 # -- the ResNets of problem 2

@@ -7,6 +7,7 @@ number of ranks also goes on with one training, where the one before has left it
 import contextlib
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,11 @@ from torchvision.models import convnext
 
 from hw1.byol import pretraining
 from hw1.byol.byol import Byol
-from hw1.byol.knn import Probe
+from hw1.byol.probes import Probe
 from hw1.classify import classification
 from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_classifier
 from hw1.engine.loop import fit
+from hw1.engine.recipe import Recipe, Run
 from hw1.engine.validation import classify, features
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine
@@ -55,7 +57,7 @@ def classifier(network, augmentation="choice224", size=16, lr=RATE):
     training = Supervised(**COMMON, lr=lr, loss="cross_entropy", augmentation=augmentation)
     scores = classification.classifier_scores(network, labelled(7, size), CPU, 3)
     loss_of = classification.classifier_loss(network, training, generator)
-    return network, labelled(size=size), loss_of, training, {"validate": scores}
+    return Recipe(network, labelled(size=size), loss_of, training, lr, "x", validate=scores)
 
 
 def dropout():
@@ -99,14 +101,8 @@ def byol():
         collapse_spread=0.1, on_collapse="warn",
     )  # fmt: skip
     probe = Probe(labelled(9), labelled(5))
-    hooks = {
-        "validate": lambda: {"knn": probe.accuracy(network.eval().backbone, 3, CPU)},
-        "after_step": pretraining.target_update(network, training),
-        "after_epoch": pretraining.collapse_watch(training),
-        "gradient_norm": True,
-    }
-    batches = Batches(pictures(10, 16), None, 4, CPU)
-    return network, batches, pretraining.byol_loss_of(network, training, generator), training, hooks
+    recipe = pretraining.byol_training(network, Batches(pictures(10, 16), None, 4, CPU), training, generator)
+    return replace(recipe, validate=lambda: {"knn": probe.accuracy(network.eval().backbone, 3, CPU)})
 
 
 def segmenter(name, loss):
@@ -120,7 +116,7 @@ def segmenter(name, loss):
         network, Batches(pictures(7, 32), None, 4, CPU), list(masks[:7]), training, CPU
     )
     loss_of = segmentation.segmenter_loss(network, training, generator)
-    return network, Batches(pictures(10, 32), masks, 4, CPU), loss_of, training, {"validate": scores}
+    return Recipe(network, Batches(pictures(10, 32), masks, 4, CPU), loss_of, training, SLOW, "x", validate=scores)
 
 
 CASES = {
@@ -142,19 +138,15 @@ class BrokenOff(Exception):
 def train(case, checkpoint=NO_CHECKPOINT, until=None):
     torch.manual_seed(0)
     generator.manual_seed(1)
-    network, batches, loss_of, training, options = case()
-    inner = options.pop("after_step", lambda step, steps: {})
+    recipe = case()
 
     def after_step(step, steps):
         if step == until:
             raise BrokenOff
-        return inner(step, steps)
+        return recipe.after_step(step, steps)
 
-    rows = fit(
-        network, batches, loss_of, section="x", training=training, lr=training.lr, machine=CPU, generator=generator,
-        tracker=Tracker("x"), checkpoint=checkpoint, after_step=after_step, **options,
-    )  # fmt: skip
-    return {"rows": rows, "weights": network.state_dict()}
+    rows = fit(replace(recipe, after_step=after_step), Run(CPU, generator, Tracker("x"), checkpoint))
+    return {"rows": rows, "weights": recipe.network.state_dict()}
 
 
 def hand_on():

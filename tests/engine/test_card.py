@@ -8,8 +8,8 @@ from cards import STAGES, card_of, used
 from safetensors.torch import save_file
 from torch import nn
 
-from hw1.engine.card import NORMALISATION, read_card, save_model, snapshots
-from hw1.engine.weights import load_weights, picture_epochs, read_metadata, snapshot_file
+from hw1.engine.card import NORMALISATION, read_card, save_model
+from hw1.engine.weights import read_metadata
 from hw1.run.errors import InputError
 
 
@@ -42,20 +42,6 @@ def test_metadata_names_network_classes_input_and_its_preparation(stage, network
     assert metadata["preparation"] == [stored, {"centre_crop": 32}, *steps]
     assert metadata["normalisation"] == {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     assert metadata["parameters"] == used(stage)
-
-
-def test_snapshots_keep_the_weights_and_say_their_epochs(tmp_path):
-    trained, loaded = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
-    after_epoch = snapshots(trained, tmp_path, card_of("classify@A"), 5, picture_epochs(5))
-    for epoch in range(1, 6):
-        nn.init.constant_(trained.weight, epoch)
-        assert after_epoch({"epoch": epoch}) == {}
-    kept = {epoch: snapshot_file(tmp_path, epoch, 5) for epoch in (1, 2, 5)}
-    assert set(tmp_path.iterdir()) == set(kept.values())
-    for epoch, path in kept.items():
-        load_weights(loaded, path)
-        assert read_metadata(path)["epoch"] == epoch
-        assert loaded.weight.item() == epoch
 
 
 WHOLE = {**vars(card_of("classify@A")), "normalisation": NORMALISATION}

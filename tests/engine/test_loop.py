@@ -15,6 +15,7 @@ from hw1.classify import classification
 from hw1.classify.classifiers import FinetunedClassifier
 from hw1.engine import loop
 from hw1.engine.loop import fit, write_history
+from hw1.engine.recipe import Recipe, Run
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine
 from hw1.images.shares import share_of
@@ -69,18 +70,9 @@ def labelled(count=10):
 
 
 def train(network, batches, loss_of, settings, lr=0.1, seed=0, tracker=None, machine=CPU, **options):
-    return fit(
-        network,
-        batches,
-        loss_of,
-        section="classify.A",
-        training=settings,
-        lr=lr,
-        machine=machine,
-        generator=torch.Generator().manual_seed(seed),
-        tracker=tracker or Tracker("classify@A"),
-        **options,
-    )
+    generator = torch.Generator().manual_seed(seed)
+    recipe = Recipe(network, batches, loss_of, settings, lr, "classify.A", **options)
+    return fit(recipe, Run(machine, generator, tracker or Tracker("classify@A")))
 
 
 class Weight(nn.Module):
@@ -339,16 +331,20 @@ def test_frozen_backbone_has_no_optimiser_state_and_keeps_every_bit(monkeypatch)
 # -- the history file
 
 
+def history_of(rows, columns, path):
+    draft = path / "history.csv"
+    write_history(rows, columns, Run(CPU, torch.Generator(), Tracker("x"), drafts={"history": draft}))
+    return draft.read_text()
+
+
 def test_history_has_six_digits_and_whole_numbers_as_they_are(tmp_path):
     rows = [{"lr": 0.0005, "epoch": 1, "loss": 1 / 3, "more": 9}, {"epoch": 12, "lr": 1e-05, "loss": 1234567.0}]
-    write_history(rows, ("epoch", "lr", "loss"), tmp_path / "new/history.csv")
     text = "epoch,lr,loss\n1,0.0005,0.333333\n12,1e-05,1.23457e+06\n"
-    assert (tmp_path / "new/history.csv").read_text() == text
+    assert history_of(rows, ("epoch", "lr", "loss"), tmp_path) == text
 
 
 def test_history_without_epochs_is_its_header(tmp_path):
-    write_history([], ("epoch", "lr"), tmp_path / "history.csv")
-    assert (tmp_path / "history.csv").read_text() == "epoch,lr\n"
+    assert history_of([], ("epoch", "lr"), tmp_path) == "epoch,lr\n"
 
 
 def test_largest_batch_is_tried_with_the_optimisers_state():

@@ -13,8 +13,10 @@ from hw1.classify import classification
 from hw1.classify.classifiers import FinetunedClassifier
 from hw1.engine.loop import fit
 from hw1.engine.losses import cross_entropy
+from hw1.engine.recipe import Recipe, Run
 from hw1.images.augment import augment
 from hw1.images.batches import Batches
+from hw1.images.input import normalise
 from hw1.images.machine import Machine
 from hw1.run.params import ByolTraining, Supervised
 from hw1.run.tracking import Tracker
@@ -54,18 +56,9 @@ def backbone():
 
 
 def curve(network, loss_of, settings, machine, generator, targets, after_step=lambda step, steps: {}):
-    rows = fit(
-        machine.place(network),
-        Batches(IMAGES, targets, settings.batch_size, machine),
-        loss_of,
-        section="test",
-        training=settings,
-        lr=settings.lr,
-        machine=machine,
-        generator=generator,
-        tracker=Tracker("test"),
-        after_step=after_step,
-    )
+    batches = Batches(IMAGES, targets, settings.batch_size, machine)
+    recipe = Recipe(machine.place(network), batches, loss_of, settings, settings.lr, "test", after_step=after_step)
+    rows = fit(recipe, Run(machine, generator, Tracker("test")))
     return [row.get("loss", row.get("train_loss")) for row in rows]
 
 
@@ -101,7 +94,7 @@ def plain_byol_curve():
     generator = torch.Generator().manual_seed(1)
 
     def loss_of(images, _):
-        views = [augment("choice224", images, generator).contiguous() for _ in range(2)]
+        views = [normalise(augment("choice224", images, generator)).contiguous() for _ in range(2)]
         with torch.no_grad():
             goals = [target(view) for view in views]
         predictions = [parts.predictor(parts.projector(parts.backbone(view))) for view in views]
@@ -136,7 +129,7 @@ def plain_classifier_curve(frozen):
     network, generator = classifier(frozen), torch.Generator().manual_seed(1)
 
     def loss_of(images, labels):
-        return cross_entropy(network(augment("choice224", images, generator).contiguous()), labels)
+        return cross_entropy(network(normalise(augment("choice224", images, generator)).contiguous()), labels)
 
     return plain_curve(network, loss_of, SUPERVISED, generator)
 

@@ -10,6 +10,7 @@ from torch import nn
 from hw1.engine import validation
 from hw1.engine.validation import class_map, classify, features, segment, tile_scores
 from hw1.images.batches import Batches
+from hw1.images.input import normalise
 from hw1.images.machine import Machine
 from hw1.segment.focal import focal_loss
 
@@ -64,9 +65,12 @@ def test_outputs_past_the_classes_are_never_a_label():
     assert seen.confusion(2).tolist() == [[0, 0], [1, 1]]
 
 
-def test_classify_shows_the_network_the_view_of_the_images():
+def test_classify_shows_the_network_its_input_of_the_images():
     batches = Batches(pictures([0, 1]), np.array([1, 2]), 2, CPU)
-    assert classify(RedIsTheClass(3), batches, CPU, 3, view=lambda images: images + 1).predictions.tolist() == [1, 2]
+    assert classify(RedIsTheClass(3), batches, CPU, 3, lambda images: normalise(images + 1)).predictions.tolist() == [
+        1,
+        2,
+    ]
 
 
 def test_features_are_rows_of_float32_in_stored_order():

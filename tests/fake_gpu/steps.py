@@ -19,9 +19,10 @@ from torchvision.ops import StochasticDepth
 from hw1.byol import pretraining
 from hw1.byol.byol import Byol
 from hw1.classify import classification
-from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_classifier, feature_width, input_view
+from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_classifier, feature_width
 from hw1.data.classes import LAND_COVER
-from hw1.engine.loop import LossOf, Row, fit
+from hw1.engine.loop import fit
+from hw1.engine.recipe import Recipe, Row, Run
 from hw1.engine.schedules import build_optimiser
 from hw1.engine.synchronised import synchronise
 from hw1.images.batches import Batches
@@ -36,16 +37,7 @@ from hw1.segment.segmenters import build_segmenter
 PARAMS = load(ROOT / "presets/paper.yaml")
 STEPS = 4  # the last of them is counted: by then the allocator has what it needs
 GIB = 1 << 30
-
-
-@dataclasses.dataclass
-class Case:
-    network: nn.Module
-    training: Training
-    batches: Batches
-    loss_of: LossOf
-    hooks: dict[str, Any] = dataclasses.field(default_factory=dict)
-    scores: Callable[[], Row] | None = None  # of VALIDATION batches
+RATE = 1e-3
 
 
 def blank(
@@ -58,42 +50,41 @@ def blank(
     return Batches(pictures, targets if masks or classes else None, training.batch_size, machine)
 
 
-def byol(machine: Machine, draws: torch.Generator) -> Case:
+def byol(machine: Machine, draws: torch.Generator) -> Recipe:
     training, backbone = PARAMS.pretrain.byol, build_backbone(PARAMS.backbone)
     network = machine.place(Byol(backbone, feature_width(backbone), training.hidden, training.projection))
-    loss_of = pretraining.byol_loss_of(network, training, draws)
-    hooks = {"after_step": pretraining.target_update(network, training), "gradient_norm": True}
-    return Case(network, training, blank(machine, training, PARAMS.prepare.mini.size), loss_of, hooks)
+    return pretraining.byol_training(network, blank(machine, training, PARAMS.prepare.mini.size), training, draws)
 
 
-def finetune(frozen: bool, machine: Machine, draws: torch.Generator) -> Case:
+def finetune(frozen: bool, machine: Machine, draws: torch.Generator) -> Recipe:
     training, backbone = PARAMS.finetune, build_backbone(PARAMS.backbone)
     network = machine.place(FinetunedClassifier(backbone, feature_width(backbone), 65, frozen))
     loss_of = classification.classifier_loss(network, training, draws)
     images, validation = (blank(machine, training, PARAMS.prepare.office.crop, 65, batches=n) for n in (STEPS, 3))
     scores = classification.classifier_scores(network, validation, machine, 65)
-    return Case(network, training, images, loss_of, scores=scores)
+    return Recipe(network, images, loss_of, training, RATE, "x", validate=scores)
 
 
-def classify(model: str, machine: Machine, draws: torch.Generator) -> Case:
+def classify(model: str, machine: Machine, draws: torch.Generator) -> Recipe:
     training = getattr(PARAMS.classify, model)
     training = dataclasses.replace(training, weights="none") if model == "B" else training
     network = machine.place(build_classifier(training, 50))
-    loss_of = classification.classifier_loss(network, training, draws, input_view(training))
-    return Case(network, training, blank(machine, training, PARAMS.prepare.p1.size, 50), loss_of)
+    loss_of = classification.classifier_loss(network, training, draws)
+    return Recipe(network, blank(machine, training, PARAMS.prepare.p1.size, 50), loss_of, training, RATE, "x")
 
 
-def segment(model: str, machine: Machine, draws: torch.Generator) -> Case:
+def segment(model: str, machine: Machine, draws: torch.Generator) -> Recipe:
     training = dataclasses.replace(getattr(PARAMS.segment, model), weights="none")
     network = machine.place(build_segmenter(training, len(LAND_COVER)))
     loss_of, size = segmentation.segmenter_loss(network, training, draws), PARAMS.prepare.p3.size
     validation = blank(machine, training, size, batches=2)
     masks = [np.zeros((size, size), np.uint8)] * len(validation)
     scores = segmentation.segmenter_scores(network, validation, masks, training, machine)
-    return Case(network, training, blank(machine, training, size, masks=True), loss_of, scores=scores)
+    images = blank(machine, training, size, masks=True)
+    return Recipe(network, images, loss_of, training, RATE, "x", validate=scores)
 
 
-CASES: dict[str, Callable[[Machine, torch.Generator], Case]] = {
+CASES: dict[str, Callable[[Machine, torch.Generator], Recipe]] = {
     "byol": byol,
     "finetune full": lambda *place: finetune(False, *place),
     "finetune frozen": lambda *place: finetune(True, *place),
@@ -104,20 +95,17 @@ CASES: dict[str, Callable[[Machine, torch.Generator], Case]] = {
 }
 
 
-def train(case: Case, machine: Machine, draws: torch.Generator, after_step: Callable[[int], None]) -> None:
-    """One epoch of the loop; ``after_step`` gets the number of each step done."""
-    hooks = dict(case.hooks)
-    inner = hooks.pop("after_step", lambda step, steps: {})
+def train(case: Recipe, machine: Machine, draws: torch.Generator, after_step: Callable[[int], None]) -> None:
+    """One epoch of the loop without its validation; ``after_step`` gets the number of each step done."""
 
-    def after(step: int, steps: int) -> dict[str, float]:
-        row = inner(step, steps)
+    def after(step: int, steps: int) -> Row:
+        row = case.after_step(step, steps)
         after_step(step)
         return row
 
-    fit(
-        case.network, case.batches, case.loss_of, section="x", training=dataclasses.replace(case.training, epochs=1),
-        lr=1e-3, machine=machine, generator=draws, tracker=Tracker("x"), after_step=after, **hooks,
-    )  # fmt: skip
+    training = dataclasses.replace(case.training, epochs=1)
+    recipe = dataclasses.replace(case, training=training, after_step=after, after_epoch=lambda row: {}, validate=dict)
+    fit(recipe, Run(machine, draws, Tracker("x")))
 
 
 def measured(name: str, precision: str, deterministic: bool = False) -> dict[str, Any]:
@@ -167,13 +155,13 @@ def measured(name: str, precision: str, deterministic: bool = False) -> dict[str
     }
 
 
-def of_validation(case: Case) -> dict[str, Any]:
-    if case.scores is None:
+def of_validation(case: Recipe) -> dict[str, Any]:
+    if case.validate is dict:
         return {}
-    case.scores()  # the first pass allocates
+    case.validate()  # the first pass allocates
     with counted() as counts:
-        case.scores()
-    return {"waits": counts.waits, "copies": dict(counts.copies), "waiting": dict(who_waits(case.scores))}
+        case.validate()
+    return {"waits": counts.waits, "copies": dict(counts.copies), "waiting": dict(who_waits(case.validate))}
 
 
 def of_synchronised_layers() -> dict[str, Any]:

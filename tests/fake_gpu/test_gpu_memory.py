@@ -60,6 +60,7 @@ from hw1.images.machine import start
 from hw1.run.supervision import run_stage
 from hw1.classify.classification import classifier_loss, classifier_scores
 from hw1.engine.loop import fit
+from hw1.engine.recipe import Recipe, Run
 from hw1.run.tracking import Tracker
 
 params = load("presets/paper.yaml")
@@ -71,10 +72,9 @@ few, many = (
     Batches(np.zeros((count, 32, 32, 3), np.uint8), np.zeros(count, np.int64), 512, machine) for count in (8, 512)
 )
 scores = classifier_scores(network, many, machine, 50)
-run_stage(lambda: fit(
-    network, few, classifier_loss(network, training, draws), section="classify.A", training=training, lr=1e-3,
-    machine=machine, generator=draws, tracker=Tracker("x"), validate=scores,
-))
+loss_of = classifier_loss(network, training, draws)
+recipe = Recipe(network, few, loss_of, training, 1e-3, "classify.A", validate=scores)
+run_stage(lambda: fit(recipe, Run(machine, draws, Tracker("x"))))
 """
     assert one_line(run(gpu, program, FAKE_GPU_GIB="0.35")) == (
         "error: classify.A.batch_size: a batch of the validation images does not fit in the memory of fake GPU 0; "

@@ -7,7 +7,7 @@ import pytest
 import torch
 from cards import STAGES, card_of, saved
 
-from hw1.images.augment import normalise
+from hw1.images.input import normalise
 from hw1.predict import export as module
 from hw1.predict.export import export
 from hw1.run.errors import InputError

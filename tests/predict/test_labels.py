@@ -10,7 +10,7 @@ from cards import saved
 from PIL import Image
 
 from hw1.archive.pictures import resized_crop
-from hw1.images.augment import normalise
+from hw1.images.input import normalise
 from hw1.predict.labels import Item, items_of_folder, items_of_table, predict_labels
 from hw1.predict.model import Predictor
 from hw1.run.errors import InputError

@@ -9,7 +9,7 @@ from PIL import Image
 from hw1.archive.pictures import decode_mask
 from hw1.data.classes import MASK_COLOURS
 from hw1.engine.metrics import count_confusion
-from hw1.images.augment import normalise
+from hw1.images.input import normalise
 from hw1.predict.masks import predict_masks
 from hw1.predict.model import Predictor
 from hw1.run.errors import InputError

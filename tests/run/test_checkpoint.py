@@ -5,6 +5,7 @@ next step (``waited``), so that which ones there are depends on no speed.
 """
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -25,8 +26,9 @@ from torch import nn
 from hw1.byol import pretraining
 from hw1.byol.byol import Byol
 from hw1.classify import classification
-from hw1.engine.card import Card, snapshots
+from hw1.data.arrays import Manifest
 from hw1.engine.loop import fit
+from hw1.engine.recipe import Recipe, Run
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine
 from hw1.run import checkpoint as module
@@ -41,7 +43,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 3), np.uint8)
 EPOCHS, STEPS = 3, 9  # of 4, 4 and 2 images
 PARAMS = load(Path(__file__).parents[2] / "presets/quick.yaml")
 LONG = 60  # seconds that a test waits for another thread or process before it fails
-CARD = Card("finetune@A", EPOCHS, 3, "test", 8, 8, flat(PARAMS, "backbone", "finetune", "settings.A"))
+MANIFEST = Manifest("test", 8, 8, 3, [], [])
+USED = flat(PARAMS, "backbone", "finetune", "settings.A")
 
 
 class RunsCode:
@@ -78,13 +81,13 @@ def common(optimiser):
 
 
 def classifier(optimiser):
-    """Network, keyword arguments of fit and the batches; dropout draws from torch's own generator."""
+    """A recipe and its generator; dropout draws from torch's own generator."""
     network = nn.Sequential(backbone(), nn.Dropout(0.5), nn.Linear(6, 3))
     training, generator = Supervised(**common(optimiser), loss="cross_entropy"), torch.Generator().manual_seed(1)
     batches = Batches(IMAGES, np.arange(10) % 3, 4, CPU)
     loss_of = classification.classifier_loss(network, training, generator)
     scores = classification.classifier_scores(network, batches, CPU, 3)
-    return network, batches, loss_of, training, {"generator": generator, "validate": scores}
+    return Recipe(network, batches, loss_of, training, training.lr, "x", validate=scores), generator
 
 
 def byol(optimiser):
@@ -93,9 +96,8 @@ def byol(optimiser):
         **common(optimiser), hidden=8, projection=4, ema=0.9, collapse_spread=0.2, on_collapse="warn"
     )
     generator = torch.Generator().manual_seed(1)
-    loss_of = pretraining.byol_loss_of(network, training, generator)
-    update = pretraining.target_update(network, training)
-    return network, Batches(IMAGES, None, 4, CPU), loss_of, training, {"generator": generator, "after_step": update}
+    recipe = pretraining.byol_training(network, Batches(IMAGES, None, 4, CPU), training, generator)
+    return dataclasses.replace(recipe, section="x", after_epoch=lambda row: {}, gradient_norm=False), generator
 
 
 KINDS = {
@@ -108,12 +110,11 @@ KINDS = {
 def train(kind, folder, minutes=1e-9, parameters=None, stop=lambda step: None, waited=True):
     """Weights of every tensor, rows and snapshots' bytes of a training; ``stop`` gets the number of each step."""
     torch.manual_seed(0)
-    network, batches, loss_of, training, options = KINDS[kind]()
-    inner = options.pop("after_step", lambda step, steps: {})
+    recipe, generator = KINDS[kind]()
 
     def after_step(step, steps):
         stop(step)
-        return inner(step, steps)
+        return recipe.after_step(step, steps)
 
     folder.mkdir(exist_ok=True)
     with checkpointed("x@A", parameters or {"lr": 0.01}, [], minutes) as checkpoint:
@@ -121,20 +122,9 @@ def train(kind, folder, minutes=1e-9, parameters=None, stop=lambda step: None, w
         if waited:
             save = checkpoint.save
             checkpoint.save = lambda state, wait=False: (save(state, wait), checkpoint.wait())
-        rows = fit(
-            network,
-            batches,
-            loss_of,
-            section="x",
-            training=training,
-            lr=training.lr,
-            machine=CPU,
-            tracker=Tracker("x@A"),
-            checkpoint=checkpoint,
-            after_step=after_step,
-            after_epoch=snapshots(network, folder, CARD, EPOCHS, [1, 2, 3]),
-            **options,
-        )
+        run = Run(CPU, generator, Tracker("x@A"), checkpoint, "finetune@A", USED, MANIFEST, {"weights": folder})
+        rows = fit(dataclasses.replace(recipe, after_step=after_step).keeping([1, 2, 3], run), run)
+    network = recipe.network
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}, rows, files
 
@@ -727,18 +717,12 @@ def test_key_follows_from_parameters_data_and_code(root, monkeypatch):
     assert folder_of(root, data) != first
 
 
-def test_code_of_the_key_is_what_a_stage_loads(root):
+def test_code_of_the_key_is_what_a_stage_loads_but_for_what_is_around_a_result(root):
     code = "import hw1.data.classes, hw1.run.checkpoint as c, json; print(json.dumps(sorted(c._loaded_code())))"
     project = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [
         "hw1/data/classes.py",
-        "hw1/run/errors.py",
-        "hw1/run/files.py",
-        "hw1/run/ranks.py",
-        "hw1/run/supervision.py",
-        "hw1/run/checkpoint.py",
-        "hw1/run/copies.py",
     ]
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from hw1.byol.knn import TEMPERATURE, Probe, vote
+from hw1.byol.probes import TEMPERATURE, Probe, vote
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine
 
