@@ -71,23 +71,12 @@ def _kept(batch: Tensor, shape: tuple[int, ...], dropped: float) -> Tensor:
 
 def synchronised_norm(norm: nn.BatchNorm2d, batch: Tensor, views: int) -> Tensor:
     """A training pass of ``norm`` over a batch of ``views`` equal parts, each by its own rows on all ranks."""
-    statistics = norm.running_mean, norm.running_var
-    return _Normalised.apply(batch, norm.weight, norm.bias, *statistics, norm.momentum, norm.eps, views)
+    return _Normalised.apply(batch, norm.weight, norm.bias, norm, views)
 
 
 class _Normalised(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        batch: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        running_mean: Tensor,
-        running_var: Tensor,
-        momentum: float,
-        eps: float,
-        views: int,
-    ) -> Tensor:
+    def forward(ctx: Any, batch: Tensor, weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d, views: int) -> Tensor:
         parts = _views(batch, views)
         local = torch.stack([_moments(part) for part in parts])  # (views, 2, C)
         counts, moments = _of_all_ranks(local, batch.numel() / (views * batch.shape[1]))
@@ -97,13 +86,13 @@ class _Normalised(torch.autograd.Function):
         mean = (share * means).sum(0)
         variance = (share * (variances + (means - mean).square())).sum(0)
         for view in range(views):
-            running_mean.lerp_(mean[view], momentum)
-            running_var.lerp_(variance[view] * (count / (count - 1)), momentum)
+            norm.running_mean.lerp_(mean[view], norm.momentum)
+            norm.running_var.lerp_(variance[view] * (count / (count - 1)), norm.momentum)
         ctx.save_for_backward(batch, weight, mean, variance, count)
-        ctx.eps, ctx.views = eps, views
+        ctx.eps, ctx.views = norm.eps, views
         result = torch.empty_like(batch)
         for view, (part, place) in enumerate(zip(parts, _views(result, views), strict=True)):
-            _scaled(part, weight, bias, mean[view], variance[view], eps, place)
+            _scaled(part, weight, bias, mean[view], variance[view], norm.eps, place)
         return result
 
     @staticmethod
@@ -124,7 +113,7 @@ class _Normalised(torch.autograd.Function):
                 _scaled(rows, slope, offset, mean[view], variance[view], ctx.eps, taken)
                 place += taken
         to_weight, to_bias = local.sum(0)
-        return to_batch, to_weight, to_bias, None, None, None, None, None
+        return to_batch, to_weight, to_bias, None, None
 
 
 def _views(batch: Tensor, views: int) -> list[Tensor]:
