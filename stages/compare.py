@@ -1,11 +1,11 @@
 """Intervals of every number, and which differences between models hold, from each image's prediction."""
 
-import argparse
 import sys
 from pathlib import Path
 
 import pandas as pd
 
+from hw1.run.arguments import stage_arguments
 from hw1.run.files import whole_folder
 from hw1.run.params import load
 from hw1.run.supervision import run_stage
@@ -13,11 +13,12 @@ from hw1.statistics import comparison
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--predictions", type=Path, required=True, help="the folder of p1.csv, p2.csv, p3.csv")
-    parser.add_argument("--seeds", type=Path, required=True, help="the folder of p2.csv's of other seeds, {seed}.csv")
-    parser.add_argument("--out", type=Path, required=True, help="the folder of tables to write")
-    args = parser.parse_args()
+    args = stage_arguments(
+        __doc__,
+        predictions="the folder of p1.csv, p2.csv, p3.csv",
+        seeds="the folder of p2.csv's of other seeds, {seed}.csv",
+        out="the folder of tables to write",
+    )
     params = load()
     p1, p2, p3 = (
         pd.read_csv(args.predictions / f"{problem}.csv", dtype={"image": str}) for problem in ("p1", "p2", "p3")

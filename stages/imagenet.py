@@ -1,8 +1,6 @@
 """Leave ImageNet's weights for each network of problems 1 and 3 that starts from them, an empty file for the others."""
 
-import argparse
-from pathlib import Path
-
+from hw1.run.arguments import stage_arguments
 from hw1.run.files import whole_file
 from hw1.run.params import load
 from hw1.run.supervision import run_stage
@@ -10,9 +8,7 @@ from hw1.sources.imagenet import write_start
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="the folder of weights to write")
-    args = parser.parse_args()
+    args = stage_arguments(__doc__, out="the folder of weights to write")
     params = load()
     starts = {"classify/A": ("small_cnn", "none")}  # the report trains it from random weights
     for name in ("classify.B", "segment.A", "segment.B"):

@@ -1,19 +1,15 @@
 """Draw the seeded weights that every backbone of problem 2 starts from; setting A's backbone as it is."""
 
-import argparse
-from pathlib import Path
-
 from hw1.classify.classifiers import build_backbone
 from hw1.engine.weights import save_weights
 from hw1.images.machine import start
+from hw1.run.arguments import stage_arguments
 from hw1.run.params import flat, load
 from hw1.run.supervision import run_stage
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="the backbone's weights to write")
-    args = parser.parse_args()
+    args = stage_arguments(__doc__, out="the backbone's weights to write")
     params = load()
     start(params.runtime, params.seed)
     used = flat(params, "seed", "runtime", "backbone")

@@ -1,6 +1,5 @@
 """Stage plots: draw every picture of the report from histories, evaluation and metrics."""
 
-import argparse
 import json
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from hw1.report import curves, figures, networks
 from hw1.report.attachments import pictures_by_history
 from hw1.report.evidence import Statistics
 from hw1.report.names import LOSSES, model_names
+from hw1.run.arguments import stage_arguments
 from hw1.run.files import whole_folder
 from hw1.run.params import Params, load
 from hw1.run.supervision import run_stage
@@ -19,10 +19,14 @@ from hw1.run.tracking import Tracker
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("evaluation", "history", "metrics", "statistics", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    args = parser.parse_args()
+    args = stage_arguments(
+        __doc__,
+        evaluation="the folder of the evaluations",
+        history="the folder of history CSVs",
+        metrics="the folder of headline numbers",
+        statistics="the folder of intervals and comparisons",
+        out="the folder of pictures to write",
+    )
     params = load()
     summary = {problem: _json(args.evaluation / problem / "summary.json") for problem in ("p1", "p2", "p3")}
     metrics = {name: _json(args.metrics / f"{name}.json") for name in ("p1", "p2", "p3", "supervised", "byol")}
