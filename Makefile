@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test test-slurm lint bench torture cards setup clean
+.PHONY: repro test test-slurm lint bench torture cards picture setup clean
 
 repro: setup            ## rebuild every result from data to page, then print the results table
 	dvc repro
@@ -30,6 +30,9 @@ torture: setup          ## kill the quick run 50 times, compare with an undistur
 
 cards: setup            ## write the tables of docs/gpu.md: which card carries which training
 	python tests/fake_gpu/gpu_tables.py
+
+picture: setup          ## take README's picture and numbers from the results that are here; needs Chromium
+	python -m docs.refresh
 
 setup: .venv/installed  ## create .venv with the pinned dependencies
 
