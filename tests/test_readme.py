@@ -1,27 +1,127 @@
-"""README's commands, tree, DAG and results against the project."""
+"""README and the documents against the project: commands, links, paths, DAG, tree, packages, results, picture."""
 
+import functools
 import importlib.util
 import json
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from closure import ROOT
+from PIL import Image
+
+from docs.refresh import FIGURES, extract, shown, with_results
+from hw1.report.page import data_uri
+from hw1.report.summary import Headline, read_intervals, read_metrics, results
+from hw1.run.errors import InputError
 
 README = (ROOT / "README.md").read_text()
-COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines() if line]
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "benchmarks/README.md", *(ROOT / "docs").glob("*.md")])
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+VENV = Path(sys.executable).parent
+SYSTEM = {"curl"}  # programs that are not the project's
 
 
-def tree_of_readme() -> dict[str, str]:
-    """Path -> comment of the tree in the README."""
-    lines = re.search(r"## The tree\n\n```\n(.*?)```", README, re.S).group(1).splitlines()
+def commands() -> list[str]:
+    """Every command in a shell block of a document, once; scripts, which begin with #!, are left out."""
+    blocks = [block for path in DOCUMENTS for block in re.findall(r"```sh\n(.*?)```", path.read_text(), re.S)]
+    return sorted({line for block in blocks if not block.startswith("#!") for line in block.splitlines() if line})
+
+
+@functools.cache
+def help_of(*command: str) -> str:
+    """What a program of the environment says of itself; fails if it does not know the subcommand."""
+    program = str(VENV / command[0])
+    return subprocess.run([program, *command[1:], "--help"], check=True, capture_output=True, text=True).stdout
+
+
+def options_in(module: str) -> set[str]:
+    """The options that the files beside a module, or in its package, define."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None, module
+    folder = Path(spec.origin).parent if spec.origin else Path(spec.submodule_search_locations[0])
+    return {option for path in folder.glob("*.py") for option in re.findall(r'"(--?[a-z-]+)"', path.read_text())}
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command_is_one_the_project_has(command):
+    words = [word for word in shlex.split(command) if word != "&"]
+    while re.match(r"[A-Z_]+=", words[0]):
+        words.pop(0)
+    program, *words = words
+    options = {word for word in words if re.match(r"--?[a-zA-Z]", word)}
+    if program == "make":
+        makefile = (ROOT / "Makefile").read_text()
+        assert re.search(rf"^{words[0]}:", makefile, re.M)
+        assert all(word.partition("=")[0] in makefile for word in words[1:])
+    elif program in ("cp", "pytest"):
+        assert all((ROOT / word).exists() for word in words)
+    elif program == "python":
+        assert words[0] == "-m"
+        assert options - {"-m"} <= options_in(words[1])
+    elif program in ("dvc", "mlflow"):
+        depth = 1 if program == "mlflow" or words[0] in ("push", "pull", "repro") else 2
+        told = help_of(program, *words[:depth])
+        assert all(re.search(rf"(?<![\w-]){option}\b", told) for option in options)
+    else:
+        assert program in SYSTEM or (VENV / program).is_file()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_parameter_that_a_command_sets_exists(path):
+    for override in re.findall(r"-S ([\w.]+)=", path.read_text()):
+        node = PARAMS
+        for key in override.split("."):
+            assert key in node, override
+            node = node[key]
+
+
+def anchors(path: Path) -> set[str]:
+    """What GitHub calls the headings of a document in links."""
+    headings = re.findall(r"^#+ (.*)", path.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_to_files_and_headings_of_the_project(path):
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_paths_that_a_document_names_exist(path):
+    named = re.findall(r"`((?:hw1|stages|tests|docs|benchmarks|presets|metrics|plots)/[\w./]*)`", path.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_readme_is_a_door_and_no_manual():
+    assert 6_000 <= len(README.encode()) <= 9_000
+
+
+def test_first_screen_says_what_it_is_and_shows_it():
+    first, image, command = re.search(r"\n\n(.*?)\n\n!\[.+?\]\((.+?)\)\n\n```sh\n(.*?)```", README, re.S).groups()
+    assert first.count(". ") == 1 and first.endswith(".")  # two sentences
+    assert (image, command) == ("docs/page.png", "make repro\n")
+
+
+def test_every_document_is_linked_from_readme():
+    linked = {(ROOT / link.partition("#")[0]).resolve() for link in re.findall(r"\]\(([^)]+)\)", README)}
+    assert {path.resolve() for path in DOCUMENTS} - {ROOT / "README.md"} <= linked
+
+
+def tree_of_layout() -> dict[str, str]:
+    """Path -> comment of the tree in docs/layout.md."""
+    lines = re.search(r"## The tree\n\n```\n(.*?)```", (ROOT / "docs/layout.md").read_text(), re.S)[1].splitlines()
     tree, folders = {}, []
     for line in lines:
         depth = (len(line) - len(line.lstrip())) // 2
@@ -33,46 +133,33 @@ def tree_of_readme() -> dict[str, str]:
     return tree
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_command_is_one_the_project_has(command):
-    program, *words = shlex.split(command)
-    if program == "make":
-        assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(), re.M)
-    elif program in ("cp", "pytest"):
-        assert all((ROOT / word).exists() for word in words)
-    elif program == "python":
-        assert words[0] == "-m" and importlib.util.find_spec(words[1])
-    else:
-        known = (
-            "dvc exp run|dvc exp show|dvc queue start|dvc metrics (show|diff)|dvc plots (show|diff)|mlflow ui|"
-            "dvc remote add|dvc push|dvc pull|dvc repro"
-        )
-        assert re.match(rf"({known})\b", command)
-        program = str(Path(sys.executable).parent / program)
-        subprocess.run(
-            [program, *words[: 1 if program.endswith("mlflow") else 2], "--help"], check=True, capture_output=True
-        )
-
-
-@pytest.mark.parametrize("override", re.findall(r"-S (\S+?)=", README))
-def test_parameter_that_a_command_sets_exists(override):
-    node = PARAMS
-    for key in override.split("."):
-        node = node[key]
-
-
 def test_tree_names_every_tracked_file_of_the_code():
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "hw1", "stages"], cwd=ROOT, capture_output=True, text=True
     )
     code = {name for name in listed.stdout.split() if (ROOT / name).is_file()}
-    assert {path for path in tree_of_readme() if path.startswith(("hw1/", "stages/")) and path[-1] != "/"} == code
+    assert {path for path in tree_of_layout() if path.startswith(("hw1/", "stages/")) and path[-1] != "/"} == code
 
 
 def test_everything_in_the_tree_exists_and_has_its_line():
-    for path, comment in tree_of_readme().items():
+    for path, comment in tree_of_layout().items():
         assert (ROOT / path).exists(), path
         assert comment, path
+
+
+def test_layout_says_what_an_edit_in_each_package_reruns():
+    told = dict(re.findall(r"^\| `(hw1/\w+)` \| (.*) \|$", (ROOT / "docs/layout.md").read_text(), re.M))
+    packages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hw1").iterdir() if any(path.glob("*.py"))}
+    rerun = {
+        package: [name for name, stage in STAGES.items() if package in stage.get("do", stage)["deps"]]
+        for package in packages
+    }
+    assert told == {package: ", ".join(names) or "nothing" for package, names in rerun.items()}
+
+
+def test_benchmarks_readme_names_every_file_of_theirs():
+    told = set(re.findall(r"^\| `(\w+\.py)` \|", (ROOT / "benchmarks/README.md").read_text(), re.M))
+    assert told == {path.name for path in (ROOT / "benchmarks").glob("*.py")} - {"__main__.py"}
 
 
 def expanded(stage: dict) -> Iterator[dict]:
@@ -106,15 +193,82 @@ def test_dag_has_the_edges_of_dvc_yaml():
     assert drawn == edges
 
 
-def test_results_table_holds_the_committed_metrics():
-    numbers = re.findall(r"\| (P\d [A-E]) \|[^|]*\| ([\d.]+) % \|", README)
+def test_results_table_holds_the_committed_numbers():
+    numbers = re.findall(r"\| (P\d [A-Z]) \|[^|]*\| ([\d.]+) \| ([\d.]+ to [\d.]+) \|", README)
     metrics = {name: json.loads((ROOT / f"metrics/{name}.json").read_text()) for name in ("p1", "p2", "p3")}
-    expected = [
-        (f"{name.upper()} {model}", f"{100 * value:.1f}")
-        for name, values in (("p1", "accuracy"), ("p2", "accuracy"), ("p3", "miou"))
-        for model, value in metrics[name][values].items()
-    ]
+    lines = (ROOT / "plots/statistics/intervals.csv").read_text().splitlines()[1:]
+    intervals = {tuple(line.split(",")[:3]): [100 * float(x) for x in line.split(",")[4:6]] for line in lines}
+    expected = []
+    for name, measure in (("p1", "accuracy"), ("p2", "accuracy"), ("p3", "miou")):
+        for model, value in metrics[name][measure].items():
+            low, high = intervals[name, model, measure]
+            expected.append((f"{name.upper()} {model}", f"{100 * value:.1f}", f"{low:.1f} to {high:.1f}"))
     assert numbers == expected
+
+
+def test_refreshing_leaves_a_current_readme_as_it_is():
+    rows, intervals = results(read_metrics(ROOT / "metrics")), read_intervals(ROOT / "plots/statistics")
+    assert with_results(README, rows, intervals) == README
+
+
+def test_refreshing_puts_numbers_into_their_row_alone():
+    row = Headline("p2", "C", "accuracy", 0.5, 0.6, 2, 49.6)
+    text = "| P2 B | other | 1.0 | 0.5 to 2.0 | 3 |\n| P2 C | BYOL start | old | old | old |\n"
+    assert with_results(text, [row], {("p2", "C", "accuracy"): (0.4512, 0.5488)}) == (
+        "| P2 B | other | 1.0 | 0.5 to 2.0 | 3 |\n| P2 C | BYOL start | 50.0 | 45.1 to 54.9 | 49.6 |\n"
+    )
+
+
+def test_refreshing_asks_for_the_row_that_the_table_lacks():
+    row = Headline("p2", "F", "accuracy", 0.5, 0.6, 2, None)
+    with pytest.raises(InputError, match="no row P2 F"):
+        with_results("| P2 C | BYOL start | old | old | old |\n", [row], {("p2", "F", "accuracy"): (0.4, 0.6)})
+
+
+def test_picture_is_of_the_committed_results():
+    with Image.open(ROOT / "docs/page.png") as picture:
+        assert picture.text == shown(ROOT)
+
+
+def made_up_page(figures: Path) -> str:
+    pictures = "".join(f'<figure><img src="{data_uri(figures / f"{name}.png")}"></figure>' for name in FIGURES)
+    return f"<head></head><body><strong>50.0</strong>{pictures}</body>"
+
+
+@pytest.fixture
+def figures(tmp_path, monkeypatch) -> Path:
+    """A folder of the pictures that are shown, in a project where one works."""
+    folder = tmp_path / "plots/figures"
+    folder.mkdir(parents=True)
+    for number, name in enumerate(FIGURES):
+        Image.new("L", (2, 2), number).save(folder / f"{name}.png")
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_picture_shows_the_pages_own_figures(figures):
+    html = extract(made_up_page(figures), [Headline("p1", "A", "accuracy", 0.5, 0.5, 1, None)])
+    assert html.count('<img class="shown"') == len(FIGURES)
+
+
+def test_picture_is_not_taken_of_a_page_with_an_older_figure(figures):
+    page = made_up_page(figures)
+    Image.new("L", (2, 2), 255).save(figures / f"{FIGURES[1]}.png")
+    with pytest.raises(InputError, match="dvc repro"):
+        extract(page, [])
+
+
+def test_picture_is_not_taken_of_a_page_with_older_numbers(figures):
+    with pytest.raises(InputError, match="dvc repro"):
+        extract(made_up_page(figures), [Headline("p1", "A", "accuracy", 0.51, 0.51, 1, None)])
+
+
+def test_licence_is_one_in_every_file_that_names_it():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (ROOT / "LICENSE").read_text().startswith(f"{project['license']} License\n")
+    assert (citation["license"], citation["version"]) == (project["license"], project["version"])
+    assert all(author["name"] in (ROOT / "LICENSE").read_text() for author in citation["authors"])
 
 
 def test_committed_results_are_well_above_chance():
