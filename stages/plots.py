@@ -32,7 +32,7 @@ def main() -> None:
     metrics = {name: _json(args.metrics / f"{name}.json") for name in ("p1", "p2", "p3", "supervised", "byol")}
     statistics = Statistics.read(args.statistics)
     with whole_folder(args.out) as out:
-        networks.draw_networks(params, summary["p1"]["classes"], summary["p2"]["classes"], out)
+        networks.draw_networks(params, summary, out)
         draw_curves(params, args.history, metrics, out)
         draw_results(params, summary, metrics, statistics, args.evaluation, out)
     with Tracker("plots") as tracker:

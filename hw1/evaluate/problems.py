@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from hw1.data.arrays import Manifest, load_array, load_masks
@@ -21,6 +22,7 @@ from hw1.engine.card import Card, read_card
 from hw1.engine.metrics import accuracy, best, iou, majority_confusion, mean_iou, overlaps
 from hw1.engine.validation import Classified, classify, features, most_likely, segment, tile_scores
 from hw1.engine.weights import FINAL, picture_epochs, snapshot_file
+from hw1.evaluate.architecture import architecture
 from hw1.evaluate.trained import load_model
 from hw1.images.batches import Batches
 from hw1.images.input import input_of
@@ -83,7 +85,7 @@ def evaluate_p3(params: Params, machine: Machine, sources: Sources) -> Evaluatio
     for index in shown:
         arrays |= {f"image/{names[index]}": images[index], f"truth/{names[index]}": truth[index]}
     predictions: list[Sequence[Any]] = [("image", "model", "class", "both", "truth", "predicted", "pixels")]
-    confusions, parameters, epochs = {}, {}, {}
+    confusions, networks, epochs = {}, {}, {}
     for model in MODELS:
         epochs[model] = []
         for network, card in _snapshots(sources.models / model, machine):
@@ -93,9 +95,9 @@ def evaluate_p3(params: Params, machine: Machine, sources: Sources) -> Evaluatio
         batches = Batches(images, None, card.training.batch_size, machine)
         _, counts = segment(network, batches, truth, machine, segment_loss(card.training))
         predictions += _tile_rows(names, model, counts)
-        confusions[model], parameters[model] = counts.sum(0), _trained_parameters(network)
+        confusions[model], networks[model] = counts.sum(0), _facts(network, card, machine)
     majority = majority_confusion(confusions["A"])
-    summary = _summary(manifest, parameters) | {
+    summary = _summary(manifest, networks) | {
         "majority_class": LAND_COVER[int(majority.sum(0).argmax())],
         "majority_miou": mean_iou(majority),
         "ids": [names[index] for index in shown],
@@ -152,19 +154,19 @@ def _evaluate_classifiers(weights: dict[str, Path], machine: Machine, sources: S
     """What the classifiers in the files say of the validation split."""
     manifest = Manifest.load(sources.data)
     seen: dict[str, Classified] = {}
-    parameters = {}
+    networks = {}
     for model, path in weights.items():
         network, card = _load(path, machine)
         seen[model] = classify(
             network, _labelled(sources.data, card, machine), machine, manifest.classes, input_of(card.training)
         )
-        parameters[model] = _trained_parameters(network)
+        networks[model] = _facts(network, card, machine)
     confusions = {model: each.confusion(manifest.classes) for model, each in seen.items()}
     labels = next(iter(seen.values())).labels.tolist()
     columns = [each.predictions.tolist() for each in seen.values()]
     rows = zip(manifest.validation, labels, *columns, strict=True)
     metrics = {"data": manifest.origin, **_accuracies(confusions, sources.histories)}
-    summary = _summary(manifest, parameters) | {"classes": manifest.classes, "chance": 1 / manifest.classes}
+    summary = _summary(manifest, networks) | {"classes": manifest.classes, "chance": 1 / manifest.classes}
     return Evaluation(metrics, [("image", "label", *seen), *rows], summary, confusions)
 
 
@@ -173,15 +175,18 @@ def _labelled(data: Path, card: Card, machine: Machine) -> Batches:
     return Batches(images, labels, card.training.batch_size, machine)
 
 
-def _trained_parameters(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+def _facts(network: nn.Module, card: Card, machine: Machine) -> dict[str, Any]:
+    """How many parameters are trained, and what the network's drawing shows."""
+    trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    image = torch.zeros(1, 3, card.input_side, card.input_side, device=machine.device)
+    return {"trained_parameters": trained} | architecture(network, image)
 
 
-def _summary(manifest: Manifest, parameters: dict[str, int]) -> dict[str, Any]:
+def _summary(manifest: Manifest, networks: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {
         "training_images": len(manifest.train),
         "validation_images": len(manifest.validation),
-        "trained_parameters": parameters,
+        "networks": networks,
     }
 
 

@@ -15,7 +15,7 @@ from hw1.data.classes import LAND_COVER
 from hw1.report import discussion, published, summary
 from hw1.report.evidence import Statistics, published_settings
 from hw1.report.names import NAMES, START, TRAINED
-from hw1.report.settings import choices, settings_tables
+from hw1.report.settings import choices, fc1_inputs, settings_tables
 from hw1.run.params import Params
 
 
@@ -77,6 +77,7 @@ def render(inputs: Inputs) -> str:
     environment.filters["percent"] = lambda share: "none" if share is None else f"{100 * share:.1f}"
     parts = data_parts(inputs)
     supervised = GIVEN_WEIGHTS if inputs.given else "mini/train.csv"
+    fc1 = fc1_inputs(inputs.summary["p1"]["networks"]["A"])
     return environment.get_template("page.html.j2").render(
         params=inputs.params,
         summary=inputs.summary,
@@ -90,8 +91,8 @@ def render(inputs: Inputs) -> str:
         mini_images=inputs.mini_images,
         given_weights=GIVEN_WEIGHTS if inputs.given else "",
         rows=result_rows(inputs),
-        settings=settings_tables(inputs.params),
-        choices=choices(inputs.params, supervised, inputs.summary["p1"]["classes"]),
+        settings=settings_tables(inputs.params, fc1),
+        choices=choices(inputs.params, fc1, supervised, inputs.summary["p1"]["classes"]),
         **_statements(inputs),
     )
 
@@ -135,7 +136,7 @@ def result_rows(inputs: Inputs) -> list[dict[str, Any]]:
                 "epoch": result.best_epoch,
                 "report": result.report,
                 "course": f"{simple} / {strong}" if simple else "",
-                "parameters": inputs.summary[result.problem]["trained_parameters"][result.key],
+                "parameters": inputs.summary[result.problem]["networks"][result.key]["trained_parameters"],
             }
         )
     return rows

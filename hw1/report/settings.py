@@ -1,5 +1,8 @@
 """Tables of settings: what was used here, from params.yaml, beside what the report prints."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from hw1.report import published
 from hw1.report.names import LOSSES, NAMES
 from hw1.run.params import ByolTraining, ConvNeXt, Finetune, Params, Segmenter, SmallCnn, Supervised
@@ -14,12 +17,13 @@ TRAINED_PART = {
 }
 
 
-def settings_tables(params: Params) -> dict[str, Table]:
-    """One table per training recipe: p1.A, p1.B, byol, supervised, finetune, p3.A, p3.B."""
+def settings_tables(params: Params, fc1: int) -> dict[str, Table]:
+    """One table per training recipe: p1.A, p1.B, byol, supervised, finetune, p3.A, p3.B; ``fc1`` is the number of
+    inputs of model A's first fully connected layer."""
     backbone = NAMES[params.backbone]
     mini, office = f"{params.prepare.mini.size} × {params.prepare.mini.size}", params.prepare.office
     here = {
-        "p1.A": _small_cnn(params.classify.A),
+        "p1.A": _small_cnn(params.classify.A, fc1),
         "p1.B": _convnext(params.classify.B),
         "byol": {"network": backbone, "network input": mini} | _byol(params.pretrain.byol),
         "supervised": {"network": backbone, "network input": mini} | _recipe(params.pretrain.supervised),
@@ -54,16 +58,16 @@ def _recipe(training: Supervised | Finetune | ByolTraining | SmallCnn | ConvNeXt
     return rows | ({"loss": LOSSES[training.loss]} if hasattr(training, "loss") else {})
 
 
-def _small_cnn(model: SmallCnn) -> dict[str, str]:
-    size = f"{model.height} × {model.width}; fc1 has {fc1_inputs(model):,} inputs"
+def _small_cnn(model: SmallCnn, fc1: int) -> dict[str, str]:
+    size = f"{model.height} × {model.width}; fc1 has {fc1:,} inputs"
     head = f"{model.head}, fc1 to {model.hidden}"
     network = {"network": "CNN, two convolutions", "initial weights": "random", "network input": size, "head": head}
     return network | _recipe(model)
 
 
-def fc1_inputs(model: SmallCnn) -> int:
-    """64 channels, each side halved by two pools."""
-    return 64 * (model.height // 4) * (model.width // 4)
+def fc1_inputs(small_cnn: Mapping[str, Any]) -> int:
+    """Of the small CNN as stage evaluate recorded it."""
+    return next(part["input"][0] for part in small_cnn["parts"] if part["kind"] == "Linear")
 
 
 def _convnext(model: ConvNeXt) -> dict[str, str]:
@@ -101,7 +105,7 @@ def _segmenter(model: Segmenter, size: int) -> dict[str, str]:
     }
 
 
-def choices(params: Params, supervised_from: str, classes: int) -> Table:
+def choices(params: Params, fc1: int, supervised_from: str, classes: int) -> Table:
     """Where the report contradicts itself or is silent: (what, the report, what was taken here)."""
     small, convnext, byol = params.classify.A, params.classify.B, params.pretrain.byol
     outputs = max(small.hidden, classes)
@@ -123,8 +127,7 @@ def choices(params: Params, supervised_from: str, classes: int) -> Table:
         (
             "P1 A, network input",
             "images of 32 × 32, but fc1 has 29,696 = 64 × 8 × 58 inputs, which fits images of 32 × 232",
-            f"images stretched (nearest neighbour) to {small.height} × {small.width}: "
-            f"fc1 has {fc1_inputs(small):,} inputs",
+            f"images stretched (nearest neighbour) to {small.height} × {small.width}: fc1 has {fc1:,} inputs",
         ),
         (
             "P1 A, head",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import recorded
 
 from hw1.data.arrays import Manifest
 from hw1.statistics import comparison
@@ -44,7 +45,7 @@ def write_inputs(
     for problem, facts in _summaries(classes, list(p2)).items():
         (evaluation / problem).mkdir(parents=True, exist_ok=True)
         (evaluation / problem / "summary.json").write_text(json.dumps(facts))
-        size, models = (7 if problem == "p3" else classes), facts["trained_parameters"]
+        size, models = (7 if problem == "p3" else classes), facts["networks"]
         counts = {key: rng.integers(0, 9, (size, size)) + 30 * np.eye(size, dtype=np.int64) for key in models}
         np.savez(evaluation / problem / "confusion.npz", **counts)
     _projections(rng, classes).to_csv(evaluation / "p1/projections.csv", index=False)
@@ -150,11 +151,17 @@ def _summaries(classes: int, settings: list[str]) -> dict[str, dict]:
     p2 = {"training_images": 500, "validation_images": 406}
     p3 = {"training_images": 160, "validation_images": 48, "majority_class": "forest", "majority_miou": 0.05}
     p3 |= {"ids": ids, "requested_ids": ids, "epochs": {"A": [1, 6, 12], "B": [1, 6, 12]}}
-    return {
-        "p1": p1 | of_classes | {"trained_parameters": {"A": 3820672, "B": 3550000}},
-        "p2": p2 | of_classes | {"trained_parameters": dict.fromkeys(settings, 11_200_000)},
-        "p3": p3 | {"trained_parameters": {"A": 9_000_000, "B": 3_000_000}},
+    parts = {key: "classifier" if key in "DE" else "full" for key in settings}
+    networks = {
+        "p1": {"A": recorded.small_cnn(classes), "B": recorded.convnext(classes)},
+        "p2": {key: recorded.setting(part, classes) for key, part in parts.items()},
+        "p3": {"A": recorded.fcn32s(96), "B": recorded.deeplabv3(96)},
     }
+    counted = {
+        of: {key: one | {"trained_parameters": 3_820_672} for key, one in networks[of].items()} for of in networks
+    }
+    facts = {"p1": p1 | of_classes, "p2": p2 | of_classes, "p3": p3}
+    return {problem: facts[problem] | {"networks": counted[problem]} for problem in facts}
 
 
 def _projections(rng: np.random.Generator, classes: int) -> pd.DataFrame:

@@ -1,9 +1,11 @@
-"""The drawings against shapes worked by hand from the parameters."""
+"""The drawings of recorded networks against shapes worked by hand from the parameters."""
 
-from dataclasses import replace
+from recorded import convnext, deeplabv3, fcn32s, setting, small_cnn
 
-from hw1.report.networks import convnext_blocks, segmenter_blocks, small_cnn_blocks
-from hw1.segment.segmenters import build_segmenter
+from hw1.report.diagram import byol_boxes, setting_boxes
+from hw1.report.networks import convnext_blocks, deeplabv3_blocks, fcn32s_blocks, small_cnn_blocks
+
+BASE = {"network": "convnext_base", "resize": 232, "crop": 224}
 
 
 def shapes(blocks):
@@ -14,69 +16,129 @@ def titles(blocks):
     return [block.title for block in blocks]
 
 
-def test_small_cnn_stretched_to_the_reports_width_flattens_to_29696(params):
-    assert "29,696" in shapes(small_cnn_blocks(params.classify.A, 32, 50))
+def by_title(blocks):
+    return {block.title: block for block in blocks}
 
 
-def test_small_cnn_of_its_own_size_is_not_stretched(params):
-    model = replace(params.classify.A, width=32)
-    assert "stretch" not in titles(small_cnn_blocks(model, 32, 50))
+def test_small_cnn_stretched_to_the_reports_width_flattens_to_29696():
+    expected = ["3×32×32", "3×32×232", "32×32×232", "32×16×116", "64×16×116", "64×8×58", "29,696", "128", ""]
+    assert shapes(small_cnn_blocks(small_cnn(), 50)) == expected
 
 
-def test_small_cnn_with_printed_head_ends_at_fc_1(params):
-    assert titles(small_cnn_blocks(params.classify.A, 32, 50))[-2:] == ["fc 1", "scores"]
+def test_small_cnn_of_its_own_size_is_not_stretched():
+    assert "stretch" not in titles(small_cnn_blocks(small_cnn(width=32), 50))
 
 
-def test_small_cnn_with_declared_head_ends_at_fc_2(params):
-    model = replace(params.classify.A, head="declared")
-    assert titles(small_cnn_blocks(model, 32, 50))[-4:] == ["fc 1", "dropout", "fc 2", "scores"]
+def test_small_cnn_with_printed_head_ends_at_fc_1():
+    blocks = small_cnn_blocks(small_cnn(), 50)
+    assert titles(blocks)[-2:] == ["fc 1", "scores"]
+    assert [block.detail for block in blocks[-2:]] == [
+        "29,696 → 128\nas printed: the end",
+        "128 outputs for\n50 classes",
+    ]
 
 
-def test_convnext_base_of_the_paper_has_its_known_shapes(params):
-    model = replace(params.classify.B, network="convnext_base", resize=232, crop=224)
+def test_small_cnn_with_declared_head_ends_at_fc_2():
+    blocks = small_cnn_blocks(small_cnn(head="declared"), 50)
+    assert titles(blocks)[-4:] == ["fc 1", "dropout", "fc 2", "scores"]
+    assert [block.detail for block in blocks[-4:]] == [
+        "29,696 → 128\nReLU",
+        "0.25; the features\nof PCA and t-SNE",
+        "128 → 50",
+        "50 classes",
+    ]
+
+
+def test_convolutions_of_the_small_cnn_tell_kernel_padding_and_channels():
+    blocks = by_title(small_cnn_blocks(small_cnn(), 50))
+    assert blocks["conv 1"].detail == "3×3, pad 1\n3 → 32, ReLU"
+    assert blocks["conv 2"].detail == "3×3, pad 1\n32 → 64, ReLU"
+
+
+def test_convnext_base_of_the_paper_has_its_known_shapes():
     expected = ["3×224×224", "128×56×56", "128×56×56", "256×28×28", "512×14×14", "1024×7×7", "1,024", "500", "50", ""]
-    assert shapes(convnext_blocks(model, 50)) == expected
+    assert shapes(convnext_blocks(convnext(**BASE), 232)) == expected
 
 
-def test_convnext_printed_rule_freezes_all_but_stage_4_and_two_blocks(params):
-    model = replace(params.classify.B, network="convnext_base", trainable="printed")
-    blocks = {block.title: block for block in convnext_blocks(model, 50)}
+def test_convnext_printed_rule_freezes_all_but_stage_4_and_two_blocks():
+    blocks = by_title(convnext_blocks(convnext(**BASE, trainable="printed"), 232))
     frozen = [title for title, block in blocks.items() if block.kind == "frozen"]
     assert frozen == ["stem", "stage 1", "stage 2", "stage 3"]
-    assert "blocks 7 and 17" in blocks["stage 3"].detail
+    assert blocks["stage 3"].detail == "halve, 27 blocks\nfrozen but for\nblocks 7 and 17"
 
 
-def test_convnext_stage7_rule_leaves_no_block_of_stage_3(params):
-    model = replace(params.classify.B, network="convnext_base", trainable="stage7")
-    assert convnext_blocks(model, 50)[4].detail.endswith("27 blocks\nfrozen")
+def test_convnext_stage7_rule_leaves_no_block_of_stage_3():
+    blocks = by_title(convnext_blocks(convnext(**BASE, trainable="stage7"), 232))
+    assert blocks["stage 3"].detail == "halve, 27 blocks\nfrozen"
 
 
-def test_fcn32s_at_full_width_has_vgg16s_shapes(params):
-    model = replace(params.segment.A, width=1.0)
-    expected = ["3×512×512", "64×256×256", "128×128×128", "256×64×64", "512×32×32", "512×16×16"]
-    assert shapes(segmenter_blocks(model, 512))[:6] == expected
+def test_convnext_trained_as_a_whole_has_nothing_frozen():
+    blocks = convnext_blocks(convnext(), 50)
+    assert "frozen" not in {block.kind for block in blocks}
+    assert by_title(blocks)["stem"].detail == "conv 4×4, stride 4\ntrained"
 
 
-def test_fcn32s_pads_a_tile_to_a_multiple_of_32(params):
-    assert shapes(segmenter_blocks(params.segment.A, 360))[0] == "3×384×384"
+def test_fcn32s_halves_five_times_and_returns_the_tiles_size():
+    # A quarter of VGG16's 64, 128, 256, 512, 512 and 4096 channels.
+    expected = ["3×64×64", "16×32×32", "32×16×16", "64×8×8", "128×4×4", "128×2×2"]
+    expected += ["1024×2×2", "1024×2×2", "7×2×2", "7×64×64", ""]
+    assert shapes(fcn32s_blocks(fcn32s(64))) == expected
 
 
-def test_fcn32s_returns_the_tiles_own_size(params):
-    assert shapes(segmenter_blocks(params.segment.A, 360))[-2] == "7×360×360"
+def test_fcn32s_has_vgg16s_numbers_of_convolutions():
+    stages = [block.detail.split()[0] for block in fcn32s_blocks(fcn32s(64)) if block.title.startswith("VGG")]
+    assert stages == ["2", "2", "3", "3", "3"]
 
 
-def test_deeplabv3_keeps_an_eighth_of_the_size(params):
-    model = replace(params.segment.B, width=1.0)
-    assert shapes(segmenter_blocks(model, 512))[2:6] == ["256×128×128", "512×64×64", "1024×64×64", "2048×64×64"]
+def test_fcn32s_tells_the_window_of_its_layers():
+    blocks = by_title(fcn32s_blocks(fcn32s(64)))
+    assert blocks["fc 6"].detail == "conv 7×7, ReLU\ndropout 0.5"
+    assert blocks["fc 7"].detail == "conv 1×1, ReLU\ndropout 0.5"
+    assert blocks["upsample 32×"].detail == "transposed conv\n64×64, stride 32\nbilinear at first"
 
 
-def test_deeplabv3_at_full_width_has_resnet50s_blocks(params):
-    model = replace(params.segment.B, width=1.0)
-    counts = [block.detail.split()[0] for block in segmenter_blocks(model, 512)[2:6]]
-    assert counts == ["3", "4", "6", "3"]
+def test_fcn32s_pads_a_tile_to_a_multiple_of_32_and_returns_its_own_size():
+    blocks = fcn32s_blocks(fcn32s(40))
+    assert (blocks[0].detail, blocks[0].shape) == ("padded from 40\nto a multiple of 32", "3×64×64")
+    assert shapes(blocks)[-2] == "7×40×40"
 
 
-def test_drawn_deeplabv3_is_as_wide_as_the_network_that_is_trained(params):
-    backbone = build_segmenter(params.segment.B, 7).network.backbone
-    drawn = shapes(segmenter_blocks(params.segment.B, 96))[5]
-    assert drawn.split("×")[0] == str(backbone.layer4[-1].conv3.out_channels)
+def test_deeplabv3_keeps_an_eighth_of_the_size():
+    expected = ["256×128×128", "512×64×64", "1024×64×64", "2048×64×64"]
+    assert shapes(deeplabv3_blocks(deeplabv3(512, width=1.0)))[2:6] == expected
+
+
+def test_deeplabv3_tells_resnet50s_blocks_and_their_dilations():
+    blocks = by_title(deeplabv3_blocks(deeplabv3(512, width=1.0)))
+    assert [blocks[f"layer {number}"].detail for number in (1, 2, 3, 4)] == [
+        "3 bottlenecks\n64 inside",
+        "4 bottlenecks\n128 inside, halve",
+        "6 bottlenecks\n256 inside\ndilation 1, then 2",
+        "3 bottlenecks\n512 inside\ndilation 2, then 4",
+    ]
+
+
+def test_deeplabv3_of_a_quarter_has_single_blocks():
+    blocks = by_title(deeplabv3_blocks(deeplabv3(96)))
+    assert blocks["layer 1"].detail == "1 bottleneck\n16 inside"
+    assert blocks["layer 4"].detail == "1 bottleneck\n128 inside\ndilation 2"
+
+
+def test_deeplabv3_shows_the_papers_five_branches():
+    blocks = by_title(deeplabv3_blocks(deeplabv3(96)))
+    expected = ("conv 1×1", "3×3, rate 12", "3×3, rate 24", "3×3, rate 36", "global average")
+    assert blocks["ASPP: five in parallel"].branches == expected
+    assert blocks["join"].detail == "conv 1×1, dropout\n5 × 256 → 256"
+
+
+def test_setting_is_drawn_frozen_where_only_its_classifier_is_trained():
+    for train, kind in (("full", "conv"), ("classifier", "frozen")):
+        image, backbone, linear, _ = setting_boxes(setting(train, 65), "ResNet18")
+        assert (backbone.kind, backbone.shape) == (kind, "512")
+        assert (image.shape, linear.detail, linear.shape) == ("3×32×32", "512 → 65", "65")
+
+
+def test_byols_projector_takes_the_backbones_features(params):
+    boxes = byol_boxes(params, 2048)
+    assert boxes["f"].shape == boxes["f'"].shape == "2,048"
+    assert boxes["g"].detail == "MLP: 2048 →\n512 → 128" and boxes["q"].detail == "MLP: 128 →\n512 → 128"
