@@ -13,9 +13,10 @@ import pandas as pd
 from hw1.data.arrays import GIVEN_WEIGHTS, Manifest
 from hw1.data.classes import LAND_COVER
 from hw1.report import discussion, published, summary
+from hw1.report.choices import choices
 from hw1.report.evidence import Statistics, published_settings
 from hw1.report.names import NAMES, START, TRAINED
-from hw1.report.settings import choices, fc1_inputs, settings_tables
+from hw1.report.settings import fc1_inputs, settings_tables
 from hw1.run.params import Params
 
 
@@ -76,7 +77,6 @@ def render(inputs: Inputs) -> str:
     )
     environment.filters["percent"] = lambda share: "none" if share is None else f"{100 * share:.1f}"
     parts = data_parts(inputs)
-    supervised = GIVEN_WEIGHTS if inputs.given else "mini/train.csv"
     fc1 = fc1_inputs(inputs.summary["p1"]["networks"]["A"])
     return environment.get_template("page.html.j2").render(
         params=inputs.params,
@@ -92,7 +92,7 @@ def render(inputs: Inputs) -> str:
         given_weights=GIVEN_WEIGHTS if inputs.given else "",
         rows=result_rows(inputs),
         settings=settings_tables(inputs.params, fc1),
-        choices=choices(inputs.params, fc1, supervised, inputs.summary["p1"]["classes"]),
+        choices=choices(inputs.params, fc1, inputs.summary["p1"]["classes"], inputs.given),
         **_statements(inputs),
     )
 

@@ -172,3 +172,11 @@ def test_text_from_the_data_is_escaped(rerun):
 def test_archive_built_from_the_originals_is_called_equivalent_by_construction(rerun):
     archive = {"source": "public", "origin": EQUIVALENT, "name": "built", "sha256": "cd" * 32, "bytes": 10}
     assert "It is equivalent by construction: built from the public data sets" in rerun(archive).words
+
+
+def test_page_shows_each_choice_beside_the_paper_presets(page):
+    assert "learning rate 0.0005, batch 64, choice224: neither table whole" in page.words
+    assert 'learning rate 0.0005, batch 128, trivial128: the table "SSL Info" whole; the second table' in page.words
+    assert re.search(
+        r"P2, BYOL's loss ?the first table says .* both directions ?the formula ?the same; a focal", page.words
+    )
