@@ -17,7 +17,7 @@ CARDS = (8, 12, 16, 24, 40, 80)  # GB
 USABLE = 0.8  # of a card: the driver's context and cuDNN's workspace are not counted
 RESIDENT_SHARE = 0.5  # runtime.resident_share of the presets
 STEPS = {  # step: what it is; images and bytes of each in the course's archive (masks too)
-    "byol": ("`pretrain@byol`: ResNet50, 128 px, batch 256", 38_400, 128 * 128 * 3),
+    "byol": ("`pretrain@byol`: ResNet50, 128 px, batch 128", 38_400, 128 * 128 * 3),
     "finetune full": ("`finetune@A` to `C`: ResNet50, 224 px, batch 64", 3_951, 224 * 224 * 3),
     "finetune frozen": ("`finetune@D`, `E`: the same, frozen", 3_951, 224 * 224 * 3),
     "classify A": ("`classify@A`: small CNN, 32 x 232 px, batch 32", 22_500, 32 * 32 * 3),

@@ -20,7 +20,7 @@ class Ceiling:
 
 
 CEILINGS = {
-    "byol": Ceiling(1600, 0.01, (7.8, 14.3)),
+    "byol": Ceiling(1600, 0.01, (4.2, 7.5)),
     "finetune full": Ceiling(794, 0.01, (3.1, 5.6)),
     "finetune frozen": Ceiling(462, 0.01, (0.52, 0.82)),
     "classify A": Ceiling(52, 0.01, (0.15, 0.18)),
