@@ -1,6 +1,6 @@
 """Stage report: put numbers, pictures and answers into one HTML page."""
 
-from hw1.report.page import read_inputs, render
+from hw1.report.page import Paths, read_inputs, render
 from hw1.run.arguments import stage_arguments
 from hw1.run.files import whole_file
 from hw1.run.params import load
@@ -22,7 +22,7 @@ def main() -> None:
         )
     )
     out = args.pop("out")
-    page = render(read_inputs(load(), **args))
+    page = render(read_inputs(load(), Paths(**args)))
     with whole_file(out) as draft:
         draft.write_text(page, encoding="utf-8")
 

@@ -67,47 +67,61 @@ def pretraining_curves(
     """
     figure, panels = grid(3, 3, (11.4, 9.4), "Problem 2: the two pre-trainings of the backbone")
     loss, accuracy, rate, byol_loss, spread, decay, gradient, office, mini = panels
-    if supervised.empty:
-        for panel, title in ((loss, "Supervised: loss"), (accuracy, "Supervised: accuracy")):
-            blank(panel, "given weights:\nno training, no curve")
-            panel.set_title(title)
-    else:
-        _line(loss, supervised, "train_loss", colour(0))
-        _label(loss, "Supervised: loss", "cross entropy (nats)")
-        _line(accuracy, supervised, "train_accuracy", colour(0), scale=100)
-        _label(accuracy, "Supervised: training accuracy", "images classified right (%)")
+    _supervised(loss, accuracy, supervised)
+    if not supervised.empty:
         _line(rate, supervised, "lr", colour(0), "supervised", style="--")
     _line(rate, byol, "lr", colour(1), "BYOL")
     _label(rate, "Learning rate", "step size", floor=True)
     rate.legend()
     trained = {"supervised": supervised, "BYOL": byol}
-    for axes, column, title in (
-        (office, "knn_office", "Fine-tuning images"),
-        (mini, "knn_mini", "Pre-training images"),
-    ):
-        for index, (name, history) in enumerate(trained.items()):
-            if column in history and not history.empty:
-                _line(axes, history, column, colour(index), name, scale=100)
-                start = 100 * starts[name][f"{column}_at_start"]
-        if axes.lines:
-            axes.axhline(start, color=GREY, linestyle="--", label="before training")
-            _label(axes, f"{title}: neighbours", "told right by nearest neighbours (%)")
-            axes.legend(loc="best")
-        else:
-            blank(axes, "no labels:\nno accuracy")
-            axes.set_title(f"{title}: neighbours")
+    _neighbours(office, trained, starts, "knn_office", "Fine-tuning images: neighbours")
+    _neighbours(mini, trained, starts, "knn_mini", "Pre-training images: neighbours")
     _line(byol_loss, byol, "loss", colour(1))
     _label(byol_loss, "BYOL: loss", "2 − 2 cos, both directions added", floor=True)
-    _line(spread, byol, "projection_std", colour(1), "measured")
-    spread.axhline(projection**-0.5, color=GREY, linestyle="--", label=f"spread evenly: 1/√{projection}")
-    _label(spread, "BYOL: spread of the projections", "standard deviation per component", floor=True)
-    spread.legend(loc="best")
+    _spread(spread, byol, projection)
     _line(gradient, byol, "gradient_norm", colour(1))
     _label(gradient, "BYOL: gradients", "norm, mean over steps", floor=True)
     _line(decay, byol, "ema", colour(1))
     _label(decay, "BYOL: decay of the moving average", "share kept of the target")
     decay.ticklabel_format(axis="y", useOffset=False)
     save(figure, path)
+
+
+def _supervised(loss: Axes, accuracy: Axes, history: pd.DataFrame) -> None:
+    if history.empty:
+        for panel, title in ((loss, "Supervised: loss"), (accuracy, "Supervised: accuracy")):
+            blank(panel, "given weights:\nno training, no curve")
+            panel.set_title(title)
+        return
+    _line(loss, history, "train_loss", colour(0))
+    _label(loss, "Supervised: loss", "cross entropy (nats)")
+    _line(accuracy, history, "train_accuracy", colour(0), scale=100)
+    _label(accuracy, "Supervised: training accuracy", "images classified right (%)")
+
+
+def _neighbours(
+    axes: Axes, trained: Histories, starts: Mapping[str, Mapping[str, float]], column: str, title: str
+) -> None:
+    """Accuracy of nearest neighbours over both trainings and before them; blank where there are no labels."""
+    for index, (name, history) in enumerate(trained.items()):
+        if column in history and not history.empty:
+            _line(axes, history, column, colour(index), name, scale=100)
+            start = 100 * starts[name][f"{column}_at_start"]
+    if not axes.lines:
+        blank(axes, "no labels:\nno accuracy")
+        axes.set_title(title)
+        return
+    axes.axhline(start, color=GREY, linestyle="--", label="before training")
+    _label(axes, title, "told right by nearest neighbours (%)")
+    axes.legend(loc="best")
+
+
+def _spread(axes: Axes, byol: pd.DataFrame, projection: int) -> None:
+    """How far the projections spread, beside what it is when they point in all directions alike."""
+    _line(axes, byol, "projection_std", colour(1), "measured")
+    axes.axhline(projection**-0.5, color=GREY, linestyle="--", label=f"spread evenly: 1/√{projection}")
+    _label(axes, "BYOL: spread of the projections", "standard deviation per component", floor=True)
+    axes.legend(loc="best")
 
 
 def _line(

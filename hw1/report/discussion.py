@@ -11,13 +11,11 @@ import pandas as pd
 
 from hw1.report import published
 from hw1.report.evidence import Pair, Pairs, Statistics, between, compare_published, published_settings
+from hw1.report.names import START_PHRASES, TRAINING_PHRASES
 from hw1.report.neighbours import neighbour_agreement
 from hw1.run.params import Setting
 from hw1.statistics.comparison import MAJORITY
 from hw1.statistics.intervals import wilson_interval
-
-START = {"scratch": "random weights", "supervised": "the supervised backbone", "byol": "the BYOL backbone"}
-TRAINED = {"full": "training the full model", "classifier": "training the classifier only"}
 
 
 def p_text(p: float) -> str:
@@ -51,10 +49,12 @@ def setting_sentences(settings: Mapping[str, Setting], statistics: Statistics) -
         one, two = settings[high], settings[low]
         if one.train == two.train and one.backbone != two.backbone:
             theme = "The starting weights"
-            text = f"When {TRAINED[one.train]}, {START[one.backbone]} ({high}) is {{}} {START[two.backbone]} ({low})"
+            started = [START_PHRASES[setting.backbone] for setting in (one, two)]
+            text = f"When {TRAINING_PHRASES[one.train]}, {started[0]} ({high}) is {{}} {started[1]} ({low})"
         elif one.backbone == two.backbone and one.train != two.train:
             theme = "The trained part"
-            text = f"From {START[one.backbone]}, {TRAINED[one.train]} ({high}) is {{}} {TRAINED[two.train]} ({low})"
+            training = [TRAINING_PHRASES[setting.train] for setting in (one, two)]
+            text = f"From {START_PHRASES[one.backbone]}, {training[0]} ({high}) is {{}} {training[1]} ({low})"
         else:
             continue
         ours = f"{text.format(points_text(pair.points))}: {evidence_text(pair)}."

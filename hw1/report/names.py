@@ -17,6 +17,9 @@ NAMES = {
 LOSSES = {"cross_entropy": "cross entropy", "focal": "focal loss"}
 START = {"scratch": "random", "supervised": "supervised", "byol": "BYOL"}
 TRAINED = {"full": "full model", "classifier": "classifier only"}
+# The same within a sentence.
+START_PHRASES = {"scratch": "random weights", "supervised": "the supervised backbone", "byol": "the BYOL backbone"}
+TRAINING_PHRASES = {"full": "training the full model", "classifier": "training the classifier only"}
 
 
 def model_names(params: Params) -> dict[str, dict[str, str]]:

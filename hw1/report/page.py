@@ -38,27 +38,31 @@ class Inputs:
     figures: Path
 
 
-def read_inputs(
-    params: Params,
-    evaluation: Path,
-    metrics: Path,
-    statistics: Path,
-    history: Path,
-    figures: Path,
-    archive: Path,
-    mini: Path,
-) -> Inputs:
+@dataclass(frozen=True)
+class Paths:
+    """Where the inputs lie: folders, but for the ``archive``'s record, a JSON file; ``mini`` is the prepared part."""
+
+    evaluation: Path
+    metrics: Path
+    statistics: Path
+    history: Path
+    figures: Path
+    archive: Path
+    mini: Path
+
+
+def read_inputs(params: Params, paths: Paths) -> Inputs:
     return Inputs(
         params=params,
-        summary={problem: _json(evaluation / problem / "summary.json") for problem in summary.PROBLEMS},
-        metrics=summary.read_metrics(metrics),
-        pretraining={method: _json(metrics / f"{method}.json") for method in ("supervised", "byol")},
-        statistics=Statistics.read(statistics),
-        projections=pd.read_csv(evaluation / "p1/projections.csv"),
-        archive=_json(archive),
-        mini_images=len(Manifest.load(mini).train),
-        given=pd.read_csv(history / "pretrain/supervised.csv").empty,  # there was nothing to train
-        figures=figures,
+        summary={problem: _json(paths.evaluation / problem / "summary.json") for problem in summary.PROBLEMS},
+        metrics=summary.read_metrics(paths.metrics),
+        pretraining={method: _json(paths.metrics / f"{method}.json") for method in ("supervised", "byol")},
+        statistics=Statistics.read(paths.statistics),
+        projections=pd.read_csv(paths.evaluation / "p1/projections.csv"),
+        archive=_json(paths.archive),
+        mini_images=len(Manifest.load(paths.mini).train),
+        given=pd.read_csv(paths.history / "pretrain/supervised.csv").empty,  # there was nothing to train
+        figures=paths.figures,
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from made_up import write_inputs
 
 from hw1.archive.archive import EQUIVALENT
-from hw1.report.page import read_inputs, render
+from hw1.report.page import Paths, read_inputs, render
 from hw1.run.params import load
 
 
@@ -57,8 +57,7 @@ def rerun(usual, tmp_path):
         root = write_inputs(tmp_path, **changes)
         if archive:
             (root / "data/raw/archive.json").write_text(json.dumps(archive))
-        inputs = read_inputs(
-            load(root / "params.yaml"),
+        paths = Paths(
             evaluation=root / "data/evaluation",
             metrics=root / "metrics",
             statistics=root / "plots/statistics",
@@ -67,7 +66,7 @@ def rerun(usual, tmp_path):
             archive=root / "data/raw/archive.json",
             mini=root / "data/prepared/mini",
         )
-        return Page(render(inputs))
+        return Page(render(read_inputs(load(root / "params.yaml"), paths)))
 
     return rendered
 
