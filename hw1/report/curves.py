@@ -40,15 +40,13 @@ def finetuning_curves(histories: Histories, path: Path) -> None:
 
 def segmentation_curves(histories: Histories, names: Mapping[str, str], losses: Mapping[str, str], path: Path) -> None:
     """One loss panel per model, as their losses may be different functions, and the mIoU of all in one."""
-    figure, panels = grid(1, len(histories) + 1, (11.4, 3.9), "Problem 3: training of the two segmenters")
-    miou = panels[-1]
+    figure, (*panels, miou) = grid(1, len(histories) + 1, (11.4, 4.2), "Problem 3: training of the two segmenters")
     for index, (key, history) in enumerate(histories.items()):
-        _train_and_validation(panels[index], history, "loss", colour(index), "")
+        _train_and_validation(panels[index], history, "loss", colour(index), names[key])
         _label(panels[index], f"Loss of {names[key]}", f"{losses[key]} per pixel (nats)")
-        panels[index].legend(loc="upper right")
-        _line(miou, history, "val_miou", colour(index), names[key], scale=100)
+        _line(miou, history, "val_miou", colour(index), scale=100)
     _label(miou, "Mean IoU, validation tiles", "mean IoU of six classes (%)")
-    miou.legend(loc="lower right")
+    _legend_below(figure, *panels)  # no curve runs there, whatever way it goes
     save(figure, path)
 
 
@@ -143,9 +141,8 @@ def _line(
 def _train_and_validation(
     axes: Axes, history: pd.DataFrame, quantity: str, stroke: str, name: str, scale: float = 1
 ) -> None:
-    prefix = f"{name}, " if name else ""
-    _line(axes, history, f"train_{quantity}", stroke, f"{prefix}training", style="--", scale=scale)
-    _line(axes, history, f"val_{quantity}", stroke, f"{prefix}validation", scale=scale)
+    _line(axes, history, f"train_{quantity}", stroke, f"{name}, training", style="--", scale=scale)
+    _line(axes, history, f"val_{quantity}", stroke, f"{name}, validation", scale=scale)
 
 
 def _label(axes: Axes, title: str, unit: str, floor: bool = False) -> None:
@@ -155,6 +152,7 @@ def _label(axes: Axes, title: str, unit: str, floor: bool = False) -> None:
         axes.set_ylim(bottom=0)
 
 
-def _legend_below(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6))
+def _legend_below(figure: Figure, *panels: Axes) -> None:
+    """The legend of some panels, below all of them."""
+    handles = [handle for axes in panels for handle in axes.get_legend_handles_labels()[0]]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6))

@@ -63,12 +63,19 @@ def draw_byol(axes: Axes, boxes: Mapping[str, Block], byol: ByolTraining, bottom
     for y in (online, target):
         arrow(axes, (BOX, between), (1, y))
     arrow(axes, (4 + BOX, online), (5, between + 0.2), "      q(z)")
-    arrow(axes, (3 + BOX, target), (5, between - 0.2))
-    cut = ((3 + BOX + 5) / 2, (target + between - 0.2) / 2)
-    axes.text(*cut, "//", ha="center", va="center", fontsize=15, fontweight="bold", color=INK)
-    axes.text(cut[0], cut[1] + 0.25, "stop-gradient", ha="center", va="center", fontsize=SMALL)
-    axes.text(cut[0] + 0.1, target, f"z': {byol.projection}", ha="center", va="center", fontsize=SMALL)
+    _draw_target_output(axes, f"z': {byol.projection}", (3 + BOX, target), (5, between - 0.2))
     _draw_average(axes, byol.ema, online, target)
+
+
+def _draw_target_output(axes: Axes, label: str, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """The arrow from the target to the loss, cut in its middle: no gradient goes back along it."""
+    arrow(axes, start, end)
+    (left, low), (right, high) = start, end
+    middle = ((left + right) / 2, (low + high) / 2)
+    axes.text(*middle, "//", ha="center", va="center", fontsize=15, fontweight="bold", color=INK)
+    axes.text(middle[0], middle[1] + 0.25, "stop-gradient", ha="center", va="center", fontsize=SMALL)
+    quarter = (left + (right - left) / 4, low + (high - low) / 4)
+    axes.text(quarter[0], quarter[1] + 0.08, label, ha="right", va="bottom", fontsize=SMALL)
 
 
 def _draw_average(axes: Axes, decay: float, online: float, target: float) -> None:

@@ -53,6 +53,21 @@ def test_empty_byol_history_does_not_fail(tmp_path):
     assert (tmp_path / "curves.png").is_file()
 
 
+def test_legend_of_the_segmenters_covers_no_curve(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(curves, "save", lambda figure, path: drawn.append(figure))
+    history = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.0, 1.0], "val_loss": [2.0, 1.5], "val_miou": [0.1, 0.2]})
+    named = {"A": "A, one", "B": "B, two"}
+    curves.segmentation_curves({"A": history, "B": history}, named, named, tmp_path / "curves.png")
+    drawn[0].draw_without_rendering()
+    (legend,) = drawn[0].legends
+    assert [text.get_text() for text in legend.texts] == [
+        *("A, one, training", "A, one, validation", "B, two, training", "B, two, validation")
+    ]
+    assert all(axes.get_legend() is None for axes in drawn[0].axes)
+    assert not any(axes.get_tightbbox().overlaps(legend.get_window_extent()) for axes in drawn[0].axes)
+
+
 def test_masks_have_the_data_sets_colours(tmp_path):
     image, classes = np.zeros((14, 14, 3), np.uint8), np.repeat(np.arange(7, dtype=np.uint8), 28).reshape(14, 14)
     figures.mask_table({"1": image}, {"1": classes}, {("1", 1): classes}, "masks", tmp_path / "masks.png")
