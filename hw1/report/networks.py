@@ -90,23 +90,31 @@ def _square(side: int) -> str:
 def convnext_blocks(network: Network, resize: int) -> list[Block]:
     """The ConvNeXt with the report's classifier, fed images resized to ``resize`` px; what is frozen is dashed grey."""
     blocks = [Block("image", f"resized to {resize},\ncropped", "data", shape(*network["input"]))]
-    before, stages = "", 0
+    halving, stages = None, 0
     for part in network["parts"]:
         if "blocks" in part:
             stages += 1
-            what = f"{before}{len(part['blocks'])} blocks"
-            blocks.append(_partly_frozen(f"stage {stages}", what, part, [block["trained"] for block in part["blocks"]]))
+            trained = [block["trained"] for block in part["blocks"]]
+            what = _halving_words(halving, all(trained)) + f"{len(trained)} blocks"
+            blocks.append(_partly_frozen(f"stage {stages}", what, part, trained))
         elif part["kind"] == "Conv2d" and not stages:
             what = f"conv {_square(part['kernel'])}, stride {part['stride']}"
             blocks.append(_partly_frozen("stem", what, part, [part["trained"]]))
         elif part["kind"] == "Conv2d":
-            before = "halve, " if part["stride"] == 2 else ""
+            halving = part
         elif part["kind"] == "Flatten":
             blocks.append(Block("average pool", "over height, width", "resize", shape(*part["output"])))
         elif part["kind"] == "Linear":
             relu = "\nReLU" if part is not network["parts"][-1] else ""
             blocks.append(Block("linear", f"{_channels(part)}{relu}", "linear", shape(*part["output"])))
     return [*blocks, Block("scores", f"{network['output'][0]} classes", "data")]
+
+
+def _halving_words(halving: Part | None, trained: bool) -> str:
+    """What the convolution before a stage does, the first has none; named where it is frozen and the blocks are not."""
+    if halving is None or halving["stride"] != 2:
+        return ""
+    return "halve (frozen),\n" if trained and not halving["trained"] else "halve, "
 
 
 def _partly_frozen(title: str, what: str, part: Part, trained: Sequence[bool]) -> Block:

@@ -67,6 +67,13 @@ def test_convnext_printed_rule_freezes_all_but_stage_4_and_two_blocks():
     assert blocks["stage 3"].detail == "halve, 27 blocks\nfrozen but for\nblocks 7 and 17"
 
 
+def test_convnext_tells_a_frozen_halving_from_the_trained_blocks_after_it():
+    # Of stage 4 the rule trains features.7; features.6, which halves the maps before it, has no 7 in its name.
+    partly, whole = (by_title(convnext_blocks(convnext(**BASE, trainable=rule), 232)) for rule in ("printed", "all"))
+    assert partly["stage 4"].detail == "halve (frozen),\n3 blocks\ntrained"
+    assert whole["stage 4"].detail == "halve, 3 blocks\ntrained"
+
+
 def test_convnext_stage7_rule_leaves_no_block_of_stage_3():
     blocks = by_title(convnext_blocks(convnext(**BASE, trainable="stage7"), 232))
     assert blocks["stage 3"].detail == "halve, 27 blocks\nfrozen"
