@@ -8,7 +8,7 @@ import pytest
 
 from hw1.run.files import whole_file, whole_folder
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def names(folder):

@@ -8,7 +8,7 @@ import yaml
 from hw1.run.errors import InputError
 from hw1.run.params import flat, load
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 QUICK = (ROOT / "presets/quick.yaml").read_text()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from processes import descendants
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PRELUDE = """
 import sys, time
 from hw1.run import supervision
