@@ -232,10 +232,10 @@ def test_cause_is_told_before_what_it_caused(failures, told, tmp_path, monkeypat
 def holder(folder, count, per_gpu):
     """A process that takes GPUs, says which, and holds them until its stdin closes."""
     code = (
-        "import sys; from pathlib import Path; from hw1 import gpus; "
+        "import sys; from pathlib import Path; from hw1.run import gpus; "
         f"print(*gpus.take(['0', '1'], {count}, {per_gpu}, Path({str(folder)!r})), flush=True); sys.stdin.read()"
     )
-    root = Path(gpus.__file__).parents[1]
+    root = Path(gpus.__file__).parents[2]
     return subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         cwd=root,
