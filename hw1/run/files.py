@@ -1,8 +1,8 @@
 """Outputs that are either whole or absent, written by one process at a time.
 
-A draft is made in a hidden folder beside the output, then renamed. The folder is locked (``flock``): a
-second process that writes the same output waits for the first. The kernel lifts the lock of a process
-that is killed, and the next one clears what it left.
+A draft is made in a hidden folder beside the output, then renamed. The folder is locked: a second process
+that writes the same output waits for the first. The kernel lifts the lock of a process that is killed, and
+the next one clears what it left. All locks of the project are :func:`lock`'s.
 """
 
 import errno
@@ -57,14 +57,29 @@ def sole_folder(path: Path, empty: bool = True) -> Iterator[Path]:
     Whoever holds it may delete it; the next one makes it anew.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = _locked(path)
+    descriptor = _locked(path)
     try:
         if empty:
             for left in path.iterdir():  # by a process that was killed
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
         yield path
     finally:
-        os.close(lock)
+        os.close(descriptor)
+
+
+def lock(descriptor: int, wait: bool = True) -> bool:
+    """Lock an open file or folder until the last descriptor of this opening is closed; False if another has it.
+
+    ``flock`` is of the opening, not of the name: whoever may find the file deleted and made anew must look again.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    return True
 
 
 def sha256(path: Path) -> str:
@@ -80,20 +95,15 @@ def _locked(folder: Path) -> int:
         with suppress(FileExistsError):
             folder.mkdir()
         try:
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:  # deleted by the one before, since mkdir
             continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(descriptor, wait=False):
             if not told:
                 print(f"{folder}: another process is at work here; waiting for its end", file=sys.stderr)
                 told = True
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
+            lock(descriptor)
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(lock), os.stat(folder)):
-                return lock
-        os.close(lock)
+            if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+                return descriptor
+        os.close(descriptor)

@@ -4,7 +4,6 @@ A GPU is free while fewer than ``launch.trainings_per_gpu`` processes hold it. A
 ones first, in torch's order, and waits where too few are free. The kernel lifts the locks of a process that ends.
 """
 
-import fcntl
 import os
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hw1.run.errors import InputError
+from hw1.run.files import lock
 
 POLL = 1.0  # seconds
 
@@ -78,9 +78,7 @@ def _file_name(gpu: str) -> str:
 
 def _try(path: Path, name: str) -> dict[str, int]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return {}
-    return {name: descriptor}
+    if lock(descriptor, wait=False):
+        return {name: descriptor}
+    os.close(descriptor)
+    return {}

@@ -1,12 +1,14 @@
 """Outputs that are whole or absent, also when the work stops halfway."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from hw1.run.files import whole_file, whole_folder
+from hw1.run import files
+from hw1.run.files import lock, whole_file, whole_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,6 +66,36 @@ def test_failed_folder_leaves_the_older_one_and_no_draft(tmp_path):
         raise RuntimeError("stopped")
     assert names(tmp_path) == ["a"]
     assert names(tmp_path / "a") == ["old"]
+
+
+# -- locks
+
+
+def test_lock_is_one_openings_until_that_is_closed(tmp_path):
+    with open(tmp_path / "lock", "w") as first, open(tmp_path / "lock", "w") as second:
+        assert lock(first.fileno(), wait=False)
+        assert not lock(second.fileno(), wait=False)
+        assert lock(first.fileno(), wait=False)
+        first.close()
+        assert lock(second.fileno(), wait=False)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP])
+def test_process_on_a_file_system_without_locks_goes_on_as_if_alone(number, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    with whole_file(tmp_path / "a.txt") as draft:
+        draft.write_text("whole")
+    assert (tmp_path / "a.txt").read_text() == "whole"
+
+
+def test_other_faults_of_a_lock_are_raised(tmp_path):
+    with open(tmp_path / "lock", "w") as file:
+        descriptor = file.fileno()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        lock(descriptor)
 
 
 # -- several processes
