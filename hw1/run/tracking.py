@@ -16,7 +16,6 @@ import shutil
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,10 +33,10 @@ class Tracker:
         self.stage = os.environ.get("DVC_STAGE", stage)
         self._folder: Path | None = None
         if os.environ.get("HW1_TRACKING") != "off":
-            self._name = f"{time.time_ns()}-{uuid.uuid4().hex[:8]}"  # sorts by time
+            self._name = f"{time.time_ns()}-{os.getpid()}"  # sorts by time
             with self._never_failing():
                 self._folder = spool()
-                self._append("open", pid=os.getpid())
+                self._append("open")
                 _start_sender(self._folder)
 
     @classmethod
@@ -113,32 +112,32 @@ def spool() -> Path:
     return folder
 
 
+def is_written(events: Path) -> bool:
+    """Whether the process that writes a file of events, and whose number ends its name, lives."""
+    try:
+        os.kill(int(events.stem.rpartition("-")[2]), 0)
+    except (OSError, ValueError) as error:
+        return isinstance(error, PermissionError)  # it is another user's
+    return True
+
+
 def _start_sender(folder: Path) -> None:
     """Run a sender in a session of its own; it ends at once where another one is waiting."""
+    command = [sys.executable, "-m", "hw1.run.sender", "--wait"]
+    environment = {**os.environ, "DVC_ROOT": str(folder.parent), "PYTHONPATH": str(Path(__file__).parents[2])}
     with open(folder / "sender.log", "a") as log:
-        subprocess.Popen(
-            [sys.executable, "-m", "hw1.run.sender", "--wait"],
-            env={**os.environ, "DVC_ROOT": str(folder.parent), "PYTHONPATH": str(Path(__file__).parents[2])},
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+        subprocess.Popen(command, env=environment, cwd=folder, **streams, start_new_session=True)
 
 
 def _tell_of_trouble(folder: Path) -> None:
     """What made the last sender fail, once for all stages of one ``dvc repro``."""
     trouble, told = folder / "trouble.txt", folder / "told.txt"
-    if not trouble.exists():
-        return
-    text = trouble.read_text().strip()
+    text = trouble.read_text() if trouble.exists() else ""
     telling = f"{ancestors()[-1]} {text}"
-    if not told.exists() or told.read_text() != telling:
-        print(
-            f"tracking: {text}; runs are kept in .mlflow, send them with `python -m hw1.run.sender`",
-            file=sys.stderr,
-        )
+    if text and not (told.exists() and told.read_text() == telling):
+        advice = "runs are kept in .mlflow, send them with `python -m hw1.run.sender`"
+        print(f"tracking: {text}; {advice}", file=sys.stderr)
         told.write_text(telling)
 
 

@@ -7,15 +7,17 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import urllib.error
+import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from hw1.run import sender, tracking
-from hw1.run.sender import Sender, _Run
+from hw1.run.files import lock
+from hw1.run.sender import deliver
 from hw1.run.tracking import Tracker
 
 ROOT = Path(__file__).parents[2]
@@ -30,13 +32,13 @@ class Client:
     def search_runs(self, experiments, query, max_results):
         return []
 
-    def create_run(self, experiment, when, tags, run_name):
+    def create_run(self, experiment, start_time, tags, run_name):
         self.calls.append(("create", run_name))
         return type("Run", (), {"info": type("Info", (), {"run_id": "r1"})})
 
-    def log_batch(self, run, metrics=(), params=(), tags=()):
-        self.calls += [("metric", metric.key, metric.value, metric.step) for metric in metrics]
+    def log_batch(self, run, metrics, params, tags):
         self.calls += [("param", param.key, param.value) for param in params]
+        self.calls += [("metric", metric.key, metric.value, metric.step) for metric in metrics]
 
     def set_terminated(self, run, status, when):
         self.calls.append(("end", status))
@@ -57,31 +59,32 @@ def events_of(root: Path) -> Path:
     return path
 
 
-def sent(path: Path) -> tuple[list, _Run]:
-    client, run = Client(), _Run(path)
-    run.send(client, "0")
-    return client.calls, run
+def sent(path: Path) -> list:
+    """The calls with which a file is sent."""
+    client = Client()
+    sender._send(client, "0", path, after_failure=False)
+    return client.calls
 
 
 def test_run_is_sent_with_parameters_curves_and_end(root):
     with Tracker.start("classify@A", {"lr": 0.1}, {}) as tracker:
         tracker.log_epoch({"epoch": 1, "loss": 0.5})
         tracker.log_epoch({"epoch": 2, "loss": 0.25})
-    calls, run = sent(events_of(root))
-    assert calls == [
+    path = events_of(root)
+    assert sent(path) == [
         ("create", "classify@A"),
         ("param", "lr", "0.1"),
         ("metric", "loss", 0.5, 1),
         ("metric", "loss", 0.25, 2),
         ("end", "FINISHED"),
     ]
-    assert run.ended
+    assert not path.exists()
 
 
 def test_exception_ends_the_run_as_failed(root):
     with pytest.raises(ValueError), Tracker.start("x", {}, {}):
         raise ValueError
-    assert sent(events_of(root))[0][-1] == ("end", "FAILED")
+    assert sent(events_of(root))[-1] == ("end", "FAILED")
 
 
 def test_run_whose_process_is_gone_ends_as_killed(root):
@@ -89,24 +92,38 @@ def test_run_whose_process_is_gone_ends_as_killed(root):
     path = events_of(root)
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    lines[0]["pid"] = gone.pid
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert sent(path)[0][-1] == ("end", "KILLED")
+    path = path.rename(path.with_name(path.name.replace(f"-{os.getpid()}.", f"-{gone.pid}.")))
+    assert sent(path)[-1] == ("end", "KILLED")
+    assert not path.exists()
+
+
+def test_run_whose_process_lives_stays_open(root):
+    Tracker.start("x", {}, {})
+    path = events_of(root)
+    assert sent(path) == [("create", "x")]
+    assert path.exists()
 
 
 def test_half_a_line_is_left_for_the_next_time(root):
     Tracker.start("x", {}, {})
     path = events_of(root)
-    client, run = Client(), _Run(path)
-    run.send(client, "0")
     with open(path, "a") as file:
         file.write('{"event": "metrics", "time": 1, "step": 1, "metrics"')
-    run.send(client, "0")
+    assert sent(path) == [("create", "x")]
     with open(path, "a") as file:
         file.write(': {"loss": 2.0}}\n')
-    run.send(client, "0")
-    assert ("metric", "loss", 2.0, 1) in client.calls
+    assert sent(path) == [("create", "x"), ("metric", "loss", 2.0, 1)]
+
+
+def test_long_history_is_sent_in_calls_that_mlflow_takes(root, monkeypatch):
+    with Tracker.start("x", {"lr": 0.1}, {}) as tracker:
+        for epoch in range(1, 1202):
+            tracker.log_epoch({"epoch": epoch, "loss": 1.0})
+    sizes = []
+    monkeypatch.setattr(Client, "log_batch", lambda self, run, *entities: sizes.append(list(map(len, entities))))
+    tags = len(json.loads(events_of(root).read_text().splitlines()[1])["tags"])
+    sent(events_of(root))
+    assert sizes == [[500, 1, tags], [500, 1, tags], [201, 1, tags]]
 
 
 def test_tracking_off_writes_nothing(root, monkeypatch):
@@ -163,8 +180,8 @@ def test_file_sent_in_part_and_then_again_makes_one_run(method, root, database, 
 
     with monkeypatch.context() as patch, pytest.raises(ConnectionError):
         patch.setattr(client, method, dies_after)
-        _Run(events_of(root)).send(client, experiment)
-    Sender(root / ".mlflow").deliver()
+        sender._send(client, experiment, events_of(root), after_failure=False)
+    assert deliver(root / ".mlflow") == ""
     whole = {"name": "x", "status": "FINISHED", "metrics": [("loss", 1, 0.5), ("loss", 2, 0.25)]}
     assert runs_in(root / "mlflow.db") == [whole]
     assert not list((root / ".mlflow").glob("*.jsonl"))
@@ -176,8 +193,7 @@ def test_file_that_mlflow_refuses_does_not_hold_up_the_others(root, database):
     bad = events_of(root)
     with Tracker.start("good", {}, {}) as tracker:
         tracker.log_epoch({"epoch": 1, "loss": 0.5})
-    with pytest.raises(Exception, match="key with a"):
-        Sender(root / ".mlflow").deliver()
+    assert "key with a" in deliver(root / ".mlflow")
     assert [run["name"] for run in runs_in(root / "mlflow.db") if run["status"] == "FINISHED"] == ["good"]
     assert events_of(root) == bad
 
@@ -190,18 +206,18 @@ def test_pictures_wait_for_a_run_that_could_not_be_sent(root, database, monkeypa
         tracker.log_history(history)
     with Tracker("plots") as tracker:
         tracker.log_pictures(history, [picture])
-    send = _Run.send
+    send = sender._send
     first = min((root / ".mlflow").glob("*.jsonl"))
 
-    def refused(run, client, experiment):
-        if run.events == first:
+    def refused(client, experiment, events, after_failure):
+        if events == first:
             raise ConnectionError("refused")
-        return send(run, client, experiment)
+        send(client, experiment, events, after_failure)
 
-    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
-        patch.setattr(_Run, "send", refused)
-        Sender(root / ".mlflow").deliver()
-    Sender(root / ".mlflow").deliver()
+    with monkeypatch.context() as patch:
+        patch.setattr(sender, "_send", refused)
+        assert deliver(root / ".mlflow") == "MLflow failed: refused"
+    assert deliver(root / ".mlflow") == ""
     assert [path.read_bytes() for path in (root / "mlartifacts").rglob("p.png")] == [b"png"]
 
 
@@ -229,39 +245,30 @@ def test_two_workers_and_their_senders_lose_nothing(root):
 # -- when a waiting sender sends
 
 
-class Clock:
-    """Time that passes in sleep only."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 @pytest.fixture
 def waiting(root, monkeypatch):
-    """Runs a sender on made-up time beside one run; returns when it delivered, in seconds from its start."""
+    """Runs a sender that waits, on made-up time, beside one run; returns when it delivered, in seconds."""
     Tracker.start("x", {}, {})
-    path, clock, delivered = events_of(root), Clock(), []
-    start = clock.now
-    monkeypatch.setattr(sender, "time", clock)
+    path, now, delivered = events_of(root), 0.0, []
 
-    def until(writes: float, fails: float = 0.0) -> list[float]:
-        def deliver(self):
-            delivered.append(clock.now - start)
-            if clock.now - start < fails:
-                raise ConnectionError("refused")
-            self.connected = True
-            if clock.now - start >= writes:
-                path.unlink(missing_ok=True)
+    def sleep(seconds):
+        nonlocal now
+        now += seconds
 
-        monkeypatch.setattr(sender, "is_written", lambda events: clock.now - start < writes)
-        monkeypatch.setattr(Sender, "deliver", deliver)
-        sender.wait(root / ".mlflow")
+    monkeypatch.setattr(sender, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(sender.os, "nice", lambda step: None)
+    monkeypatch.setattr(sys, "argv", ["sender", "--wait"])
+
+    def until(writes: float, failure: str = "") -> list[float]:
+        def deliver(folder):
+            delivered.append(now)
+            if now >= writes and not failure:
+                path.unlink()
+            return failure
+
+        monkeypatch.setattr(sender, "is_written", lambda events: now < writes)
+        monkeypatch.setattr(sender, "deliver", deliver)
+        sender.main()
         return delivered
 
     return until
@@ -272,81 +279,33 @@ def test_sender_stays_out_of_the_way_of_a_training(waiting):
 
 
 def test_sender_sends_a_long_training_as_it_goes(waiting):
-    delivered = waiting(writes=310)
-    assert delivered == [*map(float, range(300, 311))]
+    assert waiting(writes=700) == [300, 600, 709]
 
 
-def test_sender_tries_again_after_a_failure_and_forgets_it(waiting, root):
-    delivered = waiting(writes=400, fails=320)
-    assert delivered[:4] == [300, 315, 330, 331]
-    assert not (root / ".mlflow" / "trouble.txt").exists()
+def test_sender_that_fails_ends_and_says_why(waiting):
+    with pytest.raises(SystemExit, match="tracking: MLflow failed: refused; the runs are kept in"):
+        waiting(writes=1000, failure="MLflow failed: refused")
 
 
-def test_sender_that_fails_to_the_end_says_why(waiting, root):
-    with pytest.raises(ConnectionError, match="refused"):
-        waiting(writes=100, fails=1000)
-    assert (root / ".mlflow" / "trouble.txt").read_text() == "MLflow failed: refused\n"
-
-
-@pytest.mark.parametrize("server", ["refuses", "hangs"])
-def test_dead_server_is_noted_before_mlflow_is_imported(server, root, monkeypatch, waiting):
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1] if server == "hangs" else 9
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://name:secret@127.0.0.1:{port}/")
-        monkeypatch.setattr(sender, "ANSWER", 0.5)
-        monkeypatch.setattr(sender, "_connect", None)
-        with pytest.raises(ConnectionError):
-            waiting(writes=30, fails=1000)
-    reason = {"refuses": "Connection refused", "hangs": "timed out"}[server]
-    assert (root / ".mlflow" / "trouble.txt").read_text() == f"MLflow failed: http://127.0.0.1:{port}: {reason}\n"
-
-
-def test_server_that_wants_a_password_answers(answering):
-    sender.check_server(answering(401))
-
-
-def test_place_that_is_no_server_is_not_asked():
-    sender.check_server("sqlite:////nowhere/mlflow.db")
-    sender.check_server(None)
-
-
-@pytest.fixture
-def answering():
-    """Starts a server that answers everything with a status; returns its address."""
-    servers = []
-
-    def start(status: int) -> str:
-        class Answer(BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.send_response(status)
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Answer))
-        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{servers[-1].server_port}"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+def test_sender_leaves_the_stages_to_one_that_waits_already(waiting, root):
+    with open(root / ".mlflow/waiting.lock", "w") as other:
+        lock(other.fileno())
+        assert waiting(writes=100) == []
 
 
 # -- servers and disks that fail
 
 
 def send(root, uri, **environment):
-    started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "hw1.run.sender"],
         cwd=root,
         env={**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)} | environment,
         capture_output=True,
         text=True,
+        timeout=60,
     )
-    assert done.returncode == 1 and time.monotonic() - started < 60
+    assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "the runs are kept in" in done.stderr
 
 
@@ -358,6 +317,31 @@ def test_server_that_hangs_leaves_the_run_on_disk(root):
     assert events_of(root).exists()
 
 
+def test_next_sender_forgets_the_trouble_of_one_that_failed(root, monkeypatch):
+    with Tracker.start("x", {}, {}):
+        pass
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        told = deliver(root / ".mlflow")
+    assert "Connection refused" in told and (root / ".mlflow/trouble.txt").read_text() == told
+    assert deliver(root / ".mlflow") == ""
+    assert not (root / ".mlflow/trouble.txt").exists()
+    assert [run["name"] for run in runs_in(root / "mlflow.db")] == ["x"]
+
+
+def test_password_in_a_servers_address_is_not_told(root, monkeypatch):
+    with Tracker.start("x", {}, {}):
+        pass
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://name:secret@127.0.0.1:9")
+    told = deliver(root / ".mlflow")
+    assert "http://127.0.0.1:9/" in told and "secret" not in told
+
+
+def test_nothing_to_send_asks_no_server(root, monkeypatch):
+    monkeypatch.setattr(sender, "_connect", None)
+    assert deliver(tracking.spool()) == ""
+
+
 def test_trouble_is_told_once_a_pipeline(root, capsys, monkeypatch):
     def told():
         with Tracker.start("x", {}, {}):
@@ -365,11 +349,11 @@ def test_trouble_is_told_once_a_pipeline(root, capsys, monkeypatch):
         return capsys.readouterr().err.count("\n")
 
     spool = tracking.spool()
-    (spool / "trouble.txt").write_text("MLflow failed: refused\n")
+    (spool / "trouble.txt").write_text("MLflow failed: refused")
     assert [told(), told(), told()] == [1, 0, 0]
     monkeypatch.setattr(tracking, "ancestors", lambda: [12345])  # another `dvc repro`
     assert [told(), told()] == [1, 0]
-    (spool / "trouble.txt").write_text("MLflow failed: a full disk\n")
+    (spool / "trouble.txt").write_text("MLflow failed: a full disk")
     assert [told(), told()] == [1, 0]
 
 
@@ -394,14 +378,14 @@ def test_line_cut_short_by_a_full_disk_is_passed_over(root):
             file.write('{"event": "metr')
         tracker.log_epoch({"epoch": 1, "loss": 1.0})
         tracker.log_epoch({"epoch": 2, "loss": 2.0})
-    calls, _ = sent(events_of(root))
+    calls = sent(events_of(root))
     assert ("metric", "loss", 2.0, 2) in calls and calls[-1] == ("end", "FINISHED")
 
 
 def test_stage_stopped_by_a_signal_ends_its_run_as_killed(root):
     with pytest.raises(SystemExit), Tracker.start("x", {}, {}):
         raise SystemExit(143)
-    assert sent(events_of(root))[0][-1] == ("end", "KILLED")
+    assert sent(events_of(root))[-1] == ("end", "KILLED")
 
 
 def test_resumed_run_has_the_epochs_before_and_says_so(root):
@@ -451,8 +435,8 @@ class Server:
         deadline = time.monotonic() + 60
         while True:
             try:
-                return sender.check_server(self.uri)
-            except ConnectionError:
+                return urllib.request.urlopen(f"{self.uri}/health").close()
+            except urllib.error.URLError:
                 assert time.monotonic() < deadline, (self.folder / "log").read_text()
                 time.sleep(0.1)
 
@@ -471,17 +455,15 @@ def server(tmp_path):
 
 def test_server_that_dies_in_mid_run_gets_the_rest_from_the_next_sender(root, server, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    first = Sender(root / ".mlflow")
     with Tracker.start("x", {"lr": 0.1}, {}) as tracker:
         tracker.log_epoch({"epoch": 1, "loss": 3.0})
-        first.deliver()
+        assert deliver(root / ".mlflow") == ""
         server.kill()
         tracker.log_epoch({"epoch": 2, "loss": 2.0})
-        with pytest.raises(Exception, match=r"Connection refused|Max retries"):
-            first.deliver()
+        assert "Connection refused" in deliver(root / ".mlflow")
         tracker.log_epoch({"epoch": 3, "loss": 1.0})
     server.start()
-    Sender(root / ".mlflow").deliver()
+    assert deliver(root / ".mlflow") == ""
     database = server.folder / "server.db"
     assert runs_in(database) == [
         {"name": "x", "status": "FINISHED", "metrics": [("loss", 1, 3.0), ("loss", 2, 2.0), ("loss", 3, 1.0)]}
