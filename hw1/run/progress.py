@@ -1,14 +1,14 @@
-"""What a training shows while it runs: a live line on a terminal, one plain line per epoch."""
+"""What a training shows while it runs: a bar on a terminal, one plain line per epoch."""
 
 import os
 import sys
 import time
 from collections.abc import Mapping
-from typing import TextIO
+from typing import Any, TextIO
 
 
 class Progress:
-    """Counts images; ``stream`` gets the live line only where it is a terminal.
+    """Counts images; ``stream`` gets the bar only where it is a terminal.
 
     Of a training that goes on, ``done`` images were trained before, in ``seconds``.
     """
@@ -19,25 +19,21 @@ class Progress:
         self._name, self._epochs, self._images = name, epochs, images
         self._before, self._seconds_before = done, seconds
         self._stream = stream or sys.stdout  # as it is now, not at import
-        self._live = self._stream.isatty()
-        self._start = self._shown = time.monotonic()
+        self._start = time.monotonic()
         self._done = done
+        self._bar = self._new_bar() if self._stream.isatty() else None
 
     def count(self, images: int) -> None:
-        """Note ``images`` more as trained; refresh the live line at most five times a second."""
+        """Note ``images`` more as trained."""
         self._done += images
-        now = time.monotonic()
-        if self._live and now - self._shown > 0.2:
-            self._shown = now
-            epoch = min(self._epochs, self._done // self._images + 1)
-            share = self._done / self._images - (epoch - 1)
-            self._write(f"\r\x1b[K{self._name}  epoch {epoch}/{self._epochs}  {share:4.0%}  {self._speed()}")
+        if self._bar is not None:
+            self._bar.set_description_str(self._head(), refresh=False)
+            self._bar.update(images)
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """End an epoch: its metrics on a line that stays."""
         numbers = "  ".join(f"{key} {value:.4g}" for key, value in row.items() if key not in ("epoch", "lr"))
-        clear = "\r\x1b[K" if self._live else ""
-        self._write(f"{clear}{self._name}  epoch {row['epoch']}/{self._epochs}  {numbers}  {self._speed()}\n")
+        self._write(f"{self._head(row['epoch'])}  {numbers}  {self._speed()}\n")
 
     def resumed(self, epoch: int, step: int) -> None:
         """Say that the training goes on after ``epoch`` whole epochs and ``step`` steps of the next."""
@@ -47,6 +43,27 @@ class Progress:
     def seconds(self) -> float:
         """Time of training so far, that of earlier processes included."""
         return self._seconds_before + time.monotonic() - self._start
+
+    def _new_bar(self) -> Any:
+        from tqdm import tqdm  # only here: where no terminal is, nothing needs it
+
+        return tqdm(
+            desc=self._head(),
+            total=self._epochs * self._images,
+            initial=self._done,
+            unit=" images",
+            file=self._stream,
+            leave=False,
+            dynamic_ncols=True,
+            mininterval=0.2,  # seconds
+            miniters=1,
+            smoothing=0,  # the mean speed, as the epochs' lines have it
+        )
+
+    def _head(self, epoch: int | None = None) -> str:
+        """The stage and an epoch, by default the one under way."""
+        epoch = epoch or min(self._epochs, self._done // self._images + 1)
+        return f"{self._name}  epoch {epoch}/{self._epochs}"
 
     def _speed(self) -> str:
         """Of this process, which may run on another machine than those before, if it has trained anything yet."""
@@ -59,7 +76,10 @@ class Progress:
         return f"{rate:,.0f} images/s  {f'{hours}:{minutes:02}' if hours else minutes}:{left % 60:02} left"
 
     def _write(self, text: str) -> None:
+        """A line in the place of the bar, which comes back with the next images."""
         try:
+            if self._bar is not None:
+                self._bar.clear()
             self._stream.write(text)
             self._stream.flush()
         except OSError:  # whoever read it is gone; the training goes on, and leaves nothing to flush at its end

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import tqdm.std
 
 from hw1.run import progress as module
 from hw1.run.progress import Progress
@@ -25,6 +26,7 @@ class Stream(io.StringIO):
 def clock(monkeypatch):
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(tqdm.std, "time", lambda: clock.now)
     return clock
 
 
@@ -69,34 +71,54 @@ def test_last_epoch_has_no_time_left(clock):
     assert stream.getvalue() == "classify@A  epoch 3/3    5 images/s  0:00 left\n"
 
 
-def test_terminal_gets_a_live_line_that_the_next_one_overwrites(clock):
+def test_terminal_gets_a_bar_that_the_next_one_overwrites(clock):
     shown, stream = progress(terminal=True)
     clock.now += 50
     shown.count(25)
     clock.now += 50
     shown.count(100)
-    first, second = stream.getvalue().split("\r\x1b[K")[1:]
-    assert first == "classify@A  epoch 1/3   25%  0 images/s  9:10 left"  # 0.5 images/s, 275 to go
-    assert second == "classify@A  epoch 2/3   25%  1 images/s  2:20 left"  # 1.25 images/s, 175 to go
+    first, second = stream.getvalue().split("\r")[2:]  # after nothing, and the bar at its beginning
+    assert first.startswith("classify@A  epoch 1/3:   8%|") and "| 25/300 [00:50<09:10," in first  # 275 at 0.5 a second
+    assert second.startswith("classify@A  epoch 2/3:  42%|")
+    assert second.rstrip().endswith("| 125/300 [01:40<02:20,  1.25 images/s]")  # 175 to go
     assert "\n" not in stream.getvalue()
 
 
-def test_live_line_is_refreshed_at_most_five_times_a_second(clock):
+def test_bar_is_refreshed_at_most_five_times_a_second(clock):
     shown, stream = progress(terminal=True)
     for _ in range(100):
         clock.now += 0.015625
         shown.count(1)
-    assert 5 <= stream.getvalue().count("\r") <= 8  # in 1.6 s
+    assert 5 <= stream.getvalue().count("\r") <= 9  # in 1.6 s, and once before them
 
 
-def test_epoch_line_takes_the_place_of_the_live_line(clock):
+def test_epoch_line_takes_the_place_of_the_bar(clock):
     shown, stream = progress(terminal=True)
     clock.now += 50
     shown.count(100)
+    bar = stream.getvalue().split("\r")[-1]
     shown.epoch(ROW)
-    last = stream.getvalue().split("\r\x1b[K")[-1]
-    assert last.startswith("classify@A  epoch 1/3  train_loss 0.5124")
-    assert last.endswith("left\n")
+    *_, blank, line = stream.getvalue().split("\r")
+    assert blank.isspace() and len(blank) >= len(bar.rstrip())
+    assert line == "classify@A  epoch 1/3  train_loss 0.5124  val_accuracy 0.25  2 images/s  1:40 left\n"
+
+
+def test_bar_of_a_training_that_goes_on_begins_where_it_was(clock):
+    stream = Stream(terminal=True)
+    shown = Progress("x", epochs=3, images=100, done=150, seconds=60.0, stream=stream)
+    clock.now += 10
+    shown.count(50)
+    before, after = stream.getvalue().split("\r")[1:]
+    assert before.startswith("x  epoch 2/3:  50%|")
+    assert after.startswith("x  epoch 3/3:  67%|") and "| 200/300 [00:10<00:20," in after  # 100 at this process's 5
+
+
+def test_log_needs_no_tqdm(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    shown, stream = progress(terminal=False)
+    shown.count(300)
+    shown.epoch(ROW)
+    assert stream.getvalue().startswith("classify@A  epoch 1/3")
 
 
 def test_seconds_count_from_the_beginning(clock):
