@@ -6,18 +6,15 @@ variables (PET_NNODES and others) make it one agent of several. In a SLURM job o
 with ``srun``. A stage that finds RANK in its environment is a rank, whoever started it. docs/scale.md shows each way.
 """
 
-import json
 import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 import traceback
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -102,12 +99,12 @@ def _run_rank(main: Callable[[], None]) -> None:
         run_stage(rank)
     except SystemExit as end:
         if isinstance(end.code, str):
-            _fail(end.code)
+            _fail(end, end.code)
         raise
     except Exception as error:
         if "gloo" in str(error) or isinstance(error, torch.distributed.DistError):
-            _fail(str(error), LOST)
-        _fail(traceback.format_exc())
+            _fail(error, str(error), LOST)
+        _fail(error, traceback.format_exc())
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # of an agent that ends the others; this rank is done
             signal.signal(number, signal.SIG_IGN)
@@ -120,14 +117,14 @@ def _own_gpu(local_rank: int, seen: int) -> int:
     return local_rank if seen > 1 else 0
 
 
-def _fail(text: str, status: int = 1) -> None:
-    """End; the text goes to the agent's file if there is one, as torchrun's own handler writes it."""
-    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
-    if not path:
+def _fail(error: BaseException, text: str, status: int = 1) -> None:
+    """End; the error goes to the agent's file, its text to stderr where there is no agent."""
+    if os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+        get_error_handler().record_exception(error)
+    else:
         print(f"rank {os.environ['RANK']}: {text}", file=sys.stderr)
-        sys.exit(status)
-    content = {"message": text, "extraInfo": {"py_callstack": "", "timestamp": str(int(time.time()))}}
-    Path(path).write_text(json.dumps({"message": content}))
     sys.exit(status)
 
 
@@ -164,7 +161,8 @@ def _tell(failures: dict[int, Any]) -> None:
         )
 
     if found := first(lambda failure: failure.exitcode != LOST and os.path.isfile(failure.error_file)):
-        sys.exit(found[1].message["message"])
+        kind, _, text = found[1].message["message"].partition(": ")
+        sys.exit(text if kind == "SystemExit" else found[1].message["extraInfo"]["py_callstack"])
     advice = "run `dvc repro` to go on from the last state"
     if found := first(lambda failure: failure.exitcode != LOST):  # the agent stops those that are left, later
         rank, code = found[0], found[1].exitcode
@@ -173,7 +171,8 @@ def _tell(failures: dict[int, Any]) -> None:
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         raise InputError(f"rank {rank} {how}, and the others with it; {advice}")
     _, failure = first(lambda failure: True)
-    raise InputError(f"the ranks lost each other ({failure.message['message']}); {advice}")
+    _, _, reason = failure.message["message"].partition(": ")  # after its type
+    raise InputError(f"the ranks lost each other ({reason}); {advice}")
 
 
 # -- SLURM

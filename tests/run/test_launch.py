@@ -1,5 +1,6 @@
 """Stages that start ranks: what comes out, what is said, who is left, when all goes well and when it does not."""
 
+import contextlib
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from processes import descendants
 from tiny_project import Project, tiny
+from torch.distributed.elastic.multiprocessing.errors import ErrorHandler, ProcessFailure
 
 from hw1.run import gpus, launch, supervision
 from hw1.run.errors import InputError
@@ -198,32 +200,69 @@ def test_error_of_all_ranks_is_told_once(project):
     assert re.fullmatch(r"(finetune@A: starts afresh.*\n)?error: finetune: .* training diverged; lower its lr\n", err)
 
 
-def failure(tmp_path, rank, exitcode, text=""):
-    """As torchrun's agent describes it."""
-    file = tmp_path / f"{rank}.json"
-    if text:
-        file.write_text(text)
-    message = {"message": text} if text else f"Signal {-exitcode} received"
-    return SimpleNamespace(exitcode=exitcode, timestamp=rank, error_file=str(file), message=message)
+PAIR = RuntimeError("pair closed")
+
+
+def failure(file, rank, exitcode, error=None):
+    """As torchrun's agent sees the end of a rank, which may have recorded an error in ``file``."""
+    if error is not None:
+        try:
+            raise error
+        except BaseException as raised:
+            ErrorHandler().record_exception(raised)
+    failure = ProcessFailure(local_rank=rank, pid=1, exitcode=exitcode, error_file=file)
+    failure.timestamp = rank
+    return failure
 
 
 @pytest.mark.parametrize(
     "failures, told",
     [
-        ([(launch.LOST, "pair closed"), (1, "error: lr: too large"), (1, "error: later")], "error: lr: too large"),
-        ([(launch.LOST, "pair closed"), (-9, "")], "rank 1 was ended by SIGKILL, and the others with it; run"),
-        ([(launch.LOST, "pair closed"), (7, "")], "rank 1 ended with status 7, and the others with it; run"),
-        ([(-9, ""), (143, "")], "rank 0 was ended by SIGKILL, and the others with it; run"),
-        ([(launch.LOST, "pair closed"), (143, ""), (-9, "")], "143"),
-        ([(launch.LOST, "pair closed"), (launch.LOST, "x")], "the ranks lost each other (pair closed); run"),
+        (
+            [(launch.LOST, PAIR), (1, SystemExit("error: lr: too large")), (1, SystemExit("error: later"))],
+            r"error: lr: too large",
+        ),
+        ([(launch.LOST, PAIR), (1, ValueError("a: b"))], r"Traceback [\s\S]*\nValueError: a: b\n"),
+        ([(launch.LOST, PAIR), (-9, None)], "rank 1 was ended by SIGKILL, and the others with it; run .*"),
+        ([(launch.LOST, PAIR), (7, None)], "rank 1 ended with status 7, and the others with it; run .*"),
+        ([(-9, None), (143, None)], "rank 0 was ended by SIGKILL, and the others with it; run .*"),
+        ([(launch.LOST, PAIR), (143, None), (-9, None)], "143"),
+        ([(launch.LOST, PAIR), (launch.LOST, RuntimeError("x"))], r"the ranks lost each other \(pair closed\); run .*"),
     ],
 )
 def test_cause_is_told_before_what_it_caused(failures, told, tmp_path, monkeypatch):
     monkeypatch.setattr(supervision, "_received", None)
     monkeypatch.setattr(supervision.atexit, "register", lambda function: None)
+    seen = {}
+    for rank, found in enumerate(failures):
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / f"{rank}.json"))
+        seen[rank] = failure(os.environ["TORCHELASTIC_ERROR_FILE"], rank, *found)
     with pytest.raises((SystemExit, InputError)) as ended:
-        launch._tell({rank: failure(tmp_path, rank, *found) for rank, found in enumerate(failures)})
-    assert str(ended.value).startswith(told)
+        launch._tell(seen)
+    assert re.fullmatch(told, str(ended.value))
+
+
+@pytest.mark.parametrize(
+    "raised, status, said",
+    [
+        (InputError("lr: got 0"), 1, "rank 3: error: lr: got 0\n"),
+        (RuntimeError("gloo: pair closed"), launch.LOST, "rank 3: gloo: pair closed\n"),
+        (ValueError("a"), 1, r"rank 3: Traceback [\s\S]*\nValueError: a\n\n"),
+    ],
+)
+def test_rank_without_an_agent_says_itself_what_ended_it(raised, status, said, monkeypatch, capsys):
+    def main():
+        raise raised
+
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.delenv("TORCHELASTIC_ERROR_FILE", raising=False)
+    monkeypatch.setattr(launch, "load", lambda: SimpleNamespace(runtime=SimpleNamespace(device="cpu")))
+    monkeypatch.setattr(launch, "joined", contextlib.nullcontext)
+    monkeypatch.setattr(launch.signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        launch._run_rank(main)
+    assert ended.value.code == status
+    assert re.fullmatch(said, capsys.readouterr().err)
 
 
 # -- GPUs
