@@ -11,7 +11,8 @@ import yaml
 from tiny_project import Project, tiny
 
 SEGMENT = (
-    "python -m stages.segment A --data data/prepared/p3 --out models/segment/A --history plots/history/segment/A.csv"
+    "python -m stages.segment A --data data/prepared/p3 --start models/imagenet/segment/A.safetensors "
+    "--out models/segment/A --history plots/history/segment/A.csv"
 )
 TRIAL = ["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"]  # in a namespace that ends with it
 MOUNTS = shutil.which("unshare") is not None and subprocess.run(TRIAL, capture_output=True).returncode == 0
