@@ -24,14 +24,12 @@ EVENTS = "hw1.events"  # tag of a run, the name of its file
 PATIENCE = 300.0  # seconds between two deliveries beside a training: the first imports MLflow, 4 s of a core
 QUIET = 10.0  # seconds without a writer after which no training is disturbed; DVC takes 2 between two stages
 POLL = 1.0  # seconds between two looks at the files
+TOO_MUCH = r"(//)[^/@]*@|^.*\(Caused by "  # of an error to tell: a password in an address, what is not the cause
 BATCH = 500  # metrics in one call; MLflow takes 1000 of metrics, parameters and tags together
 
 
 def deliver(folder: Path) -> str:
-    """Send what the files hold and delete the ended ones; what failed first, "" if nothing did.
-
-    A file that cannot be sent does not hold up the others. Stages tell of a failure by what is in ``trouble.txt``.
-    """
+    """Send what the files hold and delete the ended ones; what failed first (also in ``trouble.txt``), or ""."""
     mlflow, failure, trouble = None, "", folder / "trouble.txt"
     with open(folder / "sender.lock", "w") as file:
         lock(file.fileno())  # two processes that make a new database at once fail
@@ -39,8 +37,8 @@ def deliver(folder: Path) -> str:
             try:
                 mlflow = mlflow or _connect(folder.parent)
                 _send(*mlflow, events, after_failure=bool(failure))
-            except Exception as error:  # whatever MLflow, its database or its server raise
-                reason = re.sub("//[^/@]*@", "//", str(error) or type(error).__name__)  # an address has no password
+            except Exception as error:  # of MLflow, its database, its server; the other files may still go
+                reason = re.sub(TOO_MUCH, r"\1", str(error) or type(error).__name__)
                 failure = failure or f"MLflow failed: {reason.splitlines()[0]}"
                 if mlflow is None:
                     break
@@ -126,6 +124,7 @@ def main() -> None:
     else:
         os.nice(19)
         with open(folder / "waiting.lock", "w") as file:
+            # Another one that waits has the lock, and serves this stage too.
             while lock(file.fileno(), wait=False) and any(folder.glob("*.jsonl")) and not failure:
                 wait(folder)
                 failure = deliver(folder)
