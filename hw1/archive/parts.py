@@ -151,8 +151,9 @@ def _save_images(path: Path, members: Sequence[str], decode: Decode) -> None:
     """Decode members of one shape into one (N, ...) uint8 array on disk."""
     first = decode(members[0])
     array = np.lib.format.open_memmap(path, "w+", np.uint8, (len(members), *first.shape))
-    with open(path, "r+b") as file:  # a full disk is an error here, and the end of the process in a memory map
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    if hasattr(os, "posix_fallocate"):  # a full disk is an error there, and the end of the process in a memory map
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     for index, image in enumerate(in_threads(decode, members, _chunk(members))):
         array[index] = image
     array.flush()
