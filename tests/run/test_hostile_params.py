@@ -6,7 +6,8 @@ from closure import ROOT
 from limits import limits
 
 from hw1.run.errors import InputError
-from hw1.run.params import MAX_BYTES, Params, load
+from hw1.run.params import Params, load
+from hw1.run.yaml_reader import MAX_BYTES
 
 SECONDS = 10  # a case may take
 MEMORY = 200 << 20  # bytes a case may add to the most this process ever held
@@ -58,6 +59,11 @@ def merge_bomb(levels):
     return "\n".join(lines)
 
 
+def wide_merges():
+    keys = ", ".join(f"k{number}: 0" for number in range(9_000))
+    return f"a: &x {{{keys}}}\nb: {{<<: [{'*x, ' * 4_000}]}}\n"
+
+
 SEED = "seed: 1 "
 WRONG = {
     "nothing": "",
@@ -66,17 +72,21 @@ WRONG = {
     "a number": "7",
     "zero bytes": "seed: 1\0\n",
     "Latin-1": "seed: é".encode("latin-1"),
+    "UTF-16, which DVC does not read either": QUICK.encode("utf-16"),
     "two documents": f"{QUICK}\n---\nseed: 2\n",
     "tabs": "seed:\t1\n\tlr: 2\n",
-    "a megabyte and more": "#" * (MAX_BYTES + 1),
+    "more bytes than allowed": "#" * (MAX_BYTES + 1),
     "aliases of aliases": bomb(40, "{name}: &{name} {items}"),
     "aliases of aliases as a seed": QUICK.replace(SEED, bomb(30, "x{name}: &{name} {items}") + "\nseed: *a29 "),
     "merged merges": merge_bomb(40),
+    "one merge of many keys many times": wide_merges(),
+    "a key of aliases of aliases twice": bomb(40, "{name}: &{name} {items}") + "\nb: {x: *a39, x: *a39}\n",
+    "aliases of aliases as a key": bomb(40, "{name}: &{name} {items}") + "\nb: {? *a39 : 1}\n",
     "an alias of itself": QUICK.replace(SEED, "seed: &a [*a] "),
     "a merge of itself": QUICK.replace("settings:", "settings: &s\n  <<: *s\n  F: {}\nold:"),
     "an unknown alias": QUICK.replace(SEED, "seed: *nowhere "),
     "a hundred thousand brackets": "seed: " + "[" * 100_000,
-    "a hundred thousand braces": "seed: " + "{a: " * 100_000,
+    "thirty thousand braces": "seed: " + "{a: " * 30_000,
     "a key twice": QUICK + "\nseed: 2\n",
     "a list as a key": QUICK + "\n? [1, 2]\n: 3\n",
     "a section as a key": QUICK + "\n? {a: 1}\n: 3\n",
@@ -109,7 +119,7 @@ WRONG = {
     "a seed below zero": QUICK.replace(SEED, "seed: -1 "),
     "a seed with a point": QUICK.replace(SEED, "seed: 1.0 "),
     "text of a hundred thousand letters": QUICK.replace(SEED, f"seed: {'x' * 100_000} "),
-    "a list of a hundred thousand": QUICK.replace(SEED, f"seed: [{'1,' * 100_000}] "),
+    "a list of as many as fit": f"seed: [{'1,' * (MAX_BYTES // 2 - 10)}]",
 }
 
 
@@ -121,7 +131,6 @@ def test_wrong_file_is_refused(tmp_path, name):
 
 RIGHT = {
     "byte order mark": "\ufeff" + QUICK,
-    "UTF-16": QUICK.encode("utf-16"),
     "Windows lines": QUICK.replace("\n", "\r\n"),
     "a document's begin and end": f"---\n{QUICK}\n...\n",
     "an alias": QUICK.replace(SEED, "seed: &one 1 "),

@@ -1,14 +1,16 @@
 """params.yaml: what loads, and the one line that says why something does not."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from closure import ROOT
 
 from hw1.run.errors import InputError
 from hw1.run.params import flat, load
 
-ROOT = Path(__file__).parents[2]
 QUICK = (ROOT / "presets/quick.yaml").read_text()
 
 
@@ -79,6 +81,7 @@ def test_number_as_dvc_or_a_hand_writes_it_is_a_float(tmp_path, text):
         ("resident_share:", "resident_shar:", "runtime.resident_shar: got an unknown key, allowed here: device"),
         ("  sha256: ''", "  #", "data.sha256: missing"),
         ("sha256: ''", "sha256: abc", "data.sha256: got 'abc', allowed: '' or 64"),
+        ("seed: 1 ", "seed: yes ", "seed: got 'yes', allowed: a whole number"),
         ("crop: 32}", "crop: 320}", "prepare.office.crop: got 320, allowed: at most resize, 36"),
         ("mask_ids: ['0013'", "mask_ids: [13", "evaluate.mask_ids[0]: got 13, allowed: text"),
         ("seed: 1 ", "seed: 1\nseed: 2 ", "key 'seed' twice"),
@@ -91,6 +94,23 @@ def test_error_names_the_key_what_was_given_and_what_is_allowed(tmp_path, old, n
         load(edited(tmp_path, old, new))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("text", "seed"), [("010", 10), ("0o17", 15), ("0x1F", 31), ("1_000", 1000)])
+def test_whole_number_in_another_spelling_is_the_one_that_dvc_tracks(tmp_path, text, seed):
+    assert load(edited(tmp_path, "seed: 1 ", f"seed: {text} ")).seed == seed
+
+
+def test_check_alone_is_silent_for_a_right_file_and_one_line_for_a_wrong_one(tmp_path):
+    done = []
+    for text in (QUICK, f"{QUICK}\nsead: 2\n"):
+        (tmp_path / "params.yaml").write_text(text)
+        command = [sys.executable, "-m", "hw1.run.params"]
+        run = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+        done.append((run.returncode, run.stdout, run.stderr.splitlines()))
+    assert done[0] == (0, "", [])
+    assert done[1][:2] == (1, "") and len(done[1][2]) == 1
+    assert done[1][2][0].startswith("error: sead: got an unknown key, allowed here: seed, lr, runtime")
 
 
 def test_missing_file_says_where_to_run(tmp_path):
