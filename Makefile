@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test test-slurm lint bench torture cards picture setup clean
+.PHONY: repro test test-slurm lint check bench torture cards picture setup clean
 
 repro: setup            ## rebuild every result from data to page, then print the results table
 	@python -m hw1.run.params  # also a key that nobody reads, of which DVC, with nothing to run, would not tell
@@ -21,6 +21,9 @@ test-slurm: setup       ## run the tests in jobs of a real SLURM on this machine
 lint: setup             ## check style
 	ruff check .
 	ruff format --check .
+
+check: setup            ## compare the quick runs of two commits byte for byte, HEAD with BASE; TINY=1: on tiny data
+	python tests/two_commits.py $(if $(BASE),--base $(BASE)) $(if $(TINY),--tiny)
 
 bench: setup            ## measure speed beside others'; takes long on two cores
 	.venv/bin/uv pip install -q --python .venv/bin/python -c constraints.txt -r pyproject.toml --extra bench

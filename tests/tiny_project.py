@@ -11,17 +11,18 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parent.parent
+QUICK = ROOT / "presets/quick.yaml"
 STARTUP = ROOT / "tests/startup"
 # Of processes that import torch for a few steps: see sitecustomize.py there.
 SHORT_START = {"PYTHONPATH": f"{STARTUP}{os.pathsep}{ROOT}", "WITHOUT_COMPILER": "1"}
 
 
-def tiny(killed: bool = False) -> str:
-    """quick.yaml with as few images, epochs and channels as every stage can still run on.
+def tiny(killed: bool = False, preset: Path = QUICK) -> str:
+    """The quick preset with as few images, epochs and channels as every stage can still run on.
 
     ``killed``: trainings that a test kills again and again last longer.
     """
-    tree = yaml.safe_load((ROOT / "presets/quick.yaml").read_text())
+    tree = yaml.safe_load(preset.read_text())
     tree["synthetic"] |= {
         "p1": {"classes": 3, "train": 33, "validation": 12, "size": 32},
         "mini": {"classes": 4, "train": 34, "size": 32},
@@ -40,12 +41,12 @@ def tiny(killed: bool = False) -> str:
 
 
 class Project:
-    """A copy of the working tree, committed to a repository of its own, with other parameters.
+    """A copy of a working tree, committed to a repository of its own, without results and with other parameters.
 
     ``extra`` are environment variables for every command run in it.
     """
 
-    def __init__(self, folder: Path, params: str, **extra: str):
+    def __init__(self, folder: Path, params: str, source: Path = ROOT, **extra: str):
         self.folder = folder
         author = {
             f"GIT_{who}_{what}": "test@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
@@ -55,13 +56,13 @@ class Project:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self.environment |= author | {"PATH": path, **SHORT_START} | extra
         listed = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=source, capture_output=True, text=True, check=True
         )
         results = ("dvc.lock", "metrics/", "plots/")
         for name in listed.stdout.splitlines():
-            if (ROOT / name).is_file() and (name == "plots/seeds/README.md" or not name.startswith(results)):
+            if (source / name).is_file() and (name == "plots/seeds/README.md" or not name.startswith(results)):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, folder / name)
+                shutil.copy(source / name, folder / name)
         (folder / "params.yaml").write_text(params)
         self.run("git", "init", "-q", "-b", "main")
         self.run("git", "add", "-A")
