@@ -18,7 +18,7 @@ LIBRARY = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "hw1").rg
 # One home for each library; all others take what they need from there.
 HOMES = {
     "ruamel": {"hw1/run/yaml_reader.py"},
-    "yaml": {"hw1/experiments/pipeline.py"},
+    "dvc": {"hw1/experiments/pipeline.py"},
     "mlflow": {"hw1/run/sender.py"},
     "sklearn": {"hw1/evaluate/embeddings.py"},
     "safetensors": {"hw1/engine/weights.py", "hw1/sources/imagenet.py"},

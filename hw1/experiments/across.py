@@ -6,14 +6,16 @@ accuracies.
 """
 
 import argparse
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from hw1.experiments.pipeline import apart, experiments, git
+from hw1.experiments.pipeline import finished, parameters_of, text_of
 from hw1.report.canvas import colour, grid, save
 from hw1.run.errors import InputError
 from hw1.run.params import load
@@ -35,19 +37,33 @@ class Point:
 
 
 def points(key: str) -> list[Point]:
-    """By value; InputError if the parameter is no number, or nothing varies it."""
-    value, here = apart(Path("params.yaml").read_text(), key)
+    """By value; InputError if the parameter is no number, or nothing varies it.
+
+    An experiment without the parameter is left out, and so is one whose name another commit has too.
+    """
+    value, here = apart(parameters_of(), key)
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise InputError(f"{key}: is {value!r} in params.yaml; give a parameter that is a number, such as lr")
     found = [_point("working tree", value, Path(METRICS).read_text(), Path(PREDICTIONS).read_text())]
-    for name, reference in experiments().items():
-        value, theirs = apart(git("show", f"{reference}:params.yaml"), key)
-        if theirs == here and value not in [point.value for point in found]:
-            texts = (git("show", f"{reference}:{path}") for path in (METRICS, PREDICTIONS))
-            found.append(_point(name, value, *texts))
+    for name in finished():
+        with contextlib.suppress(InputError):
+            value, theirs = apart(parameters_of(name), key)
+            if theirs == here and value not in [point.value for point in found]:
+                found.append(_point(name, value, text_of(METRICS, name), text_of(PREDICTIONS, name)))
     if len(found) < 2:
         raise InputError(f"{key}: no finished experiment varies it alone; `dvc exp run -S {key}=...` makes one")
     return sorted(found, key=lambda point: point.value)
+
+
+def apart(parameters: dict[str, Any], key: str) -> tuple[Any, dict[str, Any]]:
+    """Takes the value under a dotted key out: the value, and all others; InputError without it."""
+    *folders, last = key.split(".")
+    node = parameters
+    for folder in folders:
+        node = node.get(folder) if isinstance(node, dict) else None
+    if not isinstance(node, dict) or last not in node:
+        raise InputError(f"{key}: not in params.yaml")
+    return node.pop(last), parameters
 
 
 def _point(name: str, value: float, metrics: str, predictions: str) -> Point:

@@ -1,58 +1,113 @@
-"""DVC's command line and its lock file, as the commands of this package use them."""
+"""DVC's commands, and what it records of the pipeline, as the commands of this package use them.
+
+dvc is imported in the functions that need it: reading results must not wait for it.
+"""
 
 import hashlib
 import json
 import os
-import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hw1.run.errors import InputError
+from hw1.run.supervision import deferred, stop_requested
 
-POLL = 3.0  # seconds between two looks at the queue
-OWN_REFS = ("apply", "celery", "exec", "stash")  # DVC's own under refs/exps
+POLL = 0.2  # seconds between two looks at a command and at the signals
 
 
-def dvc(*arguments: str) -> str:
-    """Output of a dvc command with this Python first on the PATH; InputError with its last lines if it fails."""
-    done = _run(sys.executable, "-m", "dvc", *arguments)
+def dvc(*arguments: str, timeout: float | None = None) -> str:
+    """Output of a dvc command; InputError with its last lines if it fails, or takes longer than that many seconds."""
+    done = attempt(*arguments, timeout=timeout)
     if done.returncode:
-        raise InputError(f"dvc {' '.join(arguments)}: {_last_words(done)}")
+        raise InputError(f"dvc {' '.join(arguments)}: {last_words(done)}")
     return done.stdout
+
+
+def attempt(*arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess:
+    """A dvc command that may fail; its output goes through files, as a worker it leaves would keep a pipe open."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        try:
+            done = subprocess.run(**_command(*arguments), stdout=out, stderr=err, timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            return subprocess.CompletedProcess(error.cmd, 1, "", f"no answer in {timeout:.0f} s")
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(done.args, done.returncode, out.read(), err.read())
+
+
+def follow(*arguments: str) -> None:
+    """Run a dvc command with its output on stderr, and end it as Ctrl-C does when this process is to end.
+
+    In a process group of its own it gets that signal once, and has the time to tidy up that ``subprocess.run``,
+    interrupted, would not give it. InputError if it fails.
+    """
+    with deferred():
+        command = subprocess.Popen(**_command(*arguments), stdout=sys.stderr, process_group=0)
+        told = False
+        while command.poll() is None:
+            if stop_requested() and not told:
+                os.killpg(command.pid, signal.SIGINT)  # SIGTERM would end dvc and leave its stage
+                told = True
+            time.sleep(POLL)
+    if command.returncode:
+        raise InputError(f"dvc {' '.join(arguments)}: failed as told above")
+
+
+def _command(*arguments: str) -> dict[str, Any]:
+    """What subprocess needs to run dvc with this Python first on the PATH, as its stages call ``python``."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {"args": (sys.executable, "-m", "dvc", *arguments), "env": {**os.environ, "PATH": path}}
+
+
+def last_words(done: subprocess.CompletedProcess) -> str:
+    """The end of a command's output, as one line."""
+    return " ".join(f"{done.stdout} {done.stderr}".split())[-500:]
+
+
+def head() -> str:
+    """The commit that an experiment begun now starts from; InputError outside git."""
+    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"git rev-parse: {last_words(done)}")
+    return done.stdout.strip()
 
 
 def up_to_date(target: str) -> bool:
     """Whether ``dvc repro`` of the target would do nothing, the stages before it included."""
-    return _run(sys.executable, "-m", "dvc", "status", "-q", "--with-deps", target).returncode == 0
+    return attempt("status", "-q", "--with-deps", target).returncode == 0
 
 
-def git(*arguments: str) -> str:
-    """Output of a git command; InputError if it fails."""
-    done = _run("git", *arguments)
-    if done.returncode:
-        raise InputError(f"git {arguments[0]}: {_last_words(done)}")
-    return done.stdout
+def finished() -> list[str]:
+    """Names of the finished experiments of all commits."""
+    return sorted(set(dvc("exp", "list", "--all-commits", "--name-only").split()))
 
 
-def _run(*command: str) -> subprocess.CompletedProcess:
-    """A finished command; its output goes through files, as a worker it leaves behind would keep a pipe open."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        done = subprocess.run(command, stdout=out, stderr=err, env={**os.environ, "PATH": path})
-        out.seek(0)
-        err.seek(0)
-        return subprocess.CompletedProcess(command, done.returncode, out.read(), err.read())
+def text_of(path: str, experiment: str) -> str:
+    """A file as an experiment left it; InputError where it has none, or DVC takes the name for several."""
+    import dvc.api
+    from dvc.exceptions import DvcException
+
+    try:
+        return dvc.api.read(path, rev=experiment)
+    except (DvcException, OSError) as error:
+        raise InputError(f"{path} of experiment {experiment}: {error}") from None
 
 
-def _last_words(done: subprocess.CompletedProcess) -> str:
-    return " ".join(f"{done.stdout} {done.stderr}".split())[-500:]
+def parameters_of(experiment: str | None = None) -> dict[str, Any]:
+    """params.yaml of an experiment, or of the working tree; InputError as for :func:`text_of`."""
+    import dvc.api
+    from dvc.exceptions import DvcException
+
+    try:
+        return dvc.api.params_show("params.yaml", rev=experiment)
+    except (DvcException, OSError) as error:
+        raise InputError(f"params.yaml of {experiment or 'the working tree'}: {error}") from None
 
 
 def identity(lock: str, target: str, apart_from: str) -> str:
@@ -61,7 +116,9 @@ def identity(lock: str, target: str, apart_from: str) -> str:
     From the text of a lock file: commands, parameters, source files and the archive of the target and of all
     stages before it.
     """
-    stages = yaml.safe_load(lock)["stages"]
+    from dvc.utils.serialize import parse_yaml
+
+    stages = parse_yaml(lock, "dvc.lock")["stages"]
     makers = {out["path"]: name for name, stage in stages.items() for out in stage.get("outs", ())}
     waiting, chain = [target], {}
     while waiting:
@@ -71,17 +128,6 @@ def identity(lock: str, target: str, apart_from: str) -> str:
             waiting += before
     archive = {out["path"]: out["md5"] for out in stages["download"]["outs"]}
     return hashlib.sha256(json.dumps([chain, archive], sort_keys=True).encode()).hexdigest()
-
-
-def apart(parameters: str, key: str) -> tuple[Any, dict[str, Any]]:
-    """From the text of a parameter file: the value under a dotted key, and all others; InputError without it."""
-    tree = node = yaml.safe_load(parameters)
-    *folders, last = key.split(".")
-    for folder in folders:
-        node = node.get(folder) if isinstance(node, dict) else None
-    if not isinstance(node, dict) or last not in node:
-        raise InputError(f"{key}: not in params.yaml")
-    return node.pop(last), tree
 
 
 def _inputs(stage: Mapping[str, Any], makers: Mapping[str, str], apart_from: str) -> tuple[dict[str, Any], list[str]]:
@@ -99,42 +145,3 @@ def _inputs(stage: Mapping[str, Any], makers: Mapping[str, str], apart_from: str
         if not made_by:
             files[path] = dep["md5"]
     return {"cmd": stage["cmd"], "parameters": parameters, "files": files}, before
-
-
-def experiments() -> dict[str, str]:
-    """Finished experiments: name -> git reference."""
-    references = git("for-each-ref", "--format=%(refname)", "refs/exps").split()
-    kept = (reference for reference in references if reference.split("/")[2] not in OWN_REFS)
-    return {reference.rpartition("/")[2]: reference for reference in kept}
-
-
-def wait_for(names: Iterable[str]) -> None:
-    """Wait until every experiment is finished, saying which are; InputError with the log's end if one fails."""
-    waiting, begun, missed = set(names), time.monotonic(), set()
-    while waiting:
-        time.sleep(POLL)
-        status = dvc("queue", "status")
-        tasks, finished = tasks_in(status), experiments()
-        for name in sorted(waiting & finished.keys()):
-            print(f"{name}: done after {time.monotonic() - begun:.0f} s", file=sys.stderr)
-        waiting -= finished.keys()
-        # DVC lists what runs before what waits: a task may slip through between the two, but not twice.
-        absent = {name for name in waiting if tasks.get(name) not in ("Queued", "Running")}
-        for name in sorted(absent & missed):
-            log = _last_words(_run(sys.executable, "-m", "dvc", "queue", "logs", name))
-            raise InputError(f"{name} failed (`dvc queue logs {name}`): {log}")
-        if waiting and missed >= waiting and workers_in(status) == 0:
-            raise InputError(f"no worker of DVC's queue is running for {', '.join(sorted(waiting))}; call this again")
-        missed = absent if workers_in(status) else waiting
-
-
-def tasks_in(status: str) -> dict[str, str]:
-    """From the text of ``dvc queue status``: Queued, Running, Failed or Success by the experiment's name."""
-    rows = (line.split() for line in status.splitlines())
-    return {row[1]: row[-1] for row in rows if len(row) >= 3 and row[-1] in ("Queued", "Running", "Failed", "Success")}
-
-
-def workers_in(status: str) -> int:
-    """From the same text: workers that are there, busy or not."""
-    found = re.search(r"Worker status: (\d+) active, (\d+) idle", status)
-    return int(found[1]) + int(found[2]) if found else 0

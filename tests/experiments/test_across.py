@@ -3,11 +3,11 @@
 import json
 
 import pytest
+import yaml
 from PIL import Image
 
 from hw1.experiments import across
-from hw1.experiments.across import draw, points, table
-from hw1.experiments.pipeline import apart
+from hw1.experiments.across import apart, draw, points, table
 from hw1.run.errors import InputError
 
 PARAMS = "seed: 1\nlr: {lr}\nfinetune: {{epochs: {epochs}, loss: cross_entropy}}\n"
@@ -22,7 +22,7 @@ PREDICTIONS = "image,label,A,B\n" + "0001,0,0,0\n" * 40
 
 @pytest.fixture
 def experiments(tmp_path, monkeypatch):
-    """The working tree with lr 0.1, and experiments whose files are in a dict in the place of git."""
+    """The working tree with lr 0.1, and experiments whose files are in a dict in the place of DVC."""
     monkeypatch.chdir(tmp_path)
     for folder in ("metrics", "plots/predictions"):
         (tmp_path / folder).mkdir(parents=True)
@@ -34,8 +34,19 @@ def experiments(tmp_path, monkeypatch):
         files[name, "params.yaml"] = PARAMS.format(lr=lr, epochs=epochs)
         files[name, "metrics/p2.json"] = metrics(accuracy, accuracy)
         files[name, "plots/predictions/p2.csv"] = PREDICTIONS
-    monkeypatch.setattr(across, "experiments", lambda: {name: name for name, _ in files})
-    monkeypatch.setattr(across, "git", lambda _, place: files[tuple(place.split(":"))])
+
+    def text_of(path, name):
+        if name == "twice":
+            raise InputError(f"{path} of experiment twice: ambiguous Git revision 'twice'")
+        return files[name, path]
+
+    def parameters_of(name=None):
+        return yaml.safe_load(text_of("params.yaml", name) if name else (tmp_path / "params.yaml").read_text())
+
+    monkeypatch.setattr(across, "finished", lambda: sorted({"twice", *(name for name, _ in files)}))
+    monkeypatch.setattr(across, "text_of", text_of)
+    monkeypatch.setattr(across, "parameters_of", parameters_of)
+    return files
 
 
 def test_experiments_that_vary_the_parameter_alone_are_taken_in_its_order(experiments):
@@ -47,6 +58,11 @@ def test_experiments_that_vary_the_parameter_alone_are_taken_in_its_order(experi
         "B": [0.375, 0.75, 0.25],
     }
     assert {point.images for point in found} == {40}
+
+
+def test_experiment_without_the_parameter_is_left_out(experiments):
+    experiments["older", "params.yaml"] = "seed: 1\n"
+    assert [point.name for point in points("lr")] == ["low", "working tree", "high"]
 
 
 def test_drawing_has_a_line_per_setting(experiments, tmp_path):
@@ -70,8 +86,6 @@ def test_key_over_which_nothing_can_be_drawn_is_named(key, message, experiments)
         points(key)
 
 
-def test_apart_takes_one_value_out_of_a_parameter_file():
-    assert apart(PARAMS.format(lr=0.1, epochs=3), "finetune.epochs") == (
-        3,
-        {"seed": 1, "lr": 0.1, "finetune": {"loss": "cross_entropy"}},
-    )
+def test_apart_takes_one_value_out_of_the_parameters():
+    parameters = yaml.safe_load(PARAMS.format(lr=0.1, epochs=3))
+    assert apart(parameters, "finetune.epochs") == (3, {"seed": 1, "lr": 0.1, "finetune": {"loss": "cross_entropy"}})
