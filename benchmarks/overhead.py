@@ -11,6 +11,7 @@ from benchmarks.tables import Table
 RUNS = {  # processes of each stage in one `dvc repro`
     "download": 1,
     "prepare": 4,
+    "imagenet": 1,
     "initialise": 1,
     "pretrain": 2,
     "classify": 2,

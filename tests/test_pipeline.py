@@ -192,6 +192,15 @@ def test_seeds_are_trained_in_the_queue_once_and_shown_on_the_page(project):
     assert kept[0] == (project.folder / "plots/predictions/p2.csv").read_bytes() != kept[1]
 
 
+def test_seeds_in_place_take_over_every_stage_that_the_queue_has_trained(project):
+    before = project.run("git", "status", "--porcelain")
+    command = (sys.executable, "-m", "hw1.experiments.seeds", "1", "2", "--setting", "C", "--in-place")
+    output = project.run(*command)
+    assert "1 of 2 seeds are there, 1 to train" in output and "setting C: mean" in output
+    assert "Stage 'finetune@C' is cached" in output and stages_run(output) == []
+    assert project.run("git", "status", "--porcelain") == before
+
+
 def test_experiment_with_another_lr_reruns_finetuning_and_what_hangs_on_it(project):
     assert stages_run(project.run("dvc", "queue", "logs", "low", "-f")) == sorted(AFTER_LR)
     project.run("dvc", "exp", "branch", "low", "low-branch")

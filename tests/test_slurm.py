@@ -18,7 +18,10 @@ BYOL = (
     "--start models/backbone/scratch.safetensors --out {out}/byol.safetensors --history {out}/byol.csv "
     "--metrics {out}/byol.json"
 )
-SEGMENT = "python -m stages.segment A --data data/prepared/p3 --out {out}/segment --history {out}/segment.csv"
+SEGMENT = (
+    "python -m stages.segment A --data data/prepared/p3 --start models/imagenet/segment/A.safetensors "
+    "--out {out}/segment --history {out}/segment.csv"
+)
 GOES_ON = "its lines and the ranks' are above; run `dvc repro` to go on from the last state"
 # As `sbatch --export=NONE` leaves it: srun hands on nothing of the environment unless told.
 NO_EXPORT = "export SLURM_EXPORT_ENV=NONE"
@@ -71,6 +74,7 @@ def prepared(cluster, tmp_path_factory):
     together(
         project,
         *(prepare.format(part) for part in ("mini", "office", "p3")),
+        "python -m stages.imagenet --out models/imagenet",
         "python -m stages.initialise --out models/backbone/scratch.safetensors",
     )
     return project
