@@ -4,11 +4,14 @@ On a busy machine threads that step together wait for the slower one at every op
 """
 
 import os
+import signal
 
 import pytest
 
 os.environ["HW1_TRACKING"] = "off"
 os.environ["OMP_NUM_THREADS"] = "1"
+# Under nohup, stages would on purpose outlive what started them.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 FIRST = ("test_pipeline.py", "test_interruption.py")  # take longest, one on each core
 LAST = ("test_launch.py", "test_ranks.py", "test_slurm.py")  # each test of theirs runs on up to five processes

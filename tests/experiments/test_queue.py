@@ -265,7 +265,7 @@ def test_in_place_is_stopped_by_a_signal_without_a_trace(number, repository):
     while "training" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(number)
-    _, said = process.communicate()
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert f"stopped by {number.name}; what is finished is kept; the same command goes on from here" in said
     assert workspace() == before and finished() == []

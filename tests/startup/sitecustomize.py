@@ -2,7 +2,8 @@
 
 torchvision, torch.optim and DistributedDataParallel import torch's compiler, nearly half of what a stage costs on a
 tiny data set, only to ask whether it is at work. The project compiles nothing, so with WITHOUT_COMPILER set what is put
-in its place says no; a stage that asks for more of it fails here. test_pipeline.py runs the DAG with torch as it is.
+in its place says no; a stage that asks for more of it fails here. test_pipeline.py runs a stage of each kind with torch
+as it is.
 
 With PARAMS_TRACE set, every attribute read of a loaded Params appends its dotted path to
 ``$PARAMS_TRACE/{stage}.txt`` at exit. ``vars()``, by which a run's parameters are recorded, is not a read.
