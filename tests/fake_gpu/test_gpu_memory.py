@@ -145,8 +145,6 @@ case = steps.byol(machine, draws)
 run_stage(lambda: steps.train(case, machine, draws, lambda step: None))
 """
     told = one_line(run(gpu, program, FAKE_GPU_GIB="3"))
-    found = re.fullmatch(
-        rf"error: pretrain\.byol\.batch_size: 128 images do not fit in the memory of {FREE}; (\d+) do, found by trying\n",
-        told,
-    )
+    told_too_large = rf"128 images do not fit in the memory of {FREE}; (\d+) do, found by trying"
+    found = re.fullmatch(rf"error: pretrain\.byol\.batch_size: {told_too_large}\n", told)
     assert found and 32 <= int(found[1]) < 128
