@@ -10,8 +10,10 @@ import pytest
 
 os.environ["HW1_TRACKING"] = "off"
 os.environ["OMP_NUM_THREADS"] = "1"
-# Under nohup, stages would on purpose outlive what started them.
+# As in a terminal: under nohup stages would outlive what started them, in a script's background no Ctrl-C reach them.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FIRST = ("test_pipeline.py", "test_interruption.py")  # take longest, one on each core
 LAST = ("test_launch.py", "test_ranks.py", "test_slurm.py")  # each test of theirs runs on up to five processes

@@ -254,7 +254,7 @@ def test_in_place_leaves_the_workspace_as_it_was_also_where_an_experiment_fails(
     assert finished() == ["lucky"] and parameters_of("lucky") == {"seed": 2, "seconds": 0}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_in_place_is_stopped_by_a_signal_without_a_trace(number, repository):
     set_seconds(600)
     before = workspace()

@@ -52,6 +52,7 @@ def environment(folder: Path) -> dict[str, str]:
         "LD_PRELOAD": str(folder / NAME),
         "LD_LIBRARY_PATH": os.pathsep.join(filter(None, (str(folder), os.environ.get("LD_LIBRARY_PATH", "")))),
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "TMPDIR": str(folder),  # where locks say which GPU is free: other tests have a fake one as well
         "HW1_TRACKING": "off",
         "OMP_NUM_THREADS": "1",
     }
