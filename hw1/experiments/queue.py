@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from hw1.experiments.pipeline import attempt, dvc, last_words
 from hw1.run.errors import InputError
 
-POLL = 5.0  # seconds between two looks, each of which costs a core two
+POLL = 12.0  # seconds between two looks, each of which costs a core two
 LOOK = 30.0  # seconds, after which a look hangs
 STILL = 30.0  # seconds without a task that runs, after which the queue stands still; between two tasks go a few
 ENDING = 60.0  # seconds that a training has to write its state
@@ -79,7 +79,7 @@ def take_out(name: str, task: Task) -> None:
         attempt("queue", "kill", name)
         end = time.monotonic() + ENDING
         while _command_lines(task.process)[0] and time.monotonic() < end:
-            time.sleep(POLL / 10)
+            time.sleep(0.5)
         attempt("queue", "kill", name)  # without a process it is taken for failed
     attempt("queue", "remove", name)  # what waits, and what has not begun to run when its worker was killed
     attempt("queue", "remove", name)  # what failed: only of tasks that do not wait

@@ -122,7 +122,9 @@ def test_two_nodes_meet_where_torchruns_variables_say_and_the_first_writes(proje
         meeting = {"PET_NNODES": "2", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(free.getsockname()[1])}
     nodes = [start(project, f"node{node}", **meeting, PET_NODE_RANK=str(node)) for node in range(2)]
     outs = [node.communicate(timeout=240) for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0] and [err for _, err in outs] == ["", ""]
+    assert [node.returncode for node in nodes] == [0, 0]
+    # The first agent may close its store before the second has heard that all is done; torch warns of that itself.
+    assert [re.sub(r"(?s)\[W\d{4} .*TCPStore.*", "", err) for _, err in outs] == ["", ""]
     assert [re.findall(r"epoch (\d)/2", out) for out, _ in outs] == [["1", "2"], []]
     assert (project.folder / "node0/A.csv").is_file() and not list((project.folder / "node1").iterdir())
 
