@@ -11,8 +11,8 @@ repro: setup            ## rebuild every result from data to page, then print th
 	@python -m hw1.run.sender || true  # says itself what it could not send
 	@python -m hw1.report.summary
 
-test: setup             ## run the tests, file by file; three at a time on two cores, since many wait
-	pytest -n 3 --dist loadfile --no-loadscope-reorder
+test: setup             ## run the tests, file by file on two cores
+	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slurm: setup       ## run the tests in jobs of a real SLURM on this machine; installs it where it may
 	@sh tests/install_slurm.sh
