@@ -14,7 +14,7 @@ from hw1.byol.probes import Monitor
 from hw1.byol.view_norm import VIEWS
 from hw1.classify.classification import TRAIN_COLUMNS, classifier_loss, labelled_batches
 from hw1.classify.classifiers import FinetunedClassifier, build_backbone, feature_width
-from hw1.data.arrays import GIVEN_WEIGHTS, Manifest, load_array
+from hw1.data.arrays import GIVEN_WEIGHTS, load_array
 from hw1.engine.loop import write_history
 from hw1.engine.recipe import LossOf, Recipe, Row, Run
 from hw1.engine.weights import load_state_dict, load_weights, save_weights
@@ -49,14 +49,14 @@ def starting_backbone(name: str, given: Path | None, start: Path, machine: Machi
 def supervised_recipe(backbone: nn.Module, params: Params, data: Path, monitor: Monitor, run: Run) -> Recipe:
     """The backbone under a linear classifier, by the labels of mini; InputError where it has none."""
     training = params.pretrain.supervised
-    manifest = Manifest.load(data)
-    if not manifest.classes:
+    classes = run.manifest.classes
+    if not classes:
         raise InputError(
             "pretrain.supervised (settings B and D): the archive has neither pretrain_model_SL.pt nor "
             "p2_data/mini/train.csv; add one of them, set data.weights, or run the other stages with "
             "`dvc repro --keep-going`"
         )
-    classifier = FinetunedClassifier(backbone, feature_width(backbone), manifest.classes, frozen=False)
+    classifier = FinetunedClassifier(backbone, feature_width(backbone), classes, frozen=False)
     network = run.machine.place(classifier, "backbone")
     return Recipe(
         network=network,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_classifier, feature_width
-from hw1.data.arrays import Manifest, load_array
+from hw1.data.arrays import load_array
 from hw1.engine.losses import LOSSES, correct
 from hw1.engine.metrics import accuracy
 from hw1.engine.recipe import LossOf, Recipe, Row, Run
@@ -28,7 +28,7 @@ def p1_recipe(params: Params, model: str, data: Path, start: Path, run: Run) -> 
     """Model A or B of problem 1 on the prepared p1."""
     training, section = getattr(params.classify, model), f"classify.{model}"
     weights = load_start(start, getattr(training, "weights", "none"))
-    network = build_classifier(training, Manifest.load(data).classes, weights)
+    network = build_classifier(training, run.manifest.classes, weights)
     return _recipe(run.machine.place(network, f"{section}.hidden"), data, training, training.lr, section, run)
 
 
@@ -37,14 +37,13 @@ def p2_recipe(params: Params, setting: str, data: Path, start: Path, run: Run) -
     backbone = build_backbone(params.backbone)
     load_weights(backbone, start)
     frozen = params.setting(setting).train == "classifier"
-    network = FinetunedClassifier(backbone, feature_width(backbone), Manifest.load(data).classes, frozen)
+    network = FinetunedClassifier(backbone, feature_width(backbone), run.manifest.classes, frozen)
     return _recipe(run.machine.place(network, "backbone"), data, params.finetune, params.lr, "finetune", run)
 
 
 def _recipe(
     network: nn.Module, data: Path, training: SmallCnn | ConvNeXt | Finetune, lr: float, section: str, run: Run
 ) -> Recipe:
-    classes = Manifest.load(data).classes
     train, validation = (
         labelled_batches(data, split, training.batch_size, run.machine) for split in ("train", "validation")
     )
@@ -56,7 +55,7 @@ def _recipe(
         lr=lr,
         section=section,
         columns=COLUMNS,
-        validate=classifier_scores(network, validation, run.machine, classes, input_of(training)),
+        validate=classifier_scores(network, validation, run.machine, run.manifest.classes, input_of(training)),
     )
 
 

@@ -58,7 +58,6 @@ class _Fitting:
         self._progress = Progress(stage, training.epochs, len(batches), done=done, seconds=course.seconds)
         if state:
             self._progress.resumed(len(course.rows), course.step)
-        network.train()
         self._step = Step(recipe, optimiser, run.machine)
 
     @property

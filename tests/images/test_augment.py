@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from drawn import assert_share, noise, seeded
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as reference
 
@@ -16,20 +17,6 @@ from hw1.images.augment import augment, color_jitter, flip
 
 RANDOM = ("choice224", "trivial128")
 NAMES = ("none", *RANDOM)
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def noise(*shape, seed=0):
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=seeded(seed))
-
-
-def assert_share(hits, probability):
-    """``hits``, a boolean tensor, is true as often as declared."""
-    deviation = math.sqrt(probability * (1 - probability) / hits.numel())
-    assert abs(hits.double().mean().item() - probability) < 5 * deviation
 
 
 # -- what every augmentation holds to

@@ -1,29 +1,14 @@
 """TrivialAugmentWide against torchvision's, operation by operation and bin by bin."""
 
-import math
-
 import pytest
 import torch
+from drawn import assert_share, noise, seeded
 from torchvision.transforms import InterpolationMode, TrivialAugmentWide
 from torchvision.transforms.autoaugment import _apply_op
 
 from hw1.images import trivial as module
 
 SPACE = TrivialAugmentWide()._augmentation_space(31)  # {name: (magnitudes, signed)}
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def noise(*shape, seed=0):
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=seeded(seed))
-
-
-def assert_share(hits, probability):
-    """``hits``, a boolean tensor, is true as often as declared."""
-    deviation = math.sqrt(probability * (1 - probability) / hits.numel())
-    assert abs(hits.double().mean().item() - probability) < 5 * deviation
 
 
 @pytest.mark.parametrize("name", SPACE)
