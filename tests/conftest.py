@@ -20,5 +20,11 @@ LAST = ("test_launch.py", "test_ranks.py", "test_slurm.py")  # each test of thei
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The pipeline's tests first; those that need all cores last, not to slow it down."""
+    """A file is run by one process, and so are those of the report, which look at the same pictures.
+
+    The pipeline's tests first; those that need all cores last, not to slow it down.
+    """
+    for item in items:
+        name = "report" if item.path.parent.name == "report" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(name))
     items.sort(key=lambda item: (item.path.name not in FIRST, item.path.name in LAST))

@@ -204,7 +204,7 @@ def test_scancel_leaves_no_process_and_the_state_of_its_moment(cancelled, copy):
 
 
 def test_one_node_goes_on_where_two_were_cancelled(cancelled, copy):
-    job = copy.submit("dvc repro --single-item pretrain@byol", nodes=1)
+    job = copy.submit("python -m hw1.run.ready && dvc repro --single-item pretrain@byol", nodes=1)
     job.says("pretrain@byol: goes on after epoch 0/1, step ")
     job.signal()
     assert job.ended() == "CANCELLED"

@@ -3,16 +3,17 @@
 Pictures are PNG files of the same bytes for the same input (fixed style, no software stamp).
 """
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch
 from PIL import Image
@@ -104,9 +105,11 @@ def blank(axes: Axes, text: str = "") -> None:
 
 def save(figure: Figure, path: Path, palette: bool = True) -> None:
     """Write the figure as PNG; ``palette`` keeps 256 colours, which saves most bytes: not for photographs."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
-    picture = Image.open(buffer).convert("RGB")
+    figure.set_dpi(DPI)
+    figure.set_facecolor("white")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # savefig would lay out once more, and compress a PNG that nobody keeps
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     if palette:
         picture = picture.quantize(256, dither=Image.Dither.NONE)
     picture.save(path, format="PNG", optimize=True)

@@ -1,7 +1,7 @@
 """Every number of the pipeline: params.yaml loaded into frozen, checked dataclasses.
 
 A file that does not fit ends the stage with one line; nothing is changed after loading. Units and sources of the values
-stand beside them in ``presets/``. ``python -m hw1.run.params`` checks params.yaml and runs nothing.
+stand beside them in ``presets/``.
 """
 
 import re
@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 from hw1.run.errors import InputError
 from hw1.run.schema import Range, section
 from hw1.run.schema import flat as flat  # for whoever has the parameters from here
-from hw1.run.supervision import run_stage
 
 Seed = Annotated[int, Range(0, 2**31 - 1)]
 Count = Annotated[int, Range(1)]
@@ -278,7 +277,3 @@ def load(path: str | Path = "params.yaml") -> Params:
     from hw1.run.yaml_reader import read_yaml  # only here: predictions load no file
 
     return section(Params, read_yaml(path), "")
-
-
-if __name__ == "__main__":
-    run_stage(load)
