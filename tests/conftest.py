@@ -19,6 +19,7 @@ FIRST = ("test_pipeline.py", "test_interruption.py")  # take longest, one on eac
 LAST = ("test_launch.py", "test_ranks.py", "test_slurm.py")  # each test of theirs runs on up to five processes
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file is run by one process, and so are those of the report, which look at the same pictures.
 
