@@ -14,7 +14,7 @@ repro: setup            ## rebuild every result from data to page, then print th
 	@python -m hw1.report.summary
 
 test: setup             ## run the tests, file by file on two cores
-	pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 test-slurm: setup       ## run the tests in jobs of a real SLURM on this machine; installs it where it may
 	@sh tests/install_slurm.sh

@@ -7,6 +7,7 @@ import os
 import signal
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ["HW1_TRACKING"] = "off"
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -19,13 +20,19 @@ FIRST = ("test_pipeline.py", "test_interruption.py")  # take longest, one on eac
 LAST = ("test_launch.py", "test_ranks.py", "test_slurm.py")  # each test of theirs runs on up to five processes
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file is run by one process, and so are those of the report, which look at the same pictures.
+class ByFile(LoadScopeScheduling):
+    """A file's tests are run by one process, and so are all of the report's, which look at the same pictures."""
 
-    The pipeline's tests first; those that need all cores last, not to slow it down.
-    """
-    for item in items:
-        name = "report" if item.path.parent.name == "report" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(name))
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "report" if file.startswith("tests/report/") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The pipeline's tests first; those that need all cores last, not to slow it down."""
     items.sort(key=lambda item: (item.path.name not in FIRST, item.path.name in LAST))
