@@ -12,6 +12,7 @@ RUNS = {  # processes of each stage in one `dvc repro`
     "download": 1,
     "prepare": 4,
     "imagenet": 1,
+    "start": 3,
     "initialise": 1,
     "pretrain": 2,
     "classify": 2,

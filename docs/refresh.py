@@ -1,10 +1,12 @@
 """Take what README.md shows from the results that are here: ``make picture``, after ``make repro``.
 
 docs/page.png is the top of report/index.html with three of its pictures beside it, taken by Chromium without a
-display. The numbers of README.md's table are those of metrics/ and plots/statistics. The picture carries the SHA-256
+display. The numbers of README.md's table are those of metrics/ and plots/statistics, its claims those of
+plots/statistics/claims.csv. The picture carries the SHA-256
 of every file it shows, so a test knows when it is older than they are.
 """
 
+import csv
 import os
 import re
 import shutil
@@ -23,6 +25,7 @@ from hw1.run.supervision import run_stage
 PAGE, PICTURE, README = Path("report/index.html"), Path("docs/page.png"), Path("README.md")
 FIGURES = ("p2_bars", "p1_tsne", "p3_masks_b")  # one of each problem
 NUMBERS = ("metrics/p1.json", "metrics/p2.json", "metrics/p3.json", "plots/statistics/intervals.csv")
+CLAIMS = "| the report says | by its own figures | here |\n"  # head of README's table
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WIDTH, HEIGHT = 1800, 1400  # px of the window; what is empty below is cut off
 STYLE = """<style>
@@ -101,11 +104,30 @@ def with_results(text: str, rows: list[Headline], intervals: Intervals) -> str:
     return text
 
 
+def with_claims(text: str, claims: list[dict[str, str]]) -> str:
+    """README's text with these claims and verdicts in its table.
+
+    Raises:
+        InputError: there is no such table.
+    """
+    lines = [f"| {row['problem'].upper()}: {row['text']} | {row['in_report']} | {row['here']} |\n" for row in claims]
+    replaced, count = re.subn(rf"({re.escape(CLAIMS)}\|[-|:]+\|\n)(?:\|.*\n)*", lambda m: m[1] + "".join(lines), text)
+    if count != 1:
+        raise InputError(f"{README}: has no table of claims; add its head, {CLAIMS.strip()}")
+    return replaced
+
+
+def read_claims(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "claims.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def main() -> None:
     if not PAGE.is_file():
         raise InputError(f"{PAGE}: not there; run `dvc repro` first")
     rows, intervals = results(read_metrics(Path("metrics"))), read_intervals(Path("plots/statistics"))
     text = with_results(README.read_text(encoding="utf-8"), rows, intervals)
+    text = with_claims(text, read_claims(Path("plots/statistics")))
     picture = photograph(extract(PAGE.read_text(encoding="utf-8"), rows))
     facts = PngImagePlugin.PngInfo()
     for name, digest in shown(Path()).items():

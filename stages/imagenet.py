@@ -10,14 +10,10 @@ from hw1.sources.imagenet import write_start
 def main() -> None:
     args = stage_arguments(__doc__, out="the folder of weights to write")
     params = load()
-    starts = {"classify/A": ("small_cnn", "none")}  # the report trains it from random weights
-    for name in ("classify.B", "segment.A", "segment.B"):
-        task, model = name.split(".")
-        section = getattr(getattr(params, task), model)
-        starts[f"{task}/{model}"] = section.network, section.weights
-    for name, (network, weights) in starts.items():
+    networks = {"P1B": params.classify.B, "P3A": params.segment.A, "P3B": params.segment.B}
+    for name, section in networks.items():
         with whole_file(args.out / f"{name}.safetensors") as draft:
-            write_start(network, weights, draft)
+            write_start(section.network, section.weights, draft)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 
 from hw1.data.classes import LAND_COVER
-from hw1.report import curves, figures, networks
+from hw1.report import curves, figures, networks, ranking
 from hw1.report.attachments import pictures_by_history
 from hw1.report.evidence import Statistics
 from hw1.report.names import LOSSES, model_names
+from hw1.report.settings import pretrained
 from hw1.run.arguments import stage_arguments
 from hw1.run.files import whole_folder
 from hw1.run.params import Params, load
@@ -49,6 +50,10 @@ def draw_curves(params: Params, folder: Path, metrics: dict, out: Path) -> None:
         return {key: pd.read_csv(folder / stage / f"{key}.csv") for key in keys}
 
     names = model_names(params)
+    started = {
+        f"{task.upper()}{key}": f"{task.upper()} {name}" for task in ("p1", "p3") for key, name in names[task].items()
+    }
+    curves.start_curves(histories("start", pretrained(params)), started, out / "start_curves.png")
     curves.classification_curves(histories("classify", "AB"), names["p1"], out / "p1_curves.png")
     pretraining = histories("pretrain", ("supervised", "byol"))
     starts = {"supervised": metrics["supervised"], "BYOL": metrics["byol"]}
@@ -70,6 +75,7 @@ def draw_results(
     accuracy, images = metrics["p2"]["accuracy"], p2["validation_images"]
     intervals = {key: statistics.intervals["p2", key, "accuracy"] for key in accuracy}
     figures.setting_bars(accuracy, intervals, names["p2"], images, p2["chance"], out / "p2_bars.png")
+    ranking.setting_ranking(accuracy, statistics, names["p2"], images, out / "p2_ranking.png")
     majority = (p3["majority_class"], p3["majority_miou"])
     intervals = {(m, measure): value for (p, m, measure), value in statistics.intervals.items() if p == "p3"}
     figures.iou_bars(

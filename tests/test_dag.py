@@ -50,7 +50,9 @@ def external_closure(module: str) -> set[str]:
 
 
 def test_stages_stand_in_the_order_of_the_data():
-    order = "download prepare imagenet initialise pretrain classify finetune segment evaluate compare plots report"
+    order = (
+        "download prepare imagenet start initialise pretrain classify finetune segment evaluate compare plots report"
+    )
     assert list(STAGES) == order.split()
 
 

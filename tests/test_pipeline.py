@@ -11,7 +11,7 @@ from tiny_project import Project, tiny
 from hw1.run.params import load
 
 TRAINED = [
-    *("pretrain@supervised", "pretrain@byol", "classify@A", "classify@B"),
+    *("start@P1B", "start@P3A", "start@P3B", "pretrain@supervised", "pretrain@byol", "classify@A", "classify@B"),
     *(f"finetune@{setting}" for setting in "ABCDE"),
     *("segment@A", "segment@B"),
 ]

@@ -16,7 +16,7 @@ import yaml
 from closure import ROOT
 from PIL import Image
 
-from docs.refresh import FIGURES, extract, shown, with_results
+from docs.refresh import CLAIMS, FIGURES, extract, read_claims, shown, with_claims, with_results
 from hw1.report.page import data_uri
 from hw1.report.summary import Headline, read_intervals, read_metrics, results
 from hw1.run.errors import InputError
@@ -223,6 +223,19 @@ def test_refreshing_asks_for_the_row_that_the_table_lacks():
     row = Headline("p2", "F", "accuracy", 0.5, 0.6, 2, None)
     with pytest.raises(InputError, match="no row P2 F"):
         with_results("| P2 C | BYOL start | old | old | old |\n", [row], {("p2", "F", "accuracy"): (0.4, 0.6)})
+
+
+def test_claims_are_the_committed_ones():
+    assert with_claims(README, read_claims(ROOT / "plots/statistics")) == README
+
+
+def test_refreshing_replaces_the_claims_and_nothing_else():
+    text = f"before\n\n{CLAIMS}|---|---|---|\n| P1: old | holds | holds |\n| P1: older | holds | holds |\n\n| after |\n"
+    claim = {"problem": "p3", "text": "B above A", "in_report": "untested", "here": "not resolved"}
+    rows = "| P3: B above A | untested | not resolved |\n"
+    assert with_claims(text, [claim]) == f"before\n\n{CLAIMS}|---|---|---|\n{rows}\n| after |\n"
+    with pytest.raises(InputError, match="no table of claims"):
+        with_claims("nothing", [claim])
 
 
 def test_picture_is_of_the_committed_results():

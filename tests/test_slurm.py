@@ -19,7 +19,7 @@ BYOL = (
     "--metrics {out}/byol.json"
 )
 SEGMENT = (
-    "python -m stages.segment A --data data/prepared/p3 --start models/imagenet/segment/A.safetensors "
+    "python -m stages.segment A --data data/prepared/p3 --start models/start/P3A.safetensors "
     "--out {out}/segment --history {out}/segment.csv"
 )
 GOES_ON = "its lines and the ranks' are above; run `dvc repro` to go on from the last state"
@@ -67,6 +67,7 @@ def prepared(cluster, tmp_path_factory):
     """A project whose data are prepared; the tests train in copies of it."""
     tree = yaml.safe_load(tiny())
     tree["synthetic"]["mini"]["train"] = 200
+    tree["segment"]["A"]["weights"] = "none"
     folder = tmp_path_factory.mktemp("prepared")
     project = Project(folder, yaml.safe_dump(tree), HW1_TRACKING="off", OMP_NUM_THREADS="1")
     together(project, "python -m stages.download --out data/raw/hw1_data.zip")
@@ -75,8 +76,10 @@ def prepared(cluster, tmp_path_factory):
         project,
         *(prepare.format(part) for part in ("mini", "office", "p3")),
         "python -m stages.imagenet --out models/imagenet",
-        "python -m stages.initialise --out models/backbone/scratch.safetensors",
+        "python -m stages.initialise --out models/backbone/scratch.safetensors --none models/start/none.safetensors",
     )
+    start = "--imagenet models/imagenet/P3A.safetensors --out models/start/P3A.safetensors --history start.csv"
+    together(project, f"python -m stages.start P3A --data data/prepared/mini {start}")
     return project
 
 

@@ -23,6 +23,8 @@ def tiny(killed: bool = False, preset: Path = QUICK) -> str:
     ``killed``: trainings that a test kills again and again last longer.
     """
     tree = yaml.safe_load(preset.read_text())
+    tree["seed"] = 1
+    tree["runtime"]["precision"] = "auto"
     tree["synthetic"] |= {
         "p1": {"classes": 3, "train": 33, "validation": 12, "size": 32},
         "mini": {"classes": 4, "train": 34, "size": 32},
@@ -32,6 +34,9 @@ def tiny(killed: bool = False, preset: Path = QUICK) -> str:
     tree["prepare"]["p3"]["size"] = 32  # not the tiles' own size
     tree["classify"]["B"] |= {"resize": 33, "crop": 32}
     sections = [tree["pretrain"]["supervised"], tree["pretrain"]["byol"], tree["finetune"]]
+    for start in tree["pretrain"]["start"].values():
+        start["size"] = 32
+        sections.append(start)
     for section in (*sections, *tree["classify"].values(), *tree["segment"].values()):
         section |= {"epochs": 2, "batch_size": 8}
     if killed:  # each kill costs a state, so an epoch, and some time must be left after the last one

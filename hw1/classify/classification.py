@@ -18,7 +18,8 @@ from hw1.images.batches import Batches
 from hw1.images.input import AS_STORED, NetworkInput, input_of
 from hw1.images.machine import Machine
 from hw1.images.shares import share_of
-from hw1.run.params import ConvNeXt, Finetune, Params, SmallCnn, Supervised
+from hw1.run.errors import InputError
+from hw1.run.params import ConvNeXt, Finetune, Params, SmallCnn, StartTraining, Supervised
 
 TRAIN_COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy")
 COLUMNS = (*TRAIN_COLUMNS, "val_loss", "val_accuracy")
@@ -39,6 +40,29 @@ def p2_recipe(params: Params, setting: str, data: Path, start: Path, run: Run) -
     frozen = params.setting(setting).train == "classifier"
     network = FinetunedClassifier(backbone, feature_width(backbone), run.manifest.classes, frozen)
     return _recipe(run.machine.place(network, "backbone"), data, params.finetune, params.lr, "finetune", run)
+
+
+def mini_recipe(network: nn.Module, training: StartTraining, section: str, data: Path, run: Run) -> Recipe:
+    """A network on the labels of the prepared mini, for the weights that another one starts from.
+
+    Raises:
+        InputError: mini has no labels.
+    """
+    if not run.manifest.classes:
+        raise InputError(
+            f"weights: mini ({run.stage}): the archive has no p2_data/mini/train.csv; add it, or set weights: imagenet "
+            "or none"
+        )
+    network = run.machine.place(network, section)
+    return Recipe(
+        network=network,
+        batches=labelled_batches(data, "train", training.batch_size, run.machine),
+        loss_of=classifier_loss(network, training, run.generator),
+        training=training,
+        lr=training.lr,
+        section=section,
+        columns=TRAIN_COLUMNS,
+    )
 
 
 def _recipe(

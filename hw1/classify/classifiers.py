@@ -1,15 +1,21 @@
 """Image classifiers: the small CNN and ConvNeXt of problem 1, the ResNets of problem 2."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import convnext, resnet
 
-from hw1.engine.weights import NOTHING, Tensors
+from hw1.engine.weights import NOTHING, Tensors, part_of
 from hw1.run.params import ConvNeXt, SmallCnn
 
-RESNETS = {"resnet18": resnet.resnet18, "resnet34": resnet.resnet34, "resnet50": resnet.resnet50}
+RESNETS = {
+    "resnet10": partial(resnet.ResNet, resnet.BasicBlock, [1, 1, 1, 1]),  # half of 18's blocks; torchvision has none
+    "resnet18": resnet.resnet18,
+    "resnet34": resnet.resnet34,
+    "resnet50": resnet.resnet50,
+}
 
 CONVNEXTS = {
     "convnext_tiny": convnext.convnext_tiny,
@@ -17,9 +23,12 @@ CONVNEXTS = {
     "convnext_base": convnext.convnext_base,
     "convnext_large": convnext.convnext_large,
 }
-# Widths and depths of ConvNeXt "atto", the smallest of the ConvNeXt V2 paper (arXiv:2301.00808), which torchvision
-# does not have. As there, its blocks have no layer scale (a factor of 1).
-ATTO = ((40, 80, 2), (80, 160, 2), (160, 320, 6), (320, None, 2))
+# Widths and depths of two that torchvision does not have: "atto", the smallest of the ConvNeXt V2 paper
+# (arXiv:2301.00808), and "zepto", the smallest of timm's. As there, their blocks have no layer scale (a factor of 1).
+SMALL_CONVNEXTS = {
+    "convnext_zepto": ((32, 64, 2), (64, 128, 2), (128, 256, 4), (256, None, 2)),
+    "convnext_atto": ((40, 80, 2), (80, 160, 2), (160, 320, 6), (320, None, 2)),
+}
 
 
 class SmallCNN(nn.Module):
@@ -73,13 +82,9 @@ def build_classifier(params: SmallCnn | ConvNeXt, classes: int, start: Tensors =
 
 def build_convnext(params: ConvNeXt, classes: int, start: Tensors = NOTHING) -> nn.Module:
     """Model B of problem 1: a torchvision ConvNeXt with the report's classifier and freezing rule."""
-    if params.network == "convnext_atto":
-        blocks = [convnext.CNBlockConfig(*stage) for stage in ATTO]
-        network = convnext.ConvNeXt(blocks, layer_scale=1.0)
-    else:
-        network = CONVNEXTS[params.network]()
+    network = _convnext(params.network)
     if start:
-        network.load_state_dict(start)
+        network.features.load_state_dict(part_of(start, "features"))
     width = network.classifier[-1].in_features
     # The report's classifier takes the place of torchvision's, LayerNorm included.
     network.classifier = nn.Sequential(
@@ -88,6 +93,19 @@ def build_convnext(params: ConvNeXt, classes: int, start: Tensors = NOTHING) -> 
     network.features = PartlyFrozen(*network.features)
     freeze_convnext(network, params.trainable)
     return network
+
+
+def _convnext(name: str) -> convnext.ConvNeXt:
+    if name in SMALL_CONVNEXTS:
+        return convnext.ConvNeXt([convnext.CNBlockConfig(*stage) for stage in SMALL_CONVNEXTS[name]], layer_scale=1.0)
+    return CONVNEXTS[name]()
+
+
+def convnext_of_mini(params: ConvNeXt, classes: int) -> tuple[nn.Module, Callable[[], Tensors]]:
+    """A torchvision ConvNeXt, whole, for mini's ``classes``; and what :func:`build_convnext` takes from it."""
+    network = _convnext(params.network)
+    network.classifier[-1] = nn.Linear(network.classifier[-1].in_features, classes)
+    return network, lambda: {f"features.{name}": tensor for name, tensor in network.features.state_dict().items()}
 
 
 class PartlyFrozen(nn.Sequential):
@@ -171,5 +189,5 @@ class FinetunedClassifier(nn.Module):
 
 
 def feature_width(backbone: nn.Module) -> int:
-    """Features a ResNet puts out: 512 (18, 34 layers) or 2048 (50)."""
+    """Features a ResNet puts out: 512 (10, 18, 34 layers) or 2048 (50)."""
     return backbone.layer4[-1].conv2.out_channels * type(backbone.layer4[-1]).expansion

@@ -22,7 +22,12 @@ FINAL = "weights.safetensors"  # the weights after the last epoch, in a training
 
 def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any]) -> None:
     """Write every parameter and buffer of ``module``; ``metadata`` (plain JSON) says what they are."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    save_tensors(module.state_dict(), path, metadata)
+
+
+def save_tensors(tensors: Tensors, path: Path, metadata: Mapping[str, Any]) -> None:
+    """Write named tensors; ``metadata`` (plain JSON) says what they are."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole_file(path) as draft:
         # safetensors writes its metadata in a random order: one entry keeps equal weights equal bytes.
         save_file(tensors, draft, {"hw1": json.dumps(metadata)})
@@ -64,8 +69,13 @@ def load_start(path: Path, weights: str) -> Tensors:
     """
     tensors = load_tensors(path)
     if bool(tensors) != (weights != "none"):
-        raise InputError(f"{path}: not what weights: {weights} asks for; run `dvc repro imagenet`")
+        raise InputError(f"{path}: not what weights: {weights} asks for; run `dvc repro start`")
     return tensors
+
+
+def part_of(tensors: Tensors, name: str) -> Tensors:
+    """The tensors of the part ``name`` of a network, named as that part calls them."""
+    return {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -113,14 +113,16 @@ def parameters_of(experiment: str | None = None) -> dict[str, Any]:
 def identity(lock: str, target: str, apart_from: str) -> str:
     """Hex digits that change with whatever determines the target's outputs, but for one parameter.
 
-    From the text of a lock file: commands, parameters, source files and the archive of the target and of all
-    stages before it.
+    From the text of a lock file: commands, parameters, source files and the archive of the target, a stage or all of
+    one name such as ``evaluate``, and of all stages before it.
     """
     from dvc.utils.serialize import parse_yaml
 
     stages = parse_yaml(lock, "dvc.lock")["stages"]
     makers = {out["path"]: name for name, stage in stages.items() for out in stage.get("outs", ())}
-    waiting, chain = [target], {}
+    waiting, chain = [name for name in stages if target in (name, name.partition("@")[0])], {}
+    if not waiting:
+        raise InputError(f"{target}: not in dvc.lock; run `dvc repro` first")
     while waiting:
         name = waiting.pop()
         if name not in chain:

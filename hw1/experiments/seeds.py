@@ -1,7 +1,7 @@
-"""Train problem 2 over several seeds: ``python -m hw1.experiments.seeds 1 2 3 4 5``.
+"""Train every model over several seeds: ``python -m hw1.experiments.seeds 1 2 3 4 5``.
 
-Each seed is an experiment of its own, which trains what hangs on the seed: start weights, both backbones, all
-settings. Its predictions are collected in plots/seeds, where the next ``dvc repro`` finds them for the page. A seed
+Each seed is an experiment of its own, which trains what hangs on the seed: start weights, backbones, all models. Its
+predictions are collected in plots/seeds, where the next ``dvc repro`` finds them for the page. A seed
 that is finished with these parameters, data and code is not trained again. ``--setting C`` trains one setting
 alone and only prints its accuracies.
 
@@ -14,6 +14,7 @@ In the workspace itself, ``dvc exp run`` would have to be undone after each of t
 import argparse
 import re
 import shlex
+import shutil
 import signal
 import sys
 import time
@@ -26,13 +27,15 @@ import pandas as pd
 from hw1.experiments.pipeline import dvc, finished, follow, head, identity, text_of, up_to_date
 from hw1.experiments.queue import known, take_out, wait_for
 from hw1.run.errors import InputError
-from hw1.run.files import whole_file
+from hw1.run.files import whole_folder
 from hw1.run.params import load
 from hw1.run.supervision import answer_signals, run_stage
-from hw1.statistics.comparison import SEEDS, seed_table, to_frame
+from hw1.statistics.comparison import to_frame
 from hw1.statistics.intervals import over_seeds
+from hw1.statistics.replications import MEASURE, SEEDS, read_predictions, seed_table, values_of
 
-PREDICTIONS = "plots/predictions/p2.csv"
+TARGET = "evaluate"  # all three problems
+PREDICTIONS = "plots/predictions/{}.csv"
 HISTORY = "plots/history/finetune/{}.csv"
 
 
@@ -102,18 +105,22 @@ def in_place(names: Mapping[int, str], target: str) -> None:
         print(f"{name}: done after {time.monotonic() - begun:.0f} s", file=sys.stderr)
 
 
-def collect(names: dict[int, str], folder: Path) -> dict[int, pd.DataFrame]:
-    """Leave each seed's predictions, and the current ones, as ``folder``/{seed}.csv, and no others."""
-    texts = {seed: text_of(PREDICTIONS, name) for seed, name in names.items()}
-    texts[load().seed] = Path(PREDICTIONS).read_text()
+def collect(names: dict[int, str], folder: Path) -> dict[int, dict[str, pd.DataFrame]]:
+    """Leave each seed's predictions, and the current ones, as ``folder``/{seed}/{problem}.csv, and no others."""
+    texts = {
+        seed: {name: text_of(PREDICTIONS.format(name), experiment) for name in MEASURE}
+        for seed, experiment in names.items()
+    }
+    texts[load().seed] = {name: Path(PREDICTIONS.format(name)).read_text() for name in MEASURE}
     folder.mkdir(exist_ok=True)
-    for path in folder.glob("*.csv"):
-        if path.stem not in map(str, texts):
-            path.unlink()
-    for seed, text in texts.items():
-        with whole_file(folder / f"{seed}.csv") as draft:
-            draft.write_text(text)
-    return {seed: pd.read_csv(folder / f"{seed}.csv") for seed in texts}
+    for path in folder.iterdir():
+        if path.name.isdecimal() and int(path.name) not in texts:
+            shutil.rmtree(path)
+    for seed, of_problems in texts.items():
+        with whole_folder(folder / str(seed)) as draft:
+            for name, text in of_problems.items():
+                (draft / f"{name}.csv").write_text(text)
+    return {seed: read_predictions(folder / str(seed)) for seed in texts}
 
 
 def accuracies(names: dict[int, str], setting: str) -> pd.Series:
@@ -145,13 +152,14 @@ def main() -> None:
         load().setting(args.setting)
         _print_setting(args.setting, accuracies(train(seeds, f"finetune@{args.setting}", run), args.setting))
     else:
-        by_seed = collect(train(seeds, "evaluate@p2", run), Path("plots/seeds"))
-        print(to_frame(seed_table(by_seed), SEEDS).to_string(index=False, float_format="%.4f"))
+        by_seed = collect(train(seeds, TARGET, run), Path("plots/seeds"))
+        rows = [row for name in MEASURE for row in seed_table(name, values_of(name, by_seed))]
+        print(to_frame(rows, SEEDS).to_string(index=False, float_format="%.4f"))
         print("`dvc repro` puts them on the page")
 
 
 def _print_setting(setting: str, values: pd.Series) -> None:
-    mean = over_seeds(values.to_numpy(), step=1 / len(pd.read_csv(PREDICTIONS)))
+    mean = over_seeds(values.to_numpy(), step=1 / len(pd.read_csv(PREDICTIONS.format("p2"))))
     low, high = mean.interval
     print(values.to_string(header=False))
     print(f"setting {setting}: mean {mean.value:.4f}, deviation {values.std():.4f}, 95 % {low:.4f} to {high:.4f}")

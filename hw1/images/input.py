@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hw1.run.params import ConvNeXt, Training
+from hw1.run.params import ConvNeXt, StartTraining, Training
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -41,7 +41,11 @@ AS_STORED = NetworkInput()
 
 def input_of(training: Training) -> NetworkInput:
     """The input of the network that a section of params.yaml trains; the small CNN stretches its images itself."""
-    return NetworkInput(training.resize, training.crop) if isinstance(training, ConvNeXt) else AS_STORED
+    if isinstance(training, ConvNeXt):
+        return NetworkInput(training.resize, training.crop)
+    if isinstance(training, StartTraining):
+        return NetworkInput(training.size, training.size)
+    return AS_STORED
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ The comment beside a value in ``presets/`` only says whose value it is.
 from dataclasses import dataclass
 
 from hw1.report.names import LOSSES
-from hw1.report.published import BYOL_TABLES, ByolTable
 from hw1.report.settings import FROM, TRAINED_PART
 from hw1.run.params import Params, Segmenter
+from hw1.statistics.published import BYOL_TABLES, ByolTable
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,24 @@ def segmentation_curves(histories: Histories, names: Mapping[str, str], losses: 
     save(figure, path)
 
 
+def start_curves(histories: Histories, names: Mapping[str, str], path: Path) -> None:
+    """Loss and accuracy on mini's labels of the networks that were pre-trained for problems 1 and 3; maybe none."""
+    figure, (loss, accuracy) = grid(
+        1, 2, (9.2, 3.6), "Starting weights of P1 and P3, pre-trained here on mini's labels"
+    )
+    if not histories:
+        for panel in (loss, accuracy):
+            blank(panel, "none was pre-trained here")
+    for index, (key, history) in enumerate(histories.items()):
+        _line(loss, history, "train_loss", colour(index), names[key])
+        _line(accuracy, history, "train_accuracy", colour(index), names[key], scale=100)
+    if histories:
+        _label(loss, "Loss, mini's images (augmented)", "cross entropy (nats)")
+        _label(accuracy, "Accuracy, mini's images (augmented)", "images classified right (%)")
+        _legend_below(figure, loss)
+    save(figure, path)
+
+
 def pretraining_curves(
     supervised: pd.DataFrame,
     byol: pd.DataFrame,

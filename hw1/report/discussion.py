@@ -4,18 +4,19 @@ A sentence claims a difference only where its test resolves it. Accuracies and I
 sentences give percent and percentage points.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from hw1.report import published
 from hw1.report.evidence import Pair, Pairs, Statistics, between, compare_published, published_settings
 from hw1.report.names import START_PHRASES, TRAINING_PHRASES
-from hw1.report.neighbours import neighbour_agreement
 from hw1.run.params import Setting
+from hw1.statistics import published
 from hw1.statistics.comparison import MAJORITY
 from hw1.statistics.intervals import wilson_interval
+from hw1.statistics.neighbours import neighbour_agreement
 
 
 def p_text(p: float) -> str:
@@ -27,6 +28,11 @@ def points_text(points: float) -> str:
     if abs(points) < 0.05:
         return "level with"
     return f"{abs(points):.1f} points {'above' if points > 0 else 'below'}"
+
+
+def count_text(count: float) -> str:
+    """How many images or seeds; infinitely many where no number is enough."""
+    return "∞" if math.isinf(count) else f"{count:,.0f}"
 
 
 def interval_text(interval: Sequence[float]) -> str:
@@ -58,7 +64,7 @@ def setting_sentences(settings: Mapping[str, Setting], statistics: Statistics) -
         else:
             continue
         ours = f"{text.format(points_text(pair.points))}: {evidence_text(pair)}."
-        seeds = _seeds_sentence(between(statistics.seed_pairs, high, low))
+        seeds = _seeds_sentence(between(statistics.seed_pairs.get("p2", {}), high, low))
         themes[theme].append(" ".join(filter(None, (ours, seeds, _report_sentence(high, low, settings)))))
     return {theme: sentences for theme, sentences in themes.items() if sentences}
 

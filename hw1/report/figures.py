@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from hw1.data.classes import LAND_COVER, MASK_COLOURS
-from hw1.report import published
 from hw1.report.canvas import (
     COLOURS,
     GREY,
@@ -22,6 +21,7 @@ from hw1.report.canvas import (
     save,
     swatches,
 )
+from hw1.statistics import published
 
 Interval = tuple[float, float]
 

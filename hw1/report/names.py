@@ -3,11 +3,13 @@
 from hw1.run.params import Params
 
 NAMES = {
+    "convnext_zepto": "ConvNeXt-Zepto",
     "convnext_atto": "ConvNeXt-Atto",
     "convnext_tiny": "ConvNeXt-Tiny",
     "convnext_small": "ConvNeXt-Small",
     "convnext_base": "ConvNeXt-Base",
     "convnext_large": "ConvNeXt-Large",
+    "resnet10": "ResNet10",
     "resnet18": "ResNet18",
     "resnet34": "ResNet34",
     "resnet50": "ResNet50",

@@ -12,12 +12,13 @@ import pandas as pd
 
 from hw1.data.arrays import GIVEN_WEIGHTS, Manifest
 from hw1.data.classes import LAND_COVER
-from hw1.report import discussion, published, summary
+from hw1.report import discussion, summary
 from hw1.report.choices import choices
 from hw1.report.evidence import Statistics, published_settings
 from hw1.report.names import NAMES, START, TRAINED
-from hw1.report.settings import fc1_inputs, settings_tables
+from hw1.report.settings import fc1_inputs, pretrained, settings_tables
 from hw1.run.params import Params
+from hw1.statistics import published
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ def render(inputs: Inputs) -> str:
         mini_images=inputs.mini_images,
         given_weights=GIVEN_WEIGHTS if inputs.given else "",
         rows=result_rows(inputs),
+        pretrained=pretrained(inputs.params),
         settings=settings_tables(inputs.params, fc1),
         choices=choices(inputs.params, fc1, inputs.summary["p1"]["classes"], inputs.given),
         **_statements(inputs),
@@ -170,6 +172,9 @@ def _statements(inputs: Inputs) -> dict[str, Any]:
         ),
         "ranking": discussion.ranking_sentences(params.settings, metrics["p2"]["accuracy"], statistics, p2["chance"]),
         "themes": discussion.setting_sentences(params.settings, statistics),
+        "claims": statistics.claims,
+        "report_images": published.COURSE_DATA["office"]["validation"],
+        "count_text": discussion.count_text,
         "pairs": statistics.pairs.get(("p2", "accuracy"), {}),
         "seeds": statistics.seeds,
         "seed_pairs": statistics.seed_pairs,

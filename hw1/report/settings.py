@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hw1.report import published
 from hw1.report.names import LOSSES, NAMES
 from hw1.run.params import ByolTraining, ConvNeXt, Finetune, Params, Segmenter, SmallCnn, Supervised
+from hw1.statistics import published
 
 Table = list[tuple[str, str, str]]  # rows of (name, here, the report)
 
-FROM = {"none": "random", "imagenet": "ImageNet"}
+FROM = {
+    "none": "random",
+    "imagenet": "ImageNet",
+    "mini": "pre-trained here on mini's labels, in place of ImageNet's",
+}
 TRAINED_PART = {
     "printed": 'names with "classifier" or "7"',
     "stage7": "features.7 and the classifier",
@@ -18,8 +22,9 @@ TRAINED_PART = {
 
 
 def settings_tables(params: Params, fc1: int) -> dict[str, Table]:
-    """One table per training recipe: p1.A, p1.B, byol, supervised, finetune, p3.A, p3.B; ``fc1`` is the number of
-    inputs of model A's first fully connected layer."""
+    """One table per training recipe: p1.A, p1.B, byol, supervised, finetune, p3.A, p3.B, and start.P1B and so on where
+    such a network is pre-trained here; ``fc1`` is the number of inputs of model A's first fully connected layer.
+    """
     backbone = NAMES[params.backbone]
     mini, office = f"{params.prepare.mini.size} × {params.prepare.mini.size}", params.prepare.office
     here = {
@@ -36,7 +41,16 @@ def settings_tables(params: Params, fc1: int) -> dict[str, Table]:
         "p3.A": _segmenter(params.segment.A, params.prepare.p3.size),
         "p3.B": _segmenter(params.segment.B, params.prepare.p3.size),
     }
+    for name in pretrained(params):
+        training = getattr(params.pretrain.start, name)
+        here[f"start.{name}"] = {"network input": f"{training.size} × {training.size}"} | _recipe(training)
     return {key: _beside(rows, published.SETTINGS.get(key, {})) for key, rows in here.items()}
+
+
+def pretrained(params: Params) -> list[str]:
+    """The networks of problems 1 and 3, such as P1B, that start from weights of mini's labels."""
+    models = {"P1B": params.classify.B, "P3A": params.segment.A, "P3B": params.segment.B}
+    return [name for name, model in models.items() if model.weights == "mini"]
 
 
 def _beside(here: dict[str, str], report: dict[str, str]) -> Table:

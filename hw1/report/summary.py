@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hw1.report import published
 from hw1.run.errors import InputError
 from hw1.run.supervision import run_stage
+from hw1.statistics import published
 
 PROBLEMS = ("p1", "p2", "p3")
 MODELS = {"P1 A": "small CNN", "P1 B": "ConvNeXt", "P3 A": "FCN32s", "P3 B": "DeepLabv3"}

@@ -145,6 +145,18 @@ class ByolTraining(Training):
     on_collapse: Literal["warn", "stop"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class StartTraining(Supervised):
+    size: Pixels
+
+
+@dataclass(frozen=True)
+class Starts:
+    P1B: StartTraining
+    P3A: StartTraining
+    P3B: StartTraining
+
+
 @dataclass(frozen=True)
 class Knn:
     neighbours: Count
@@ -156,6 +168,7 @@ class Pretrain:
     knn: Knn
     supervised: Supervised
     byol: ByolTraining
+    start: Starts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +182,10 @@ class SmallCnn(Supervised):
 
 @dataclass(frozen=True, kw_only=True)
 class ConvNeXt(Supervised):
-    network: Literal["convnext_atto", "convnext_tiny", "convnext_small", "convnext_base", "convnext_large"]
-    weights: Literal["none", "imagenet"]
+    network: Literal[
+        "convnext_zepto", "convnext_atto", "convnext_tiny", "convnext_small", "convnext_base", "convnext_large"
+    ]
+    weights: Literal["imagenet", "mini", "none"]
     trainable: Literal["printed", "stage7", "all"]
     resize: Pixels
     crop: Pixels
@@ -179,8 +194,8 @@ class ConvNeXt(Supervised):
     def __post_init__(self) -> None:
         if self.crop > self.resize:
             raise ValueError(f"crop: got {self.crop}, allowed: at most resize, {self.resize}")
-        if self.weights == "imagenet" and self.network == "convnext_atto":
-            raise ValueError("weights: got 'imagenet', allowed with network convnext_atto: none")
+        if self.weights == "imagenet" and self.network in ("convnext_zepto", "convnext_atto"):
+            raise ValueError(f"weights: got 'imagenet', allowed with network {self.network}: mini, none")
 
 
 @dataclass(frozen=True)
@@ -208,7 +223,7 @@ class Segmenter(Training):
     focal_alpha: Fraction
     focal_gamma: NonNegative
     network: Literal["fcn32s_vgg16", "deeplabv3_resnet50"]
-    weights: Literal["none", "imagenet"]
+    weights: Literal["imagenet", "mini", "none"]
     width: Annotated[float, Range(0.0625, 1)]
     horizontal_flip: Fraction
     vertical_flip: Fraction
@@ -247,7 +262,7 @@ class Params:
     data: Data
     synthetic: Synthetic
     prepare: Prepare
-    backbone: Literal["resnet18", "resnet34", "resnet50"]
+    backbone: Literal["resnet10", "resnet18", "resnet34", "resnet50"]
     pretrain: Pretrain
     classify: Classify
     finetune: Finetune

@@ -1,12 +1,14 @@
 """Segmentation networks of problem 3: images (N, 3, H, W) -> logits (N, 7, H, W), any H and W from 32 up."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torchvision.models import resnet, vgg
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation import deeplabv3
 
-from hw1.engine.weights import NOTHING, Tensors
+from hw1.engine.weights import NOTHING, Tensors, part_of
 from hw1.run.params import Segmenter
 from hw1.run.ranks import world
 
@@ -43,13 +45,24 @@ class Fcn32s(nn.Module):
 
     def load_vgg16(self, tensors: Tensors) -> None:
         """Take a torchvision VGG16's weights: its two fully connected layers become fc6 and fc7."""
-        features = {name.removeprefix("features."): t for name, t in tensors.items() if name.startswith("features.")}
-        self.features.load_state_dict(features)
-        for layer, number in ((self.fc6, 0), (self.fc7, 3)):
-            weight = tensors[f"classifier.{number}.weight"].view_as(layer.weight)
-            layer.load_state_dict({"weight": weight, "bias": tensors[f"classifier.{number}.bias"]})
+        self.features.load_state_dict(part_of(tensors, "features"))
+        for layer, number in self._connected().items():
+            part = part_of(tensors, f"classifier.{number}")
+            layer.load_state_dict({"weight": part["weight"].view_as(layer.weight), "bias": part["bias"]})
 
-    def forward(self, images: Tensor) -> Tensor:
+    def vgg16(self) -> Tensors:
+        """What :meth:`load_vgg16` takes."""
+        tensors = {f"features.{name}": tensor for name, tensor in self.features.state_dict().items()}
+        for layer, number in self._connected().items():
+            tensors |= {f"classifier.{number}.weight": layer.weight.flatten(1), f"classifier.{number}.bias": layer.bias}
+        return tensors
+
+    def _connected(self) -> dict[nn.Conv2d, int]:
+        """VGG16's fully connected layers, and the numbers they have in torchvision's."""
+        return {self.fc6: 0, self.fc7: 3}
+
+    def scores(self, images: Tensor) -> Tensor:
+        """(N, 3, h, w) -> (N, K, h / 32, w / 32) float32 scores of each cell, h and w rounded up to multiples of 32."""
         height, width = images.shape[-2:]
         padding = (0, -width % STRIDE, 0, -height % STRIDE)
         x = self.features(nn.functional.pad(images, padding))  # (N, 512, h/32, w/32)
@@ -58,7 +71,12 @@ class Fcn32s(nn.Module):
         # Seven channels cost nothing in float32, and torch 2.15's bf16 convolution of 4096 channels to few,
         # with a bias, writes beyond its memory on CPUs with AMX.
         with torch.autocast(x.device.type, enabled=False):
-            scores = self.score(x.float())
+            return self.score(x.float())
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        scores = self.scores(images)
+        with torch.autocast(scores.device.type, enabled=False):
             x = transposed_convolution(scores, self.upsample.weight)  # (N, 7, h + 32, w + 32): half a stride a side
         edge = STRIDE // 2
         return x[..., edge : edge + height, edge : edge + width]
@@ -110,23 +128,57 @@ def build_fcn32s(params: Segmenter, classes: int, start: Tensors) -> Fcn32s:
     return network
 
 
+class PooledFcn32s(nn.Module):
+    """An FCN-32s as a classifier of whole images: the mean of its cells' scores, (N, 3, h, w) -> (N, K)."""
+
+    def __init__(self, network: Fcn32s):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network.scores(images).mean((2, 3))
+
+
+def fcn32s_of_mini(params: Segmenter, classes: int) -> tuple[nn.Module, Callable[[], Tensors]]:
+    network = Fcn32s(classes, params.width)
+    return PooledFcn32s(network), network.vgg16
+
+
 def build_deeplabv3(params: Segmenter, classes: int, start: Tensors) -> DeepLabV3:
-    """``width`` scales each stage's number of blocks and its channels; 1 is ResNet50."""
-    block = type("Bottleneck", (resnet.Bottleneck,), {"expansion": max(1, round(4 * params.width))})
-    backbone = resnet.ResNet(
-        block,
-        [max(1, round(blocks * params.width)) for blocks in (3, 4, 6, 3)],
-        width_per_group=round(64 * params.width),
-        replace_stride_with_dilation=[False, True, True],
-    )
-    if start:
-        backbone.load_state_dict(start)
+    backbone = _dilated_resnet(params.width)
+    if start:  # but for the last layer, which DeepLabv3 has not
+        backbone.load_state_dict({**start, "fc.weight": backbone.fc.weight, "fc.bias": backbone.fc.bias})
     return DeepLabV3(backbone, classes)
 
 
+def deeplabv3_of_mini(params: Segmenter, classes: int) -> tuple[nn.Module, Callable[[], Tensors]]:
+    network = _dilated_resnet(params.width)
+    network.fc = nn.Linear(network.fc.in_features, classes)
+    return network, lambda: {key: tensor for key, tensor in network.state_dict().items() if not key.startswith("fc.")}
+
+
+def _dilated_resnet(width: float) -> resnet.ResNet:
+    """``width`` scales each stage's number of blocks and its channels; 1 is ResNet50."""
+    block = type("Bottleneck", (resnet.Bottleneck,), {"expansion": max(1, round(4 * width))})
+    return resnet.ResNet(
+        block,
+        [max(1, round(blocks * width)) for blocks in (3, 4, 6, 3)],
+        width_per_group=round(64 * width),
+        replace_stride_with_dilation=[False, True, True],
+    )
+
+
 SEGMENTERS = {"fcn32s_vgg16": build_fcn32s, "deeplabv3_resnet50": build_deeplabv3}
+OF_MINI = {"fcn32s_vgg16": fcn32s_of_mini, "deeplabv3_resnet50": deeplabv3_of_mini}
 
 
 def build_segmenter(params: Segmenter, classes: int, start: Tensors = NOTHING) -> nn.Module:
     """The network ``params.network`` names; ``start`` is the state dict of torchvision's VGG16 or ResNet50, if any."""
     return SEGMENTERS[params.network](params, classes, start)
+
+
+def segmenter_of_mini(params: Segmenter, classes: int) -> tuple[nn.Module, Callable[[], Tensors]]:
+    """A segmenter's network as a classifier of mini's ``classes``: (N, 3, h, w) -> (N, classes); and what
+    :func:`build_segmenter` starts from.
+    """
+    return OF_MINI[params.network](params, classes)

@@ -20,12 +20,13 @@ PUBLISHED = {  # network: torchvision's name of its weights, or of its backbone'
 
 
 def write_start(network: str, weights: str, path: Path) -> None:
-    """Write the state dict that ``network`` starts from as safetensors; one without tensors for ``weights`` none.
+    """Write the state dict that ``network`` starts from as safetensors; one without tensors for ``weights`` that
+    are not ImageNet's.
 
     Raises:
         InputError: they could not be had.
     """
-    if weights == "none":
+    if weights != "imagenet":
         save_nothing({}, path)
         return
     import torch  # only here: it takes seconds, and most of the time there is nothing to convert
@@ -45,7 +46,7 @@ def fetch(url: str, folder: Path) -> Path:
         try:
             download(url, path, MAX_BYTES, f"sha256:{digest}")
         except InputError as error:
-            advice = f"put the file into {folder} or set weights: none"
+            advice = f"put the file into {folder} or set weights: mini or none"
             raise InputError(f"weights: imagenet could not be had ({error}); {advice}") from None
     if not sha256(path).startswith(digest):
         raise InputError(f"{path}: damaged, its SHA-256 does not begin with {digest}; delete it and run again")

@@ -1,10 +1,11 @@
-"""From each image's prediction to intervals and to which differences hold: tables of the statistics.
+"""From each image's prediction to intervals and to which differences are resolved, of one training of each model.
 
-Nothing here trains or predicts; a table is a list of rows with the same keys. Shares are fractions 0..1, and
-``resolved`` and ``holds`` are 0 or 1.
+Nothing here trains or predicts; a table is a list of rows with the same keys. Shares are fractions 0..1, ``resolved``
+is 0 or 1, ``resolvable`` the smallest difference that so many images would see, and ``images_needed`` how many would
+see the observed one (:mod:`hw1.statistics.power`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -15,35 +16,24 @@ import pandas as pd
 from hw1.data.classes import LAND_COVER
 from hw1.data.iou import ious, mean_of
 from hw1.statistics.intervals import (
-    Mean,
     bootstrap,
     bootstrap_p,
     holm,
     mcnemar_p,
-    over_seeds,
-    over_seeds_and_images,
     percentile_interval,
     wilson_interval,
 )
+from hw1.statistics.power import images_needed, resolvable
 
 LEVEL = 0.05
-FEW = 5  # seeds; with fewer the test over seeds and images errs more often than LEVEL (simulated: 10 % with 2)
 MAJORITY = "commonest class"  # named for every pixel, in place of a model
 Row = dict[str, Any]
 
 INTERVALS = ("problem", "model", "measure", "value", "low", "high", "images", "method")
 PAIRS = (
     *("problem", "first", "second", "measure", "difference", "low", "high", "images", "only_first", "only_second"),
-    *("p_mcnemar", "p_mcnemar_holm", "p_bootstrap", "p_bootstrap_holm", "resolved"),
+    *("p_mcnemar", "p_mcnemar_holm", "p_bootstrap", "p_bootstrap_holm", "resolved", "resolvable", "images_needed"),
 )
-SEEDS = ("setting", "seeds", "mean", "std", "low", "high")
-SEED_PAIRS = (
-    *("first", "second", "seeds", "images", "difference", "seeds_low", "seeds_high", "p_seeds", "p_seeds_holm"),
-    *("low", "high", "p", "p_holm", "holds"),
-)
-
-
-# -- one training of each model
 
 
 def hits(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -94,12 +84,7 @@ class Ious:
 
 def ious_of(predictions: pd.DataFrame) -> Ious:
     """From the table of each tile's pixels by class."""
-    models = list(dict.fromkeys(predictions["model"]))
-    kinds = ["both", "truth", "predicted", "pixels"]
-    names = list(dict.fromkeys(predictions["image"].astype(str)))
-    order = pd.MultiIndex.from_product([names, models, LAND_COVER[:-1]])
-    keyed = predictions.assign(image=predictions["image"].astype(str)).set_index(["image", "model", "class"])
-    table = keyed.loc[order, kinds].to_numpy().reshape(len(names), len(models), len(LAND_COVER) - 1, len(kinds))
+    models, table = tile_counts(predictions)
     counts = np.concatenate([table[..., :3], _of_majority(table[:, :1])], axis=1)  # (tiles, models, 6, 3)
 
     def seven(sums: np.ndarray) -> np.ndarray:
@@ -108,7 +93,18 @@ def ious_of(predictions: pd.DataFrame) -> Ious:
 
     drawn = bootstrap(counts, lambda sums: seven(sums).reshape(len(sums), -1))
     values = seven(counts.sum(0))
-    return Ious([*models, MAJORITY], len(names), values, drawn.reshape(len(drawn), *values.shape))
+    return Ious([*models, MAJORITY], len(table), values, drawn.reshape(len(drawn), *values.shape))
+
+
+def tile_counts(predictions: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+    """The models, and the table's numbers (tiles, models, 6, 4): both, truth, predicted, pixels."""
+    models = list(dict.fromkeys(predictions["model"]))
+    kinds = ["both", "truth", "predicted", "pixels"]
+    names = list(dict.fromkeys(predictions["image"].astype(str)))
+    order = pd.MultiIndex.from_product([names, models, LAND_COVER[:-1]])
+    keyed = predictions.assign(image=predictions["image"].astype(str)).set_index(["image", "model", "class"])
+    numbers = keyed.loc[order, kinds].to_numpy()
+    return models, numbers.reshape(len(names), len(models), len(LAND_COVER) - 1, len(kinds))
 
 
 def _of_majority(table: np.ndarray) -> np.ndarray:
@@ -164,6 +160,7 @@ def _pair(
     problem: str, first: str, second: str, measure: str, difference: float, drawn: np.ndarray, images: int
 ) -> Row:
     low, high = percentile_interval(drawn)
+    error = float(np.nanstd(drawn))
     names = {"problem": problem, "first": first, "second": second, "measure": measure}
     return names | {
         "difference": difference,
@@ -171,6 +168,8 @@ def _pair(
         "high": high,
         "images": images,
         "p_bootstrap": bootstrap_p(drawn),
+        "resolvable": resolvable(error),
+        "images_needed": images_needed(difference, error * images**0.5),
     }
 
 
@@ -181,50 +180,6 @@ def _corrected(rows: list[Row], by: str) -> list[Row]:
             for row, p in zip(rows, holm([row[name] for row in rows]), strict=True):
                 row[f"{name}_holm"] = p
     return [row | {"resolved": int(row[f"{by}_holm"] < LEVEL)} for row in rows]
-
-
-# -- several seeds of each setting
-
-
-def seed_table(by_seed: Mapping[int, pd.DataFrame]) -> list[Row]:
-    """Mean, standard deviation and 95 % interval (Student's t) over seeds of each setting's accuracy."""
-    rows = []
-    for setting, right in _stacked(by_seed).items():
-        accuracy = right.mean(1)
-        low, high = over_seeds(accuracy, step=1 / right.shape[1]).interval
-        numbers = (setting, len(accuracy), accuracy.mean(), accuracy.std(ddof=1), low, high)
-        rows.append(dict(zip(SEEDS, numbers, strict=True)))
-    return rows
-
-
-def seed_pairs(by_seed: Mapping[int, pd.DataFrame]) -> list[Row]:
-    """Every pair of settings over seeds, the images held fixed, and over seeds and images together.
-
-    Two settings of one seed share their random start and the same images, so differences are taken cell by cell.
-    A difference holds where Holm's correction leaves the p-value over both below LEVEL, from FEW seeds on.
-    """
-    right = _stacked(by_seed)
-    rows: list[Row] = []
-    for first, second in combinations(right, 2):
-        cells = right[first] - right[second]  # (seeds, images) of -1, 0, 1
-        seeds, both = over_seeds(cells.mean(1), step=1 / cells.shape[1]), over_seeds_and_images(cells)
-        names = {"first": first, "second": second, "seeds": len(cells), "images": cells.shape[1]}
-        rows.append(names | {"difference": both.value} | _bounds(seeds, "seeds_", "p_seeds") | _bounds(both, "", "p"))
-    for name in ("p_seeds", "p"):
-        for row, p in zip(rows, holm([row[name] for row in rows]), strict=True):
-            row[f"{name}_holm"] = p
-    return [row | {"holds": int(row["p_holm"] < LEVEL and row["seeds"] >= FEW)} for row in rows]
-
-
-def _bounds(mean: Mean, prefix: str, p: str) -> Row:
-    low, high = mean.interval
-    return {f"{prefix}low": low, f"{prefix}high": high, p: mean.p}
-
-
-def _stacked(by_seed: Mapping[int, pd.DataFrame]) -> dict[str, np.ndarray]:
-    """Each setting's hits (seeds, images), seeds in their order."""
-    tables = [hits(by_seed[seed]) for seed in sorted(by_seed)]
-    return {setting: np.stack([table[setting] for table in tables]).astype(float) for setting in tables[0].columns}
 
 
 def to_frame(rows: Sequence[Row], columns: Sequence[str]) -> pd.DataFrame:

@@ -175,7 +175,7 @@ def test_build_classifier_picks_the_network_of_the_section():
 # -- the ResNets of problem 2
 
 
-@pytest.mark.parametrize("name, width", [("resnet18", 512), ("resnet34", 512), ("resnet50", 2048)])
+@pytest.mark.parametrize("name, width", [("resnet10", 512), ("resnet18", 512), ("resnet34", 512), ("resnet50", 2048)])
 def test_backbone_puts_out_its_features(name, width):
     backbone = build_backbone(name).eval()
     assert feature_width(backbone) == width

@@ -28,8 +28,8 @@ def test_card_comes_back_from_its_file(stage, path):
     "stage, network, side, steps",
     [
         ("classify@A", "small_cnn", 32, []),
-        ("classify@B", "convnext_atto", 48, [{"resize": 50, "filter": "bicubic"}, {"centre_crop": 48}]),
-        ("finetune@C", "resnet18", 32, []),
+        ("classify@B", "convnext_zepto", 32, [{"resize": 33, "filter": "bicubic"}, {"centre_crop": 32}]),
+        ("finetune@C", "resnet10", 32, []),
         ("segment@B", "deeplabv3_resnet50", 32, []),
     ],
 )

@@ -11,6 +11,7 @@ from gpu_programs import Program, command_of, set_params
 
 PRETRAININGS = ("pretrain@supervised", "pretrain@byol")
 TRAININGS = (
+    *("start@P1B", "start@P3A", "start@P3B"),
     *PRETRAININGS,
     "classify@A",
     "classify@B",

@@ -1,5 +1,7 @@
 """How stored images become a network's input: its size, its normalisation, and the changes between the two."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -77,8 +79,11 @@ def test_changes_are_made_at_the_networks_size_and_before_normalising():
     assert torch.equal(result, normalise(torch.cat([seen[0], 255 - seen[0]])))
 
 
+OTHER_SIZE = replace(PARAMS.classify.B, resize=50, crop=48)
+
+
 @pytest.mark.parametrize(
-    "training, side", [(PARAMS.classify.A, 32), (PARAMS.classify.B, 48), (PARAMS.finetune, 32), (PARAMS.segment.A, 32)]
+    "training, side", [(PARAMS.classify.A, 32), (OTHER_SIZE, 48), (PARAMS.finetune, 32), (PARAMS.segment.A, 32)]
 )
 def test_only_convnext_is_fed_another_size_than_is_stored(training, side):
     assert input_of(training).view(noise(2, 3, 32, 32)).shape == (2, 3, side, side)

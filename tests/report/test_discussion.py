@@ -25,7 +25,7 @@ def statistics(accuracy, level=0.08, seeds=None):
         if seeds
     }
     intervals = {("p2", key, "accuracy"): (value - 0.04, value + 0.04) for key, value in accuracy.items()}
-    return Statistics(intervals, {("p2", "accuracy"): pairs}, [], over_seeds)
+    return Statistics(intervals, {("p2", "accuracy"): pairs}, [], {"p2": over_seeds}, [])
 
 
 def sentences(params, accuracy, **options):
@@ -139,7 +139,7 @@ def segmentation(metrics=METRICS):
 
     pairs = pair("miou", 10.0, 0.01) | pair("iou.urban", 30.0, 0.01) | pair("iou.forest", -10.0, 0.3)
     pairs["p3", "miou"]["B", MAJORITY] = Pair("B", MAJORITY, 3.0, 0.2, 48, (-1.0, 7.0), "tiles")
-    found = Statistics({}, pairs, [], {})
+    found = Statistics({}, pairs, [], {}, [])
     return discussion.segmentation_sentences(metrics, found, "forest", 0.1)
 
 

@@ -80,15 +80,15 @@ def test_convnext_stage7_rule_leaves_no_block_of_stage_3():
 
 
 def test_convnext_trained_as_a_whole_has_nothing_frozen():
-    blocks = convnext_blocks(convnext(), 50)
+    blocks = convnext_blocks(convnext(trainable="all"), 50)
     assert "frozen" not in {block.kind for block in blocks}
     assert by_title(blocks)["stem"].detail == "conv 4×4, stride 4\ntrained"
 
 
 def test_fcn32s_halves_five_times_and_returns_the_tiles_size():
-    # A quarter of VGG16's 64, 128, 256, 512, 512 and 4096 channels.
-    expected = ["3×64×64", "16×32×32", "32×16×16", "64×8×8", "128×4×4", "128×2×2"]
-    expected += ["1024×2×2", "1024×2×2", "7×2×2", "7×64×64", ""]
+    # An eighth of VGG16's 64, 128, 256, 512, 512 and 4096 channels.
+    expected = ["3×64×64", "8×32×32", "16×16×16", "32×8×8", "64×4×4", "64×2×2"]
+    expected += ["512×2×2", "512×2×2", "7×2×2", "7×64×64", ""]
     assert shapes(fcn32s_blocks(fcn32s(64))) == expected
 
 

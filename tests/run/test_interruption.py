@@ -11,7 +11,7 @@ import yaml
 from tiny_project import Project, tiny
 
 SEGMENT = (
-    "python -m stages.segment A --data data/prepared/p3 --start models/imagenet/segment/A.safetensors "
+    "python -m stages.segment A --data data/prepared/p3 --start models/start/P3A.safetensors "
     "--out models/segment/A --history plots/history/segment/A.csv"
 )
 TRIAL = ["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"]  # in a namespace that ends with it

@@ -53,7 +53,7 @@ def test_imagenet_weights_that_cannot_be_had_say_where_to_put_them(published, mo
         raise InputError(f"{entry}: no route to host")
 
     monkeypatch.setattr(imagenet, "download", fail)
-    with pytest.raises(InputError, match=f"no route to host.*put the file into {cache} or set weights: none"):
+    with pytest.raises(InputError, match=f"no route to host.*put the file into {cache} or set weights: mini or none"):
         fetch(entry, cache)
 
 

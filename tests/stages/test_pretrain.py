@@ -29,7 +29,7 @@ def project(tmp_path, monkeypatch):
     for split in ("train", "validation"):
         np.save(f"office/{split}_images.npy", np.zeros((4, 32, 32, 3), np.uint8))
         np.save(f"office/{split}_labels.npy", np.zeros(4, np.int64))
-    save_weights(build_backbone("resnet18"), tmp_path / "scratch.safetensors", {})
+    save_weights(build_backbone("resnet10"), tmp_path / "scratch.safetensors", {})
     return tmp_path
 
 
@@ -42,16 +42,16 @@ def supervised(monkeypatch):
 
 def test_given_weights_are_the_backbone_and_nothing_is_trained(project, monkeypatch):
     torch.manual_seed(7)
-    given = build_backbone("resnet18")
+    given = build_backbone("resnet10")
     classifier = {"fc.weight": torch.ones(1000, 512), "fc.bias": torch.ones(1000)}  # torchvision's, not wanted
     torch.save({**given.state_dict(), **classifier}, project / "mini" / GIVEN_WEIGHTS)
     supervised(monkeypatch)
-    backbone = build_backbone("resnet18")
+    backbone = build_backbone("resnet10")
     load_weights(backbone, project / "b.safetensors")
     assert all(torch.equal(tensor, given.state_dict()[name]) for name, tensor in backbone.state_dict().items())
     assert (project / "h.csv").read_text() == "epoch,lr,train_loss,train_accuracy,knn_office\n"
     assert json.loads((project / "m.json").read_text()) == {"knn_office": 1.0, "knn_office_at_start": 1.0}
-    assert read_metadata(project / "b.safetensors")["network"] == "resnet18"
+    assert read_metadata(project / "b.safetensors")["network"] == "resnet10"
 
 
 def test_weights_of_another_network_are_refused_with_an_example(project, monkeypatch):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hw1.report.neighbours import neighbour_agreement
+from hw1.statistics.neighbours import neighbour_agreement
 
 LINE = np.array([[0.0, 0], [1, 0], [10, 0], [11, 0]])
 
