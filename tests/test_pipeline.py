@@ -186,10 +186,12 @@ def test_seeds_are_trained_in_the_queue_once_and_shown_on_the_page(project):
     assert "2 of 2 seeds are there, 0 to train" in project.run(sys.executable, "-m", "hw1.experiments.seeds", "1", "2")
     assert stages_run(project.run("dvc", "repro")) == ["compare", "plots", "report"]
     seeds = (project.folder / "plots/statistics/seeds.csv").read_text().splitlines()
-    assert [line.split(",")[:2] for line in seeds[1:]] == [[setting, "2"] for setting in "ABCDE"]
+    models = [*(("p1", model) for model in "AB"), *(("p2", setting) for setting in "ABCDE"), ("p3", "A"), ("p3", "B")]
+    assert [tuple(line.split(",")[:2]) for line in seeds[1:]] == models
     assert "trained anew with 2 seeds" in " ".join((project.folder / "report/index.html").read_text().split())
-    kept = [(project.folder / f"plots/seeds/{seed}.csv").read_bytes() for seed in (1, 2)]
-    assert kept[0] == (project.folder / "plots/predictions/p2.csv").read_bytes() != kept[1]
+    for problem in ("p1", "p2", "p3"):
+        kept = [(project.folder / f"plots/seeds/{seed}/{problem}.csv").read_bytes() for seed in (1, 2)]
+        assert kept[0] == (project.folder / f"plots/predictions/{problem}.csv").read_bytes() != kept[1]
 
 
 def test_seeds_in_place_take_over_every_stage_that_the_queue_has_trained(project):

@@ -62,8 +62,8 @@ def start_curves(histories: Histories, names: Mapping[str, str], path: Path) -> 
         _line(loss, history, "train_loss", colour(index), names[key])
         _line(accuracy, history, "train_accuracy", colour(index), names[key], scale=100)
     if histories:
-        _label(loss, "Loss, mini's images (augmented)", "cross entropy (nats)")
-        _label(accuracy, "Accuracy, mini's images (augmented)", "images classified right (%)")
+        _label(loss, "Loss, mini's images", "cross entropy (nats)")
+        _label(accuracy, "Accuracy, mini's images", "images classified right (%)")
         _legend_below(figure, loss)
     save(figure, path)
 

@@ -39,7 +39,9 @@ def draw_networks(params: Params, facts: Mapping[str, Mapping[str, Any]], folder
 
 
 def _origin(model: ConvNeXt | Segmenter) -> str:
-    return {"imagenet": "ImageNet weights", "mini": "weights of mini's labels", "none": "random weights"}[model.weights]
+    return {"imagenet": "ImageNet weights", "mini": "pre-trained here on mini's labels", "none": "random weights"}[
+        model.weights
+    ]
 
 
 def small_cnn_blocks(network: Network, classes: int) -> list[Block]:

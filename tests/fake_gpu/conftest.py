@@ -25,16 +25,8 @@ def host(gpu: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     folder = tmp_path_factory.mktemp("project")
     set_params(folder)
     host = Host(gpu, folder)
-    for stage in (
-        "download",
-        "prepare@p1",
-        "prepare@mini",
-        "prepare@office",
-        "prepare@p3",
-        "imagenet",
-        "initialise",
-        "start@P3B",
-    ):
+    data = ("download", "prepare@p1", "prepare@mini", "prepare@office", "prepare@p3")
+    for stage in (*data, "imagenet", "initialise", "start@P1B", "start@P3A", "start@P3B"):
         ended = host.stage(stage)
         assert ended.status == 0, ended.err
     yield host

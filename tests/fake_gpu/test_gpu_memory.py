@@ -92,7 +92,8 @@ run_stage(lambda: fit(recipe, Run(machine, draws, Tracker("x"))))
     ],
 )
 def test_network_that_does_not_fit_names_what_chooses_it(host, folder, stage, key):
-    set_params(folder, segment={"A.width": 1.0})
+    set_params(folder, segment={"A.width": 1.0, "A.weights": "none"})
+    assert host.stage("start@P3A").status == 0
     told = one_line(host.stage(stage, FAKE_GPU_GIB="0.001"))
     assert told.startswith(f"error: {key}: the network's ")
     assert told.endswith("take a smaller network, free the device, or set runtime.device: cpu\n")
