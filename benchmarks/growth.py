@@ -7,7 +7,7 @@ from benchmarks.machine import scale
 from benchmarks.tables import Table
 from benchmarks.timing import Speed, race
 
-SMALLEST = 128  # images; of ResNet18 at 32 px, the quick preset's
+SMALLEST = 128  # images; of ResNet18 at 32 px
 
 
 def growth(rounds: int) -> list[Table]:

@@ -28,7 +28,7 @@ class Case:
     batch: int
 
 
-SMALL, LARGE = Case("resnet18", 32, 512, 64), Case("resnet50", 128, 64, 32)  # the quick preset's, the paper preset's
+SMALL, LARGE = Case("resnet18", 32, 512, 64), Case("resnet50", 128, 64, 32)  # the second is the paper preset's
 
 
 def epoch(case: Case, threads: int) -> Contestant:

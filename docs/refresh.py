@@ -2,8 +2,8 @@
 
 docs/page.png is the top of report/index.html with three of its pictures beside it, taken by Chromium without a
 display. The numbers of README.md's table are those of metrics/ and plots/statistics, its claims those of
-plots/statistics/claims.csv. The picture carries the SHA-256
-of every file it shows, so a test knows when it is older than they are.
+plots/statistics/claims.csv. The picture carries the SHA-256 of every file it shows, so a test knows when it is older
+than they are.
 """
 
 import csv

@@ -9,9 +9,7 @@ from hw1.sources.imagenet import write_start
 
 def main() -> None:
     args = stage_arguments(__doc__, out="the folder of weights to write")
-    params = load()
-    networks = {"P1B": params.classify.B, "P3A": params.segment.A, "P3B": params.segment.B}
-    for name, section in networks.items():
+    for name, section in load().starting.items():
         with whole_file(args.out / f"{name}.safetensors") as draft:
             write_start(section.network, section.weights, draft)
 

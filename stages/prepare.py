@@ -1,18 +1,25 @@
-"""Decode and resize one part of the archive into memory-mappable arrays."""
+"""Decode and resize one part of the archive into memory-mappable arrays; say what was read and what left out."""
 
 from hw1.archive.archive import Archive
 from hw1.archive.parts import PARTS
 from hw1.run.arguments import stage_arguments
-from hw1.run.files import whole_folder
+from hw1.run.files import whole_file, whole_folder
 from hw1.run.params import load
 from hw1.run.supervision import run_stage
 
 
 def main() -> None:
-    args = stage_arguments(__doc__, "part", PARTS, archive="the archive", out="the folder to write")
+    args = stage_arguments(
+        *(__doc__, "part", PARTS),
+        archive="the archive",
+        out="the folder to write",
+        reading="the record to write of what was read",
+    )
     params = load()
-    with whole_folder(args.out) as draft:
-        PARTS[args.part](Archive(args.archive), params.prepare, draft)
+    with whole_folder(args.out) as draft, whole_file(args.reading) as record:
+        reading = PARTS[args.part](Archive(args.archive), params.prepare, draft)
+        reading.save(record)
+    print(f"prepare {args.part}: {reading.line}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ def main() -> None:
             history="the folder of history CSVs",
             figures="the folder of pictures",
             archive="the record of the archive",
+            reading="the folder of what was read of each part",
             mini="the prepared mini",
             out="the page to write",
         )

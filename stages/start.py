@@ -6,7 +6,7 @@ from hw1.engine.weights import save_tensors
 from hw1.run.arguments import stage_arguments
 from hw1.run.launch import run_training
 from hw1.run.params import load
-from hw1.segment.starting import MODELS, pass_on, section_of, shaping, start_recipe
+from hw1.segment.starting import MODELS, pass_on, shaping, start_recipe
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     )
     params, name = load(), args.model
     writes = {"weights": args.out, "history": args.history}
-    if section_of(params, name).weights != "mini":
+    if params.starting[name].weights != "mini":
         return pass_on(args.imagenet, writes)
     used = ("seed", "runtime", f"pretrain.start.{name}", *shaping(params, name))
     with begin(f"start@{name}", params, used, (args.data,), writes) as run:

@@ -71,7 +71,8 @@ def prepared(cluster, tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared")
     project = Project(folder, yaml.safe_dump(tree), HW1_TRACKING="off", OMP_NUM_THREADS="1")
     together(project, "python -m stages.download --out data/raw/hw1_data.zip")
-    prepare = "python -m stages.prepare {0} --archive data/raw/hw1_data.zip --out data/prepared/{0}"
+    paths = "--archive data/raw/hw1_data.zip --out data/prepared/{0} --reading data/reading/{0}.json"
+    prepare = f"python -m stages.prepare {{0}} {paths}"
     together(
         project,
         *(prepare.format(part) for part in ("mini", "office", "p3")),

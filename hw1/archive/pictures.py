@@ -1,48 +1,61 @@
-"""Pictures and masks from bytes nobody vouches for, and the sizes at which they are stored."""
+"""Pictures from bytes nobody vouches for, and the sizes at which they are stored."""
 
 import io
+from pathlib import PurePosixPath
 
 import numpy as np
 from PIL import Image
 
-from hw1.data.classes import CLASS_OF_CODE, NO_CLASS
-
 MAX_PIXELS = 50_000_000  # of a picture, 150 MB decoded; DeepGlobe's tiles have 6 million
 Image.MAX_IMAGE_PIXELS = None  # Pillow merely warns of large pictures: MAX_PIXELS is checked here
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")  # what promises to be one
+START = 12  # bytes that tell a picture
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 class PictureError(ValueError):
     """What is wrong with a picture, and what to do; whoever knows its name adds it."""
 
 
+def promises_picture(name: str) -> bool:
+    """Whether a file's name ends as a picture's; that it is one is then seen, or refused, when it is read."""
+    return PurePosixPath(name).suffix.lower() in ENDINGS
+
+
+def is_picture(start: bytes) -> bool:
+    """Whether a file that begins so is a picture that is read, by its signature."""
+    return start.startswith(SIGNATURES) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+
+
 def decode(data: bytes) -> Image.Image:
-    """A JPEG or PNG in RGB, its pixels in stored order: an EXIF rotation is not applied.
+    """A JPEG, PNG, WebP, BMP or TIFF in RGB, its pixels in stored order: an EXIF rotation is not applied.
 
     Greyscale, palette, CMYK and 16-bit pictures are converted; alpha is dropped.
     """
-    picture = _opened(data)
+    picture = opened(data)
     try:
         if picture.mode.startswith("I"):  # 16-bit greyscale, which Pillow's convert would cut off at 255
-            picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+            picture = _eight_bits(np.asarray(picture))
+        elif picture.mode == "F":
+            raise PictureError("floating-point pixels, whose range nobody knows; save it with 8 or 16 bits")
         return picture.convert("RGB")
+    except PictureError:
+        raise
     except Exception:  # decoders raise whatever they meet
-        raise PictureError("not a whole JPEG or PNG picture; replace or remove it") from None
+        raise PictureError(f"not a whole {_format_of(picture)} picture; replace or remove it") from None
+
+
+def _eight_bits(values: np.ndarray) -> Image.Image:
+    if values.min() < 0 or values.max() >= 1 << 16:
+        raise PictureError("pixels of more than 16 bits; save it with 8 or 16 bits")
+    return Image.fromarray((values >> 8).astype(np.uint8))
 
 
 def size(data: bytes) -> tuple[int, int]:
     """Width and height in pixels, from the header alone."""
-    return _opened(data).size
-
-
-def decode_mask(data: bytes) -> np.ndarray:
-    """Classes of a colour mask: (H, W) uint8, 0 to 6 in the order of LAND_COVER."""
-    red, green, blue = np.moveaxis((np.asarray(decode(data)) >= 128).view(np.uint8), -1, 0)  # (H, W) each
-    classes = CLASS_OF_CODE[4 * red + 2 * green + blue]
-    wrong = np.argwhere(classes == NO_CLASS)
-    if len(wrong):
-        row, column = wrong[0]
-        raise PictureError(f"red pixel at row {row}, column {column}: red is the colour of no class")
-    return classes
+    return opened(data).size
 
 
 def resized_crop(picture: Image.Image, resize: int, crop: int) -> np.ndarray:
@@ -58,15 +71,24 @@ def square_tile(picture: Image.Image, side: int) -> np.ndarray:
     return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
 
 
-def _opened(data: bytes) -> Image.Image:
+def opened(data: bytes) -> Image.Image:
+    """The picture, its pixels not decoded yet.
+
+    Raises:
+        PictureError: none of ``FORMATS``, several pictures in one, or more than MAX_PIXELS.
+    """
     try:
-        picture = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
-        animated = picture.format == "PNG" and picture.is_animated
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+        several = picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1  # MPO: a telephone's JPEG
     except Exception:  # decoders raise whatever they meet
-        raise PictureError("not a JPEG or PNG picture; replace or remove it") from None
-    if animated:
-        raise PictureError("an animated picture; replace it by a still one")
+        raise PictureError("not a JPEG, PNG, WebP, BMP or TIFF picture; replace or remove it") from None
+    if several:
+        raise PictureError("an animated picture, or one of several pages; replace it by a single one")
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise PictureError(f"{width} x {height} pixels, at most {MAX_PIXELS:,} are read; make it smaller")
     return picture
+
+
+def _format_of(picture: Image.Image) -> str:
+    return "JPEG" if picture.format == "MPO" else picture.format or ""

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from hw1.byol.byol import Byol, ema_decay, projection_std
 from hw1.byol.probes import Monitor
 from hw1.byol.view_norm import VIEWS
-from hw1.classify.classification import TRAIN_COLUMNS, classifier_loss, labelled_batches
+from hw1.classify.classification import TRAIN_COLUMNS, labels_recipe
 from hw1.classify.classifiers import FinetunedClassifier, build_backbone, feature_width
 from hw1.data.arrays import GIVEN_WEIGHTS, load_array
+from hw1.engine.given import load_given
 from hw1.engine.loop import write_history
 from hw1.engine.recipe import LossOf, Recipe, Row, Run
-from hw1.engine.weights import load_state_dict, load_weights, save_weights
+from hw1.engine.weights import load_weights, save_weights
 from hw1.images.augment import augment
 from hw1.images.batches import Batches
 from hw1.images.input import AS_STORED
@@ -37,10 +38,11 @@ def given_weights(mini: Path) -> Path | None:
 
 
 def starting_backbone(name: str, given: Path | None, start: Path, machine: Machine) -> nn.Module:
-    """The backbone ``name`` on the device, with the ``given`` weights (a state dict) or those it starts from."""
+    """The backbone ``name`` on the device, with the ``given`` weights or those it starts from."""
     backbone = machine.place(build_backbone(name), "backbone")
     if given:
-        load_state_dict(backbone, given, drop=("fc.",))
+        for note in load_given(backbone, given, name.replace("resnet", "ResNet"), drop=("fc.",)):
+            print(f"{given}: {note}", file=sys.stderr)
     else:
         load_weights(backbone, start)
     return backbone
@@ -58,15 +60,8 @@ def supervised_recipe(backbone: nn.Module, params: Params, data: Path, monitor: 
         )
     classifier = FinetunedClassifier(backbone, feature_width(backbone), classes, frozen=False)
     network = run.machine.place(classifier, "backbone")
-    return Recipe(
-        network=network,
-        batches=labelled_batches(data, "train", training.batch_size, run.machine),
-        loss_of=classifier_loss(network, training, run.generator),
-        training=training,
-        lr=training.lr,
-        section="pretrain.supervised",
-        validate=monitor,
-    )
+    recipe = labels_recipe(network, training, training.lr, "pretrain.supervised", data, run)
+    return replace(recipe, validate=monitor)
 
 
 def byol_recipe(backbone: nn.Module, params: Params, data: Path, monitor: Monitor, run: Run) -> Recipe:

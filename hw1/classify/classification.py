@@ -1,6 +1,7 @@
 """The training of a classifier: of problem 1's networks, and of a backbone under a classifier in problem 2."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,8 +19,7 @@ from hw1.images.batches import Batches
 from hw1.images.input import AS_STORED, NetworkInput, input_of
 from hw1.images.machine import Machine
 from hw1.images.shares import share_of
-from hw1.run.errors import InputError
-from hw1.run.params import ConvNeXt, Finetune, Params, SmallCnn, StartTraining, Supervised
+from hw1.run.params import ConvNeXt, Finetune, Params, SmallCnn, Supervised
 
 TRAIN_COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy")
 COLUMNS = (*TRAIN_COLUMNS, "val_loss", "val_accuracy")
@@ -42,24 +42,21 @@ def p2_recipe(params: Params, setting: str, data: Path, start: Path, run: Run) -
     return _recipe(run.machine.place(network, "backbone"), data, params.finetune, params.lr, "finetune", run)
 
 
-def mini_recipe(network: nn.Module, training: StartTraining, section: str, data: Path, run: Run) -> Recipe:
-    """A network on the labels of the prepared mini, for the weights that another one starts from.
-
-    Raises:
-        InputError: mini has no labels.
-    """
-    if not run.manifest.classes:
-        raise InputError(
-            f"weights: mini ({run.stage}): the archive has no p2_data/mini/train.csv; add it, or set weights: imagenet "
-            "or none"
-        )
-    network = run.machine.place(network, section)
+def labels_recipe(
+    network: nn.Module,
+    training: SmallCnn | ConvNeXt | Finetune | Supervised,
+    lr: float,
+    section: str,
+    data: Path,
+    run: Run,
+) -> Recipe:
+    """A network, placed on the device, on the images and labels of prepared data; nothing is validated."""
     return Recipe(
         network=network,
         batches=labelled_batches(data, "train", training.batch_size, run.machine),
         loss_of=classifier_loss(network, training, run.generator),
         training=training,
-        lr=training.lr,
+        lr=lr,
         section=section,
         columns=TRAIN_COLUMNS,
     )
@@ -68,16 +65,9 @@ def mini_recipe(network: nn.Module, training: StartTraining, section: str, data:
 def _recipe(
     network: nn.Module, data: Path, training: SmallCnn | ConvNeXt | Finetune, lr: float, section: str, run: Run
 ) -> Recipe:
-    train, validation = (
-        labelled_batches(data, split, training.batch_size, run.machine) for split in ("train", "validation")
-    )
-    return Recipe(
-        network=network,
-        batches=train,
-        loss_of=classifier_loss(network, training, run.generator),
-        training=training,
-        lr=lr,
-        section=section,
+    validation = labelled_batches(data, "validation", training.batch_size, run.machine)
+    return replace(
+        labels_recipe(network, training, lr, section, data, run),
         columns=COLUMNS,
         validate=classifier_scores(network, validation, run.machine, run.manifest.classes, input_of(training)),
     )

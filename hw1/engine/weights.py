@@ -1,4 +1,4 @@
-"""Weights on disk: the project's own in safetensors, given ones as state dicts."""
+"""The project's own weights on disk, in safetensors."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -99,30 +98,9 @@ def _opened(path: Path) -> Iterator[Any]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such weights; run `dvc repro`") from None
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a whole safetensors file ({error})") from None
-
-
-def load_state_dict(module: nn.Module, path: Path, drop: tuple[str, ...]) -> None:
-    """Fill ``module`` from a given state dict, without running code from it.
-
-    Keys that start with one of ``drop`` (a classifier that is not wanted) are left out; all others must
-    be exactly the module's.
-    """
-    tensors = _plain_tensors(path)
-    _fill(module, {name: tensor for name, tensor in tensors.items() if not name.startswith(drop)}, path)
-
-
-def _plain_tensors(path: Path) -> Mapping[str, Tensor]:
-    try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # torch raises whatever its unpickler meets
         raise InputError(
-            f"{path}: not a whole file of plain tensors, so it was not loaded (it could run code); "
-            "save it again with torch.save(model.state_dict(), ...)"
+            f"{path}: not a whole safetensors file ({error}); only weights that the pipeline wrote are read here"
         ) from None
-    if not isinstance(tensors, Mapping) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-        raise InputError(f"{path}: not a state dict of tensors; save model.state_dict()")
-    return tensors
 
 
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, assign: bool = False) -> None:

@@ -74,7 +74,9 @@ def head() -> str:
     """The commit that an experiment begun now starts from; InputError outside git."""
     done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
     if done.returncode:
-        raise InputError(f"git rev-parse: {last_words(done)}")
+        raise InputError(
+            f"experiments are commits and need git (`git init && git add . && git commit -m start`): {last_words(done)}"
+        )
     return done.stdout.strip()
 
 

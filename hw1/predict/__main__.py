@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hw1.engine.weights import FINAL
 from hw1.predict.labels import items_of_folder, items_of_table, predict_labels
-from hw1.predict.masks import predict_masks
+from hw1.predict.masks import predict_masks, tiles_in
 from hw1.predict.model import Predictor
 from hw1.predict.places import require_file_place, require_folder_place
 from hw1.predict.score import iou_table
@@ -27,15 +27,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     problems = parser.add_subparsers(dest="problem", required=True, metavar="p1|p2|p3")
     p1 = problems.add_parser("p1", help="images of a folder to a csv: filename,label")
-    p1.add_argument("images", type=Path, help="the folder of .png or .jpg images")
+    p1.add_argument("images", type=Path, help="the folder of images: JPEG, PNG, WebP, BMP or TIFF")
     p1.add_argument("out", type=Path, help="the csv to write")
     p1.add_argument("--model", default="B", choices=["A", "B"], help="A, the small CNN, or B, ConvNeXt (default: B)")
     p2 = problems.add_parser("p2", help="images of a table to a csv: id,filename,label")
-    p2.add_argument("table", type=Path, help="a csv: id,filename, with or without label")
+    p2.add_argument("table", type=Path, help="a csv with a column filename, with or without id and label")
     p2.add_argument("images", type=Path, help="the folder the file names are in")
     p2.add_argument("out", type=Path, help="the csv to write")
     p2.add_argument("--setting", dest="model", default="C", help="A to E, or another of params.yaml's (default: C)")
-    p3 = problems.add_parser("p3", help="tiles {id}_sat.jpg of a folder to masks {id}_mask.png")
+    p3 = problems.add_parser("p3", help="tiles {id}_sat of a folder to masks {id}_mask.png")
     p3.add_argument("images", type=Path, help="the folder of tiles")
     p3.add_argument("out", type=Path, help="the folder for the masks")
     p3.add_argument("--model", default="B", choices=["A", "B"], help="A, FCN32s, or B, DeepLabv3 (default: B)")
@@ -64,15 +64,20 @@ def main() -> None:
     predictor = Predictor.load(weights, TASKS[args.problem], args.device, args.batch_size)
     unscored = 0
     if args.problem == "p3":
-        done = predict_masks(predictor, args.images, args.out)
+        tiles, reading = tiles_in(args.images)
+        done = predict_masks(predictor, tiles, args.out)
         score, unscored = iou_table(done.scored, done.confusion) if done.scored else "", done.unscored
-    elif args.problem == "p2":
-        items = items_of_table(args.table, args.images)
-        done = predict_labels(predictor, items, args.out, ("id", "filename", "label"))
-        score = done.score
+        if done.flaw:
+            score = ""
+            print(f"no score: {done.flaw}; are these the right masks?", file=sys.stderr)
     else:
-        done = predict_labels(predictor, items_of_folder(args.images), args.out, ("filename", "label"))
+        items, reading = (
+            items_of_table(args.table, args.images) if args.problem == "p2" else items_of_folder(args.images)
+        )
+        header = ("id", "filename", "label") if args.problem == "p2" else ("filename", "label")
+        done = predict_labels(predictor, items, args.out, header)
         score = done.score
+    print(reading.line, file=sys.stderr)
     if score:
         print(score)
     if done.faults:

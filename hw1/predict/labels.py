@@ -6,59 +6,78 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from hw1.archive.names import matched, plain, shown, spelt_otherwise
 from hw1.archive.pictures import PictureError
-from hw1.archive.tables import MAX_DIGITS, TableError, class_number, read_rows
+from hw1.archive.reading import Reading
+from hw1.archive.tables import MAX_DIGITS, TableError, class_number, read_table
 from hw1.engine.validation import labels_of
 from hw1.predict.model import Predictor
-from hw1.predict.reading import Reader, files_in, read_bytes
+from hw1.predict.reading import Reader, pictures_in, read_bytes
 from hw1.run.errors import InputError
 from hw1.run.files import whole_file
 
+NO_LINE = "without a line in the csv"
 LABELLED = re.compile(rf"(\d{{1,{MAX_DIGITS}}})_.")  # {label}_{id}.png, as the course names its images
 
 
 @dataclass(frozen=True)
 class Item:
-    """An image to predict: its file, the cells of its line before the label, and the true label where it is known."""
+    """An image to predict: its file, the cells of its line before the label, and the true label where it is known.
+
+    ``given`` is what stands in the place of the label, which may be none.
+    """
 
     path: Path
     cells: tuple[str, ...]
     label: int | None
+    given: str = ""
 
 
-def items_of_folder(folder: Path) -> list[Item]:
-    """Problem 1: every .png and .jpg of a folder, by name."""
+def items_of_folder(folder: Path) -> tuple[list[Item], Reading]:
+    """Problem 1: every picture of a folder, by name."""
+    pictures, reading = pictures_in(folder)
     items = []
-    for path in files_in(folder, (".png", ".jpg", ".jpeg")):
+    for path in pictures:
         named = LABELLED.match(path.name)
-        items.append(Item(path, (path.name,), int(named[1]) if named else None))
-    return items
+        items.append(Item(path, (path.name,), int(named[1]) if named else None, named[1] if named else ""))
+    return items, reading
 
 
-def items_of_table(table: Path, folder: Path) -> list[Item]:
-    """Problem 2: the lines of a csv ``id,filename[,label]``, whose file names are in ``folder``.
+def items_of_table(table: Path, folder: Path) -> tuple[list[Item], Reading]:
+    """Problem 2: the lines of a csv ``[id,]filename[,label]``, whose file names are in ``folder``.
+
+    Without ids the lines are numbered from 0. Files of the folder that the csv does not name are left out.
 
     Raises:
-        InputError: no such table, no csv, or a file name that leaves the folder.
+        InputError: no such table, no csv, a file name that leaves the folder, or no such folder.
     """
     try:
-        rows = read_rows(read_bytes(table), ("id", "filename"))
+        content = read_table(read_bytes(table), ("filename",))
     except (PictureError, TableError) as error:
         raise InputError(f"{table}: {error}") from None
-    if not rows:
+    if not content.rows:
         raise InputError(f"{table}: no lines after its header")
+    pictures, reading = pictures_in(folder, least=0)  # they may lie in folders of it
+    there = [path.name for path in pictures]
+    files = matched([row.filename for row in content.rows], there)
     items = []
-    for row in rows:
-        name = Path(row.filename)
-        if name.is_absolute() or ".." in name.parts:
+    for number, row in enumerate(content.rows):
+        name = PurePosixPath(row.filename.replace("\\", "/"))
+        if name.is_absolute() or not plain(row.filename):
             raise InputError(f"{table}: line {row.line}: {row.filename!r} is no file name in a folder")
         label = None
         with suppress(TableError):  # a table without labels may have anything there
             label = class_number(row.label)
-        items.append(Item(folder / name, (row.id, row.filename), label))
-    return items
+        cells = (row.id if "id" in content.columns else str(number), row.filename)
+        items.append(Item(folder / files.get(row.filename, name), cells, label, row.label))
+    named = {item.path.relative_to(folder).parts[0] for item in items}
+    left = {name: why for name, why in reading.left_out.items() if name not in named}
+    reading.left_out = left | {name: NO_LINE for name in there if name not in named}
+    reading.read = {"lines of the csv": len(items)}
+    reading.notes += content.notes + spelt_otherwise(files, "the csv")
+    return items, reading
 
 
 @dataclass(frozen=True)
@@ -96,11 +115,14 @@ def predict_labels(predictor: Predictor, items: Sequence[Item], out: Path, heade
 def _score(items: Sequence[Item], hits: int, done: int, classes: int) -> str:
     """Accuracy, where every image has a label; told on stderr where only some have."""
     labelled = sum(item.label is not None and item.label < classes for item in items)
-    if not labelled or not done:
+    if not done or not any(item.label is not None or item.given for item in items):
         return ""
     if labelled < len(items):
+        wrong = next(item for item in items if item.label is None or item.label >= classes)
+        example = repr(wrong.given[:20]) if wrong.given else f"none for {shown(wrong.path.name)}"
         print(
-            f"no score: {len(items) - labelled} of {len(items)} images have no label 0-{classes - 1}", file=sys.stderr
+            f"no score: {len(items) - labelled:,} of {len(items):,} images have no label 0-{classes - 1} ({example})",
+            file=sys.stderr,
         )
         return ""
     return f"accuracy {hits / done:.4f} ({hits} of {done})"

@@ -1,5 +1,6 @@
 """Pictures of files, decoded by all cores a bounded way ahead, in order; what cannot be read is named."""
 
+import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from hw1.archive.archive import MAX_MEMBER
+from hw1.archive.names import few, is_hidden, shown
 from hw1.archive.parallel import in_threads
-from hw1.archive.pictures import PictureError, decode
+from hw1.archive.pictures import START, PictureError, decode, is_picture, promises_picture
+from hw1.archive.reading import ELSEWHERE, HIDDEN, NO_PICTURE, Reading
 from hw1.run.errors import InputError
 
 CHUNK = 8  # pictures a thread decodes at a time
@@ -71,7 +74,7 @@ class Reader:
         try:
             picture = decode(read_bytes(path))
         except PictureError as error:
-            return PictureError(f"{shown(path)}: {error}")
+            return PictureError(f"{shown(str(path))}: {error}")
         return Picture(index, path, self._resize(picture), (picture.height, picture.width))
 
 
@@ -89,17 +92,32 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
-def files_in(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Sorted files directly in ``folder`` whose names end so; InputError where there are none."""
+def pictures_in(folder: Path, least: int = 1) -> tuple[list[Path], Reading]:
+    """Sorted pictures directly in ``folder``, by their names or their content, and what else there is.
+
+    Raises:
+        InputError: no such folder, or fewer than ``least`` pictures in it.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    found = sorted(
-        path for path in folder.iterdir() if path.name.lower().endswith(suffixes) and not path.name.startswith(".")
-    )
-    if not found:
-        raise InputError(f"{folder}: no files that end in {' or '.join(suffixes)}")
-    return found
+    found, left = [], {}
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() or is_hidden(path.name):
+            left[path.name] = ELSEWHERE if path.is_dir() else HIDDEN
+        elif promises_picture(path.name) or is_picture(_start(path)):
+            found.append(path)
+        else:
+            left[path.name] = NO_PICTURE
+    if len(found) < least:
+        there = f"; it holds {few(sorted(left))}" if left else ", it is empty"
+        raise InputError(f"{folder}: no pictures in it{there}")
+    return found, Reading({"pictures": len(found)}, left)
 
 
-def shown(path: Path) -> str:
-    return str(path) if str(path).isprintable() else ascii(str(path))
+def _start(path: Path) -> bytes:
+    """The first bytes of a regular file that can be opened."""
+    try:
+        with open(path, "rb") if path.is_file() else io.BytesIO() as file:
+            return file.read(START)
+    except OSError:
+        return b""

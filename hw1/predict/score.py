@@ -1,20 +1,24 @@
 """Score predicted masks against true ones: ``python -m hw1.predict.score TRUTH PREDICTED``.
 
-Both are folders of ``{id}_mask.png`` in the seven colours. Counts are summed over all pixels of all tiles,
+Both are folders of masks ``{id}_mask.png`` in the seven colours. Counts are summed over all pixels of all tiles,
 Unknown's included, and divided once, as the course's scorer does.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from hw1.archive.masks import decode_mask
+from hw1.archive.names import few, pairs, shown
 from hw1.archive.parallel import in_threads
-from hw1.archive.pictures import PictureError, decode_mask
+from hw1.archive.pictures import PictureError
 from hw1.data.classes import LAND_COVER
 from hw1.engine.metrics import count_confusion, iou, mean_iou
-from hw1.predict.reading import files_in, read_bytes, shown
+from hw1.predict.masks import flaw_of
+from hw1.predict.reading import pictures_in, read_bytes
 from hw1.run.errors import InputError
 from hw1.run.supervision import run_stage
 
@@ -23,21 +27,43 @@ def score_masks(truth: Path, predicted: Path) -> tuple[int, Tensor]:
     """Number of tiles, and their confusion counts (7, 7).
 
     Raises:
-        InputError: a true mask without a predicted one, one of another size, or one that is no mask.
+        InputError: a true mask without a predicted one, one of another size, one that is no mask, or true masks that
+            are all of one class.
     """
-    names = [path.name for path in files_in(truth, ("_mask.png",))]
+    wanted, found = masks_in(truth), masks_in(predicted)
+    for tile in sorted(wanted.keys() - found.keys()):
+        raise InputError(f"{predicted / f'{tile}_mask.png'}: no such file, but {shown(str(wanted[tile]))} is there")
+    if more := sorted(found.keys() - wanted.keys()):
+        print(f"left out {len(more):,} predicted masks without a true one: {few(more)}", file=sys.stderr)
 
-    def counts_of(name: str) -> Tensor:
-        wanted, found = (torch.from_numpy(_mask(folder / name)) for folder in (truth, predicted))
-        if wanted.shape != found.shape:
-            sizes = [f"{mask.shape[1]} x {mask.shape[0]}" for mask in (found, wanted)]
-            raise InputError(f"{shown(predicted / name)}: {sizes[0]} pixels, the true mask has {sizes[1]}")
-        return count_confusion(wanted, found, len(LAND_COVER))
+    def counts_of(tile: str) -> Tensor:
+        true, said = (torch.from_numpy(_mask(folder[tile])) for folder in (wanted, found))
+        if true.shape != said.shape:
+            sizes = [f"{mask.shape[1]} x {mask.shape[0]}" for mask in (said, true)]
+            raise InputError(f"{shown(str(found[tile]))}: {sizes[0]} pixels, the true mask has {sizes[1]}")
+        return count_confusion(true, said, len(LAND_COVER))
 
     counts = torch.zeros(len(LAND_COVER), len(LAND_COVER), dtype=torch.int64)
-    for confusion in in_threads(counts_of, names, chunk=1):
+    for confusion in in_threads(counts_of, wanted, chunk=1):
         counts += confusion
-    return len(names), counts
+    if flaw := flaw_of(counts):
+        raise InputError(f"{truth}: {flaw}: nothing to score by; are these the right masks?")
+    if flaw := flaw_of(counts.T):
+        print(f"warning: {predicted}: {flaw}", file=sys.stderr)
+    return len(wanted), counts
+
+
+def masks_in(folder: Path) -> dict[str, Path]:
+    """Id -> file of the masks ``{id}_mask`` in a folder, sorted; InputError where there are none, or two of one id."""
+    pictures, _ = pictures_in(folder)
+    try:
+        masks = pairs([path.name for path in pictures])["mask"]
+    except ValueError as error:
+        raise InputError(f"{folder}: {error}") from None
+    if not masks:
+        there = few([path.name for path in pictures])
+        raise InputError(f"{folder}: no masks like 0001_mask.png; it has pictures such as {there}")
+    return {tile: folder / name for tile, name in sorted(masks.items())}
 
 
 def iou_table(tiles: int, confusion: Tensor) -> str:
@@ -53,7 +79,7 @@ def _mask(path: Path) -> Tensor:
     try:
         return decode_mask(read_bytes(path))
     except PictureError as error:
-        raise InputError(f"{shown(path)}: {error}") from None
+        raise InputError(f"{shown(str(path))}: {error}") from None
 
 
 def main() -> None:

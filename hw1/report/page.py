@@ -20,12 +20,14 @@ from hw1.report.settings import fc1_inputs, pretrained, settings_tables
 from hw1.run.params import Params
 from hw1.statistics import published
 
+PARTS = {"p1": "P1", "mini": "P2, pre-training", "office": "P2, fine-tuning", "p3": "P3, tiles"}
+
 
 @dataclass(frozen=True)
 class Inputs:
     """What the page is made of: parameters, the evaluation's summaries and metrics by problem, pre-training's metrics
-    by method, the statistics, the points of P1's projections, the archive's record, how many images mini has, whether
-    the supervised backbone was given, and the folder of the pictures."""
+    by method, the statistics, the points of P1's projections, the archive's record, what was read of each part,
+    how many images mini has, whether the supervised backbone was given, and the folder of the pictures."""
 
     params: Params
     summary: Mapping[str, Any]
@@ -34,6 +36,7 @@ class Inputs:
     statistics: Statistics
     projections: pd.DataFrame
     archive: Mapping[str, Any]
+    readings: Mapping[str, dict]
     mini_images: int
     given: bool
     figures: Path
@@ -49,6 +52,7 @@ class Paths:
     history: Path
     figures: Path
     archive: Path
+    reading: Path
     mini: Path
 
 
@@ -61,6 +65,7 @@ def read_inputs(params: Params, paths: Paths) -> Inputs:
         statistics=Statistics.read(paths.statistics),
         projections=pd.read_csv(paths.evaluation / "p1/projections.csv"),
         archive=_json(paths.archive),
+        readings={part: _json(paths.reading / f"{part}.json") for part in PARTS},
         mini_images=len(Manifest.load(paths.mini).train),
         given=pd.read_csv(paths.history / "pretrain/supervised.csv").empty,  # there was nothing to train
         figures=paths.figures,
@@ -109,10 +114,9 @@ def data_uri(path: Path) -> str:
 
 
 def data_parts(inputs: Inputs) -> list[dict[str, Any]]:
-    """Images of each part of the data beside the course's; ``same`` if the counts are equal."""
-    titles = {"p1": "P1", "mini": "P2, pre-training", "office": "P2, fine-tuning", "p3": "P3, tiles"}
+    """Images of each part of the data beside the course's, and what was left out; ``same`` if the counts are equal."""
     parts = []
-    for part, title in titles.items():
+    for part, title in PARTS.items():
         if part == "mini":
             here = {"train": inputs.mini_images}
         else:
@@ -120,7 +124,9 @@ def data_parts(inputs: Inputs) -> list[dict[str, Any]]:
             here = {"train": facts["training_images"], "validation": facts["validation_images"]}
             here["classes"] = facts.get("classes", len(LAND_COVER))
         course = published.COURSE_DATA[part]
-        parts.append({"title": title, "here": here, "course": course, "same": here == course})
+        reading = inputs.readings[part]
+        told = {"left_out": reading["left_out"], "notes": reading["notes"]}
+        parts.append({"title": title, "here": here, "course": course, "same": here == course} | told)
     return parts
 
 

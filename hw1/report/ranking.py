@@ -41,7 +41,7 @@ def setting_ranking(
     for index, run in enumerate(groups(order, lambda one, two: between(pairs, one, two).resolved)):
         rows, x = [order.index(key) for key in run], rightmost + 2 + 1.6 * index
         axes.plot([x, x], [min(rows) - 0.15, max(rows) + 0.15], color=COLOURS[1], linewidth=5, solid_capstyle="round")
-    axes.set_yticks(range(len(order)), [f"{key}  {captions[key].replace(chr(10), ' ')}" for key in order])
+    axes.set_yticks(range(len(order)), [f"{key}  {' '.join(captions[key].split())}" for key in order])
     axes.set_ylim(len(order) - 0.5, -0.7)
     axes.grid(axis="y", visible=False)
     axes.set(title=f"Problem 2: {source}, {images} validation images", xlabel="accuracy (%)")

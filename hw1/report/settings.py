@@ -6,6 +6,7 @@ from typing import Any
 from hw1.report.names import LOSSES, NAMES
 from hw1.run.params import ByolTraining, ConvNeXt, Finetune, Params, Segmenter, SmallCnn, Supervised
 from hw1.statistics import published
+from hw1.statistics.published import BYOL_TABLES
 
 Table = list[tuple[str, str, str]]  # rows of (name, here, the report)
 
@@ -49,8 +50,7 @@ def settings_tables(params: Params, fc1: int) -> dict[str, Table]:
 
 def pretrained(params: Params) -> list[str]:
     """The networks of problems 1 and 3, such as P1B, that start from weights of mini's labels."""
-    models = {"P1B": params.classify.B, "P3A": params.segment.A, "P3B": params.segment.B}
-    return [name for name, model in models.items() if model.weights == "mini"]
+    return [name for name, model in params.starting.items() if model.weights == "mini"]
 
 
 def _beside(here: dict[str, str], report: dict[str, str]) -> Table:
@@ -97,7 +97,11 @@ def _convnext(model: ConvNeXt) -> dict[str, str]:
 def _byol(byol: ByolTraining) -> dict[str, str]:
     heads = f"{byol.hidden} wide, {byol.projection} long outputs"
     average = f"decay {byol.ema:g}, rising to 1"
-    return _recipe(byol) | {"loss": "BYOL's formula", "projector, predictor": heads, "moving average": average}
+    rows = _recipe(byol) | {"loss": "BYOL's formula", "projector, predictor": heads, "moving average": average}
+    for name, key in {"augmentation": "augmentation", "learning rate": "lr", "batch size": "batch_size"}.items():
+        tables = [f'"{title}"' for title, table in BYOL_TABLES.items() if getattr(table, key) == getattr(byol, key)]
+        rows[name] += f" ({' and '.join(tables) or 'neither table'})"
+    return rows
 
 
 def _segmenter(model: Segmenter, size: int) -> dict[str, str]:

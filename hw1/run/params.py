@@ -275,6 +275,11 @@ class Params:
             if name in ("image", "label"):  # the other columns of the predictions
                 raise ValueError(f"settings.{name}: got a name of another column, allowed: any other")
 
+    @property
+    def starting(self) -> dict[str, ConvNeXt | Segmenter]:
+        """The networks of problems 1 and 3 that start from other weights, by the name of their start."""
+        return {"P1B": self.classify.B, "P3A": self.segment.A, "P3B": self.segment.B}
+
     def setting(self, name: str) -> Setting:
         """Setting ``name`` of the fine-tuning comparison; InputError if params.yaml has none such."""
         if name not in self.settings:

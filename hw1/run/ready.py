@@ -1,10 +1,12 @@
-"""What must hold before ``dvc repro``, for ``make repro``: params.yaml can be read, and so can DVC's own lock.
+"""What must hold before ``dvc repro``, for ``make repro``: params.yaml can be read, DVC's own lock too, git is there.
 
 A key that nobody reads is told here, of which DVC, with nothing to run, would not tell.
 """
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from hw1.run.files import lock
@@ -34,7 +36,28 @@ def mend_lock(folder: Path = Path(".dvc/tmp")) -> None:
         os.close(guard)
 
 
+def settle_git(root: Path = Path()) -> None:
+    """Let DVC run without git where there is none, as in a clone that was downloaded as a zip; and with it again.
+
+    DVC (3.67) refuses to run outside git unless core.no_scm says that it shall.
+    """
+    if not (root / ".dvc").is_dir():
+        return
+    there = any((folder / ".git").exists() for folder in (root.resolve(), *root.resolve().parents))
+    local = root / ".dvc/config.local"
+    without = local.exists() and "no_scm = true" in local.read_text(encoding="utf-8").lower()
+    if there == without:
+        change = ("--unset", "core.no_scm") if there else ("core.no_scm", "true")
+        subprocess.run([sys.executable, "-m", "dvc", "config", "--local", *change], cwd=root, check=True)
+    if not there:
+        print(
+            "no git here: the results are rebuilt without; experiments and comparisons of branches need it "
+            "(`git init && git add . && git commit -m start`)"
+        )
+
+
 def main() -> None:
+    settle_git()
     mend_lock()
     load()
 

@@ -4,37 +4,41 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hw1.classify.classification import TRAIN_COLUMNS, mini_recipe
+from hw1.classify.classification import TRAIN_COLUMNS, labels_recipe
 from hw1.classify.classifiers import convnext_of_mini
 from hw1.engine.recipe import Recipe, Run
 from hw1.engine.weights import Tensors
+from hw1.run.errors import InputError
 from hw1.run.files import whole_file
-from hw1.run.params import ConvNeXt, Params, Segmenter
+from hw1.run.params import ConvNeXt, Params
 from hw1.run.ranks import by_first
 from hw1.segment.segmenters import segmenter_of_mini
 
-MODELS = {"P1B": ("classify", "B"), "P3A": ("segment", "A"), "P3B": ("segment", "B")}
-
-
-def section_of(params: Params, name: str) -> ConvNeXt | Segmenter:
-    """The section of params.yaml that describes the network."""
-    task, model = MODELS[name]
-    return getattr(getattr(params, task), model)
+MODELS = {"P1B": "classify.B", "P3A": "segment.A", "P3B": "segment.B"}  # each with its section of params.yaml
 
 
 def shaping(params: Params, name: str) -> list[str]:
-    """Dotted paths of the network's parameters that decide which weights it can start from."""
-    task, model = MODELS[name]
+    """Dotted paths of the network's parameters that decide which weights it can start from; the last sizes it."""
     keys = ("network", "weights", "width")
-    return [f"{task}.{model}.{key}" for key in keys if hasattr(section_of(params, name), key)]
+    return [f"{MODELS[name]}.{key}" for key in keys if hasattr(params.starting[name], key)]
 
 
 def start_recipe(params: Params, name: str, data: Path, run: Run) -> tuple[Recipe, Callable[[], Tensors]]:
-    """The network on the labels of the prepared mini; and what to keep of it afterwards."""
-    of_mini = convnext_of_mini if MODELS[name][0] == "classify" else segmenter_of_mini
-    network, kept = of_mini(section_of(params, name), run.manifest.classes)
-    training = getattr(params.pretrain.start, name)
-    return mini_recipe(network, training, f"pretrain.start.{name}", data, run), kept
+    """The network on the labels of the prepared mini; and what to keep of it afterwards.
+
+    Raises:
+        InputError: mini has no labels.
+    """
+    if not run.manifest.classes:
+        raise InputError(
+            f"weights: mini ({run.stage}): the archive has no p2_data/mini/train.csv; add it, or set weights: imagenet "
+            "or none"
+        )
+    model, training = params.starting[name], getattr(params.pretrain.start, name)
+    of_mini = convnext_of_mini if isinstance(model, ConvNeXt) else segmenter_of_mini
+    network, kept = of_mini(model, run.manifest.classes)
+    network = run.machine.place(network, shaping(params, name)[-1])
+    return labels_recipe(network, training, training.lr, f"pretrain.start.{name}", data, run), kept
 
 
 def pass_on(imagenet: Path, writes: Mapping[str, Path]) -> None:

@@ -18,6 +18,15 @@ from hw1.data.arrays import GIVEN_WEIGHTS
 from hw1.run.errors import InputError
 
 TAR_DAMAGE = (tarfile.TarError, *DAMAGE)
+# What else people give, by its first bytes, letters in lower case.
+OTHERS = {
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"rar!": "a RAR archive",
+    b"\x28\xb5\x2f\xfd": "a Zstandard file",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+    b"version https://": "a pointer of Git LFS",
+}
 
 
 @dataclass(frozen=True)
@@ -67,21 +76,31 @@ def append(archive: zipfile.ZipFile, entry: Entry) -> None:
             member.write(chunk)
 
 
-def entries(path: Path) -> Iterator[Entry]:
+def entries(path: Path, left_out: list[str] | None = None) -> Iterator[Entry]:
     """The regular files of a zip or tar in its own order, or of a folder in sorted order, links followed.
 
-    Hidden files of a folder are left out. Entries stay readable after the last.
+    Hidden files and folders of a folder are left out, and join ``left_out``. Entries stay readable after the last.
 
     Raises:
         InputError: neither of the three, a damaged one, or something in it that is no file.
     """
     if path.is_dir():
-        return _of_folder(path)
+        return _of_folder(path, [] if left_out is None else left_out)
     if zipfile.is_zipfile(path):
         return _of_zip(path)
     if tarfile.is_tarfile(path):
         return _of_tar(path)
-    raise InputError(f"{path}: not a whole zip or tar file; get it again")
+    raise InputError(f"{path}: {_instead(path)}")
+
+
+def _instead(path: Path) -> str:
+    """What a file is that is neither zip nor tar."""
+    with open(path, "rb") as file:
+        start = file.read(16)
+    for signature, what in OTHERS.items():
+        if start.lower().startswith(signature):
+            return f"{what}, which is not read; unpack it and give the folder, or pack it as zip or tar"
+    return "not a whole zip or tar file; get it again"
 
 
 def _of_zip(path: Path) -> Iterator[Entry]:
@@ -119,25 +138,26 @@ def _next_member(archive: tarfile.TarFile, path: Path) -> tarfile.TarInfo | None
         raise InputError(f"{path}: not a whole tar file ({error}); get it again") from None
 
 
-def _of_folder(folder: Path) -> Iterator[Entry]:
-    for path in _files(folder, ()):
+def _of_folder(folder: Path, left_out: list[str]) -> Iterator[Entry]:
+    for path in _files(folder, (), left_out):
         yield Entry(_shown(str(path)), path.relative_to(folder).as_posix(), lambda path=path: path.open("rb"))
 
 
-def _files(folder: Path, above: tuple[os.stat_result, ...]) -> Iterator[Path]:
+def _files(folder: Path, above: tuple[os.stat_result, ...], left_out: list[str]) -> Iterator[Path]:
     """Regular files under a folder, sorted by name; ``above`` are the folders around it."""
     here = folder.stat()
     if any(os.path.samestat(here, other) for other in above):
         raise InputError(f"{_shown(str(folder))}: a link to a folder around it; remove it")
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
+            left_out.append(str(path))
             continue
         try:
             mode = path.stat().st_mode
         except OSError as error:
             raise InputError(f"{_shown(str(path))}: {error.strerror}; mend or remove it") from None
         if stat.S_ISDIR(mode):
-            yield from _files(path, (*above, here))
+            yield from _files(path, (*above, here), left_out)
         elif stat.S_ISREG(mode):
             yield path
         else:

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from hw1.archive.archive import Archive
+from hw1.archive.names import PARTS, few, is_hidden, roots
 from hw1.data.arrays import GIVEN_WEIGHTS
 from hw1.run.errors import InputError
 from hw1.run.files import sha256, whole_file
@@ -31,7 +32,7 @@ from hw1.sources.synthetic import write_archive
 
 COURSE_ID = "1owVOM3V94bC8v2N8s7n56ciVzVbSzYtd"  # the course's archive on Google Drive
 MAX_ARCHIVE = 256 << 30  # bytes that are fetched at most; ImageNet-1k has 150 billion
-PARTS = ("p1_data", "p2_data", "p3_data")
+DEPTH = 5  # levels of folders above the course's
 
 
 def fetch(data: Data, synthetic: Synthetic, out: Path) -> None:
@@ -45,7 +46,10 @@ def fetch(data: Data, synthetic: Synthetic, out: Path) -> None:
         _require_pinned(data, given)
         if data.weights:
             _add_weights(data, draft)
-        digest, size, origin = sha256(draft), draft.stat().st_size, Archive(draft).origin
+        archive = Archive(draft, called=name)
+        digest, size, origin = sha256(draft), draft.stat().st_size, archive.origin
+    if archive.outside:
+        _say(f"{name}: left out {len(archive.outside):,} files outside of the course's folders: {few(archive.outside)}")
     with whole_file(out.with_name(f"{out.name}.sha256")) as draft:
         draft.write_text(f"{digest}  {out.name}\n")
     record = {"source": data.source, "name": name, "origin": origin, "sha256": digest, "bytes": size}
@@ -69,7 +73,7 @@ def _given(data: Data, synthetic: Synthetic, draft: Path) -> tuple[str, Path]:
             f"{data.path}: no such file or folder (data.path); put the course's archive there, "
             "or set data.source: synthetic"
         )
-    return path.name, _take(path, draft)
+    return path.name, take(path, draft)
 
 
 def _mirrored(data: Data, synthetic: Synthetic, draft: Path) -> tuple[str, Path]:
@@ -128,7 +132,7 @@ def _use_fetched(path: Path, draft: Path) -> Path:
             f"{path}: SHA-256 {digest}, but {pinned} was fetched first; delete it to fetch it again, "
             f"and {pin.name} too if it may be another"
         )
-    return _take(path, draft)
+    return take(path, draft)
 
 
 def _require_pinned(data: Data, given: Path) -> None:
@@ -136,7 +140,7 @@ def _require_pinned(data: Data, given: Path) -> None:
         raise InputError(f"data.sha256: the archive has {digest}, params.yaml expects {data.sha256}")
 
 
-def _take(path: Path, draft: Path) -> Path:
+def take(path: Path, draft: Path) -> Path:
     """Copy a zip as it is, pack a tar or a folder; the file whose SHA-256 a user can know beforehand."""
     if path.is_dir():
         pack(_of_course_folder(path), draft)
@@ -150,15 +154,38 @@ def _take(path: Path, draft: Path) -> Path:
 
 def _of_course_folder(folder: Path) -> Iterator[Entry]:
     """What belongs to the course's layout of a folder that may hold other things too."""
-    root = folder / "hw1_data" if (folder / "hw1_data").is_dir() else folder
-    if not (root / "p1_data").is_dir():
-        raise InputError(f"{folder}: no p1_data in it (data.path); give the folder that holds p1_data or hw1_data")
-    for part in PARTS:
-        if (root / part).is_dir():
-            for entry in entries(root / part):
-                yield dataclasses.replace(entry, name=f"{part}/{entry.name}")
-    if (root / GIVEN_WEIGHTS).is_file():
-        yield _weights_entry(root / GIVEN_WEIGHTS)
+    found = roots(f"{path.relative_to(folder).as_posix()}/" for path in folders(folder))
+    if not found:
+        there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        raise InputError(
+            f"{folder}: no {', '.join(PARTS)} in it (data.path); give the folder that holds them"
+            + (f"; it holds {few(there)}" if there else "")
+        )
+    if len(found) > 1:
+        raise InputError(
+            f"{folder}: {', '.join(PARTS)} lie in {few([place or '.' for place in found])} (data.path); "
+            "give one of these folders"
+        )
+    root, left_out = folder / found[0], []
+    for path in sorted(root.iterdir()):
+        if path.is_dir() and path.name.lower() in PARTS:
+            for entry in entries(path, left_out):
+                yield dataclasses.replace(entry, name=f"{path.name.lower()}/{entry.name}")
+        elif path.name.lower() == GIVEN_WEIGHTS.lower():
+            yield _weights_entry(path)
+        else:
+            left_out.append(str(path))
+    if left_out:
+        _say(f"{folder}: left out {len(left_out):,} files and folders: {few(left_out)}")
+
+
+def folders(folder: Path, depth: int = 0) -> Iterator[Path]:
+    """The folders below, but for hidden ones and those in the course's own, to a few levels."""
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not is_hidden(path.name):
+            yield path
+            if path.name.lower() not in PARTS and depth < DEPTH:
+                yield from folders(path, depth + 1)
 
 
 def _add_weights(data: Data, draft: Path) -> None:
@@ -166,10 +193,14 @@ def _add_weights(data: Data, draft: Path) -> None:
     path = of_project(data.weights)
     if not path.is_file():
         raise InputError(f"{data.weights}: no such file (data.weights); put the supervised ResNet there, or set ''")
+    given = Archive(draft)
+    if given.weights:
+        raise InputError(
+            f"{data.weights}: the archive has {given.weights} already; set data.weights to '', or take "
+            "that file out of the archive"
+        )
     with zipfile.ZipFile(draft, "a") as archive:
-        root = "hw1_data/" if any(name.startswith("hw1_data/") for name in archive.namelist()) else ""
-        entry = _weights_entry(path)
-        append(archive, dataclasses.replace(entry, name=root + entry.name))
+        append(archive, dataclasses.replace(_weights_entry(path), name=given.root + GIVEN_WEIGHTS))
 
 
 def _weights_entry(path: Path) -> Entry:

@@ -59,10 +59,13 @@ class Difference:
 
     @property
     def text(self) -> str:
-        return f"{self.points:+.1f} ({self.low:.1f} to {self.high:.1f})"
+        points, low, high = (round(value, 1) + 0.0 for value in (self.points, self.low, self.high))  # no -0.0
+        return f"{points:+.1f} ({low:.1f} to {high:.1f})"
 
 
-def tried(pairs: pd.DataFrame, seed_pairs: pd.DataFrame, projections: pd.DataFrame, masks: Mapping[str, Any]) -> list:
+def tried(
+    pairs: pd.DataFrame, seed_pairs: pd.DataFrame, projections: pd.DataFrame, masks: Mapping[str, Any]
+) -> list[Row]:
     """A row of ``COLUMNS`` for each claim, in the order of the report's problems.
 
     ``pairs`` and ``seed_pairs`` are the tables of :mod:`hw1.statistics.comparison` and

@@ -127,17 +127,28 @@ def over_seeds_and_images(values: np.ndarray) -> Mean:
     freedom after Satterthwaite): what varies between seeds, between images, and what is left between the cells.
     """
     seeds, images = values.shape
-    rows, columns, mean = values.mean(1), values.mean(0), float(values.mean())
-    of_seeds = images * rows.var(ddof=1)
-    of_images = seeds * columns.var(ddof=1)
-    rest = values - rows[:, None] - columns + mean
-    of_rest = (rest**2).sum() / ((seeds - 1) * (images - 1))
+    of_seeds, of_images, of_rest = mean_squares(values)
     total = of_seeds + of_images - of_rest
     if total <= max(of_seeds, of_images):  # no less than by either alone
         total, of_rest = max(of_seeds, of_images), 0.0
         parts = [(of_seeds, seeds - 1)] if of_seeds >= of_images else [(of_images, images - 1)]
     else:
         parts = [(of_seeds, seeds - 1), (of_images, images - 1), (of_rest, (seeds - 1) * (images - 1))]
+    return Mean(float(values.mean()), math.sqrt(total / (seeds * images)), satterthwaite(total, parts, seeds - 1))
+
+
+def mean_squares(values: np.ndarray) -> tuple[float, float, float]:
+    """Of the two-way table of values (S, N): that of the seeds, of the images, and of what is left in the cells."""
+    seeds, images = values.shape
+    rows, columns = values.mean(1), values.mean(0)
+    left = values - rows[:, None] - columns + values.mean()
+    of_rest = float((left**2).sum() / ((seeds - 1) * (images - 1)))
+    return images * float(rows.var(ddof=1)), seeds * float(columns.var(ddof=1)), of_rest
+
+
+def satterthwaite(total: float, parts: Sequence[tuple[float, float]], without: float) -> float:
+    """Degrees of freedom of ``total``, a sum or difference of mean squares, from (mean square, its degrees) of each
+    (Satterthwaite 1946); ``without`` any variance.
+    """
     weights = sum(part**2 / freedom for part, freedom in parts)
-    freedom = float(total**2 / weights) if weights else float(seeds - 1)
-    return Mean(mean, math.sqrt(total / (seeds * images)), freedom)
+    return float(total**2 / weights) if weights else without

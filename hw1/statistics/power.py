@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw1.statistics.intervals import Mean, over_seeds
+from hw1.statistics.intervals import Mean, mean_squares, over_seeds, satterthwaite
 
 POWER = 0.8
 MOST = 10**7  # images or seeds; more are as good as none
@@ -52,12 +52,8 @@ class Spread:
     def of(cls, values: np.ndarray) -> "Spread":
         """Estimated from the mean squares of the two-way table; a negative estimate is zero."""
         seeds, images = values.shape
-        rows, columns = values.mean(1), values.mean(0)
-        left = values - rows[:, None] - columns + values.mean()
-        rest = float((left**2).sum() / ((seeds - 1) * (images - 1)))
-        of_seeds = max(0.0, float(rows.var(ddof=1)) - rest / images)
-        of_images = max(0.0, float(columns.var(ddof=1)) - rest / seeds)
-        return cls(of_seeds, of_images, rest, seeds, images)
+        of_seeds, of_images, rest = mean_squares(values)
+        return cls(max(0.0, of_seeds - rest) / images, max(0.0, of_images - rest) / seeds, rest, seeds, images)
 
     @property
     def shares(self) -> tuple[float, float]:
@@ -71,9 +67,7 @@ class Spread:
         of_seeds, of_images = images * self.between_seeds + self.rest, seeds * self.between_images + self.rest
         total = of_seeds + of_images - self.rest
         parts = ((of_seeds, seeds - 1), (of_images, images - 1), (self.rest, (seeds - 1) * (images - 1)))
-        weights = sum(part**2 / freedom for part, freedom in parts)
-        freedom = total**2 / weights if weights else math.inf  # after Satterthwaite
-        return resolvable(math.sqrt(total / (seeds * images)), freedom)
+        return resolvable(math.sqrt(total / (seeds * images)), satterthwaite(total, parts, without=math.inf))
 
     def seeds_needed(self, difference: float) -> float:
         """Seeds that see ``difference`` on these images; infinite where no number of them does."""

@@ -50,6 +50,11 @@ BYOL_TABLES = {
     "SSL Info": ByolTable(0.0005, 128, "trivial128"),  # in the answer that gives the results of A to E
 }
 
+
+def _by_table(key: str) -> str:
+    return "; ".join(f'{getattr(table, key)} ("{name}")' for name, table in BYOL_TABLES.items())
+
+
 # The report's tables of settings; the keys are the rows of the page's tables.
 SETTINGS = {
     "p1.A": {
@@ -79,12 +84,12 @@ SETTINGS = {
     "byol": {
         "network": "ResNet50",
         "network input": "128 × 128",
-        "augmentation": "choice224; second table trivial128",
-        "optimiser": "Adam",
-        "learning rate": "0.01; second table 0.0005",
-        "batch size": "256; second table 128",
-        "epochs": "10",
-        "loss": 'BYOL\'s formula; the first table says "Focal Loss"',
+        "augmentation": _by_table("augmentation"),
+        "optimiser": 'Adam ("SSL Model (BYOL)")',
+        "learning rate": _by_table("lr"),
+        "batch size": _by_table("batch_size"),
+        "epochs": "10 (both tables)",
+        "loss": 'BYOL\'s formula; "Focal Loss" ("SSL Model (BYOL)")',
     },
     "finetune": {
         "network": "ResNet50",

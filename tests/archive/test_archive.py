@@ -51,7 +51,7 @@ def table(text):
 @pytest.mark.parametrize("top", ["", "hw1_data/"])
 def test_members_are_found_with_and_without_the_top_folder(pack, top):
     archive = pack({f"{top}p1_data/train_50/0_1.png": b"", f"{top}pretrain_model_SL.pt": b"weights"})
-    assert archive.members("p1_data/train_50", ".png") == ["p1_data/train_50/0_1.png"]
+    assert archive.pictures("p1_data/train_50") == ["p1_data/train_50/0_1.png"]
     assert archive.read("pretrain_model_SL.pt") == b"weights"
 
 
@@ -63,12 +63,14 @@ def test_files_beside_the_top_folder_are_no_members(pack):
 
 def test_members_are_sorted_and_lie_directly_in_the_folder(pack):
     names = ["a/10.jpg", "a/9.jpg", "a/B.JPG", "a/deep/1.jpg", "b/1.jpg", "a/notes.txt", "a/._9.jpg"]
-    assert pack(dict.fromkeys(names, b"")).members("a", ".jpg") == ["a/10.jpg", "a/9.jpg", "a/B.JPG"]
+    assert pack(dict.fromkeys(names, b"")).pictures("a") == ["a/10.jpg", "a/9.jpg", "a/B.JPG"]
 
 
 def test_folder_without_files_is_named(pack):
-    with pytest.raises(InputError, match=r"course\.zip: hw1_data/a: no \.jpg files"):
-        pack({"hw1_data/a/": b"", "hw1_data/b/1.jpg": b""}).members("a", ".jpg")
+    with pytest.raises(
+        InputError, match=r"course\.zip: hw1_data/a: no pictures; the archive must hold them there; it has b$"
+    ):
+        pack({"hw1_data/a/": b"", "hw1_data/b/1.jpg": b""}).pictures("a")
 
 
 def test_missing_archive_is_named(tmp_path):
@@ -137,8 +139,8 @@ def test_image_size_is_width_and_height(pack):
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", encode(PICTURE, "GIF")], ids=["empty", "text", "gif"])
-def test_member_that_is_no_jpeg_or_png_is_named(pack, content):
-    with pytest.raises(InputError, match=r"course\.zip: a/x\.jpg: not a JPEG or PNG picture"):
+def test_member_that_is_no_picture_is_named(pack, content):
+    with pytest.raises(InputError, match=r"course\.zip: a/x\.jpg: not a JPEG, PNG, WebP, BMP or TIFF picture"):
         pack({"a/x.jpg": content}).image("a/x.jpg")
 
 
@@ -173,8 +175,9 @@ def test_mask_decodes_the_seven_colours(pack):
 
 
 def test_mask_channels_are_cut_at_128(pack):
-    mask = pack({"m.png": strip((127, 127, 127), (128, 128, 128), (127, 128, 128), (128, 127, 255))}).mask("m.png")
-    assert mask.tolist() == [[6, 5, 0, 2]]
+    edges = [(127, 127, 127), (128, 128, 128), (127, 128, 128), (128, 127, 255)]  # as a smooth resize leaves them
+    mask = pack({"m.png": strip(*edges, *[(0, 0, 255)] * 36)}).mask("m.png")
+    assert mask[0, :5].tolist() == [6, 5, 0, 2, 4]
 
 
 def test_red_pixel_of_a_mask_is_named_with_its_place(pack):
@@ -189,30 +192,20 @@ def test_red_pixel_of_a_mask_is_named_with_its_place(pack):
 
 def test_table_maps_file_names_to_labels(pack):
     archive = pack(table("id,filename,label\n0,b.jpg,12\n1,a.jpg,0\n"))
-    assert archive.table("train.csv") == {"b.jpg": 12, "a.jpg": 0}
+    assert [(row.filename, row.label) for row in archive.table("train.csv").rows] == [("b.jpg", "12"), ("a.jpg", "0")]
 
 
 def test_table_may_have_a_byte_order_mark_and_windows_line_ends(pack):
     archive = pack(table(b"\xef\xbb\xbfid,filename,label\r\n0,a.jpg,3\r\n"))
-    assert archive.table("train.csv") == {"a.jpg": 3}
+    assert [(row.filename, row.label) for row in archive.table("train.csv").rows] == [("a.jpg", "3")]
 
 
-@pytest.mark.parametrize("text", ["", "0,a.jpg,1\n", "id,name,class\n0,a.jpg,1\n"])
+@pytest.mark.parametrize("text", ["", "0,a.jpg,1\n", "id,title,class\n0,a.jpg,1\n"])
 def test_table_without_its_header_is_refused(pack, text):
-    with pytest.raises(InputError, match=r"train\.csv: its first line must be the header id,filename,label"):
+    with pytest.raises(
+        InputError, match=r"train\.csv: its first line is '.*', but it must be a header with filename and label"
+    ):
         pack(table(text)).table("train.csv")
-
-
-@pytest.mark.parametrize("label", ["cat", "-1", "1.0", "", "²", " 1"])
-def test_label_that_is_no_class_number_is_named_with_its_line(pack, label):
-    with pytest.raises(InputError) as caught:
-        pack(table(f"id,filename,label\n0,a.jpg,1\n1,b.jpg,{label}\n")).table("train.csv")
-    assert f"train.csv, line 3: label {label!r} is not a class number" in str(caught.value)
-
-
-def test_line_without_a_label_is_refused(pack):
-    with pytest.raises(InputError, match=r"train\.csv, line 2: label '' is not a class number"):
-        pack(table("id,filename,label\n0,a.jpg\n")).table("train.csv")
 
 
 @pytest.mark.parametrize("line", ["0,a.jpg,1", "1,,1", "1"])

@@ -1,6 +1,7 @@
 """Each part prepared from a small archive in the course's layout: the arrays, and every bad input."""
 
 import io
+import json
 import os
 import shutil
 import struct
@@ -162,11 +163,11 @@ def put(member, content):
 
 
 FAULTS = {
-    "no picture": ("p1", put("p1_data/train_50/0_2.png", b"text"), "p1_data/train_50/0_2.png: not a JPEG or PNG"),
+    "no picture": ("p1", put("p1_data/train_50/0_2.png", b"text"), "p1_data/train_50/0_2.png: not a JPEG, PNG"),
     "cut jpeg": (
         "office",
         put("p2_data/office/train/t1.jpg", encode(noise(0, 99, 99), "JPEG")[:2000]),
-        "p2_data/office/train/t1.jpg: not a whole JPEG or PNG",
+        "p2_data/office/train/t1.jpg: not a whole JPEG picture",
     ),
     "label that is no number": ("p1", put("p1_data/train_50/cat_1.png", b""), "cat_1.png: label 'cat' is not a class"),
     "gap in the training labels": (
@@ -179,13 +180,13 @@ FAULTS = {
         put("p1_data/val_50/2_0.png", encode(noise(0, 8, 8), "PNG")),
         "p1_data/val_50/2_0.png: label 2, but the training images have 2 classes, 0-1",
     ),
-    "no files": ("p1", drop("p1_data/val_50/0_0.png", "p1_data/val_50/1_0.png"), "p1_data/val_50: no .png files"),
+    "no files": ("p1", drop("p1_data/val_50/0_0.png", "p1_data/val_50/1_0.png"), "p1_data/val_50: no pictures"),
     "no table": ("office", drop("p2_data/office/val.csv"), "p2_data/office/val.csv: missing in the archive"),
-    "table without header": ("office", put("p2_data/office/train.csv", "0,t1.jpg,1\n"), "the header id,filename,label"),
+    "table without header": ("office", put("p2_data/office/train.csv", "0,t1.jpg,1\n"), "it must be a header"),
     "line without image": (
         "office",
         drop("p2_data/office/val/v1.jpg"),
-        "p2_data/office/val/v1.jpg: missing or no .jpg, but p2_data/office/val.csv has a line for it",
+        "p2_data/office/val/v1.jpg: no such picture, but p2_data/office/val.csv has a line for it",
     ),
     "image without line": (
         "mini",
@@ -215,6 +216,9 @@ FAULTS = {
 }
 
 
+PATHS = ("--archive", "course.zip", "--reading", "read.json", "--out")
+
+
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     """An empty folder with a params.yaml, where the stage runs."""
@@ -228,7 +232,7 @@ def test_bad_input_is_named_and_leaves_no_folder(workplace, course, monkeypatch,
     part, spoil, message = FAULTS[name]
     spoil(course)
     pack(course, workplace / "course.zip")
-    monkeypatch.setattr(sys, "argv", ["prepare", part, "--archive", "course.zip", "--out", f"out/{part}"])
+    monkeypatch.setattr(sys, "argv", ["prepare", part, *PATHS, f"out/{part}"])
     with pytest.raises(InputError) as caught:
         stage.main()
     assert message in str(caught.value)
@@ -237,7 +241,7 @@ def test_bad_input_is_named_and_leaves_no_folder(workplace, course, monkeypatch,
 
 def run_stage(workplace, part):
     return subprocess.run(
-        [sys.executable, "-m", "stages.prepare", part, "--archive", "course.zip", "--out", f"out/{part}"],
+        [sys.executable, "-m", "stages.prepare", part, *PATHS, f"out/{part}"],
         cwd=workplace,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -256,7 +260,9 @@ def assert_one_line(result, message):
 def test_stage_prepares_a_part(workplace, course):
     pack(course, workplace / "course.zip")
     result = run_stage(workplace, "p3")
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    told = "prepare p3: read 2 tiles with masks to train on, 2 tiles with masks to validate on; nothing left out\n"
+    assert (result.returncode, result.stdout, result.stderr) == (0, told, "")
+    assert json.loads((workplace / "read.json").read_text())["left_out"] == 0
     assert [path.name for path in (workplace / "out").iterdir()] == ["p3"]
     assert Manifest.load(workplace / "out/p3").train == ["0", "1"]
 

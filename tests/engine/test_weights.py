@@ -1,14 +1,11 @@
 """Weights on disk: what is kept, and every file that is refused."""
 
-import os
-
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from hw1.engine.weights import (
-    load_state_dict,
     load_weights,
     picture_epochs,
     read_metadata,
@@ -113,53 +110,6 @@ def test_weights_of_another_network_are_refused_with_the_path(path, build, count
         load_weights(other, path)
     assert str(caught.value) == f"{path}: weights of another network ({counts})"
     assert all(torch.equal(tensor, before[name]) for name, tensor in other.state_dict().items())
-
-
-# -- given state dicts
-
-
-def test_state_dict_fills_the_network_without_the_dropped_keys(tmp_path):
-    saved, loaded = network(), network()
-    torch.save({**saved.state_dict(), "fc.weight": torch.ones(9, 9), "fc.bias": torch.ones(9)}, tmp_path / "sl.pt")
-    load_state_dict(loaded, tmp_path / "sl.pt", drop=("fc.",))
-    assert differing(saved, loaded) == []
-
-
-def test_state_dict_with_keys_that_are_not_dropped_is_refused(tmp_path):
-    torch.save({**network().state_dict(), "head.weight": torch.ones(1)}, tmp_path / "sl.pt")
-    with pytest.raises(InputError, match=r"sl\.pt: weights of another network \(0 keys missing, 1 unexpected.*head"):
-        load_state_dict(network(), tmp_path / "sl.pt", drop=("fc.",))
-
-
-class Malicious:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
-def test_pickle_that_would_run_code_is_refused_and_does_not_run_it(tmp_path):
-    torch.save({"weight": Malicious(tmp_path / "harm")}, tmp_path / "sl.pt")
-    with pytest.raises(InputError, match=r"sl\.pt: not a whole file of plain tensors"):
-        load_state_dict(network(), tmp_path / "sl.pt", drop=())
-    assert not (tmp_path / "harm").exists()
-
-
-@pytest.mark.parametrize("length", [0, 30, 1000, -1])
-@pytest.mark.parametrize("as_zip", [True, False])
-def test_cut_state_dict_is_named(tmp_path, as_zip, length):
-    torch.save(network().state_dict(), tmp_path / "sl.pt", _use_new_zipfile_serialization=as_zip)
-    (tmp_path / "sl.pt").write_bytes((tmp_path / "sl.pt").read_bytes()[:length])
-    with pytest.raises(InputError, match=r"sl\.pt: not a whole file of plain tensors"):
-        load_state_dict(network(), tmp_path / "sl.pt", drop=())
-
-
-@pytest.mark.parametrize("content", [torch.ones(3), {"epoch": 3}, [torch.ones(3)]], ids=["tensor", "number", "list"])
-def test_file_that_holds_no_state_dict_is_named(tmp_path, content):
-    torch.save(content, tmp_path / "sl.pt")
-    with pytest.raises(InputError, match=r"sl\.pt: not a state dict of tensors"):
-        load_state_dict(network(), tmp_path / "sl.pt", drop=())
 
 
 # -- snapshots

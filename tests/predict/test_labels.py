@@ -51,7 +51,7 @@ def lines(path):
 
 
 def test_every_image_gets_the_label_the_network_gives_its_stored_picture(predictor, network, folder, tmp_path):
-    items = items_of_folder(folder)
+    items, _ = items_of_folder(folder)
     done = predict_labels(predictor, items, tmp_path / "out.csv", ("filename", "label"))
     names = sorted(path.name for path in folder.iterdir())
     assert lines(tmp_path / "out.csv") == [
@@ -63,7 +63,7 @@ def test_every_image_gets_the_label_the_network_gives_its_stored_picture(predict
 
 def test_table_gives_id_file_name_and_order(predictor, network, folder, tmp_path):
     (tmp_path / "t.csv").write_text("id,filename,label\n9,3.png,\n4,10.png,\n5,0.png,\n")
-    items = items_of_table(tmp_path / "t.csv", folder)
+    items, _ = items_of_table(tmp_path / "t.csv", folder)
     predict_labels(predictor, items, tmp_path / "out.csv", ("id", "filename", "label"))
     assert lines(tmp_path / "out.csv")[1:] == [
         [number, name, str(expected(network, folder / name))]
@@ -76,7 +76,9 @@ def test_known_labels_are_scored(predictor, network, folder, tmp_path):
     truth["3.png"] = (expected(network, folder / "3.png") + 1) % CLASSES
     rows = [f"{number},{name},{label}" for number, (name, label) in enumerate(truth.items())]
     (tmp_path / "t.csv").write_text("\n".join(["id,filename,label", *rows]))
-    done = predict_labels(predictor, items_of_table(tmp_path / "t.csv", folder), tmp_path / "out.csv", ("a", "b", "c"))
+    done = predict_labels(
+        predictor, items_of_table(tmp_path / "t.csv", folder)[0], tmp_path / "out.csv", ("a", "b", "c")
+    )
     assert done.score == "accuracy 0.7500 (3 of 4)"
 
 
@@ -88,9 +90,9 @@ def test_labels_of_some_images_only_give_no_score_and_say_so(predictor, folder, 
 
 
 def test_numbers_beyond_the_classes_are_no_labels(predictor, folder, tmp_path, capsys):
-    items = [Item(folder / "0.png", ("2023_0.png",), 2023)]
+    items = [Item(folder / "0.png", ("2023_0.png",), 2023, "2023")]
     assert predict_labels(predictor, items, tmp_path / "out.csv", ("filename", "label")).score == ""
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "no score: 1 of 1 images have no label 0-6 ('2023')\n"
 
 
 def break_picture(folder, kind):
@@ -99,17 +101,13 @@ def break_picture(folder, kind):
     match kind:
         case "cut":
             path.write_bytes(path.read_bytes()[:100])
-            return "not a whole JPEG or PNG picture"
+            return "not a whole PNG picture"
         case "text":
             path.write_text("hello")
-            return "not a JPEG or PNG picture"
+            return "not a JPEG, PNG, WebP, BMP or TIFF picture"
         case "empty":
             path.write_bytes(b"")
-            return "not a JPEG or PNG picture"
-        case "folder":
-            path.unlink()
-            path.mkdir()
-            return "no such file"
+            return "not a JPEG, PNG, WebP, BMP or TIFF picture"
         case "pipe":
             path.unlink()
             os.mkfifo(path)
@@ -120,10 +118,10 @@ def break_picture(folder, kind):
             return "no such file"
 
 
-@pytest.mark.parametrize("kind", ["cut", "text", "empty", "folder", "pipe", "dangling link"])
+@pytest.mark.parametrize("kind", ["cut", "text", "empty", "pipe", "dangling link"])
 def test_unreadable_image_is_named_and_the_rest_is_done(kind, predictor, folder, tmp_path, capsys):
     reason = break_picture(folder, kind)
-    done = predict_labels(predictor, items_of_folder(folder), tmp_path / "out.csv", ("filename", "label"))
+    done = predict_labels(predictor, items_of_folder(folder)[0], tmp_path / "out.csv", ("filename", "label"))
     assert (done.images, done.faults) == (11, 1)
     told = capsys.readouterr().err
     assert told.startswith(f"{folder}/5.png: {reason}") and told.count("\n") == 1
@@ -136,7 +134,7 @@ def test_images_none_of_which_can_be_read_leave_the_older_file(predictor, folder
     (tmp_path / "out.csv").write_text("older")
     (tmp_path / "t.csv").write_text("id,filename\n1,a.png\n2,b.png\n")
     with pytest.raises(InputError, match="none of the 2 images could be read; nothing is written"):
-        predict_labels(predictor, items_of_table(tmp_path / "t.csv", folder), tmp_path / "out.csv", ("a", "b", "c"))
+        predict_labels(predictor, items_of_table(tmp_path / "t.csv", folder)[0], tmp_path / "out.csv", ("a", "b", "c"))
     assert (tmp_path / "out.csv").read_text() == "older"
 
 
@@ -146,14 +144,14 @@ def test_batch_that_does_not_fit_in_memory_names_its_option(predictor, folder, t
 
     monkeypatch.setattr("hw1.predict.model.logits_of", fail)
     with pytest.raises(InputError, match=r"--batch-size: 4 images do not fit in the memory of .*; take fewer"):
-        predict_labels(predictor, items_of_folder(folder), tmp_path / "out.csv", ("filename", "label"))
+        predict_labels(predictor, items_of_folder(folder)[0], tmp_path / "out.csv", ("filename", "label"))
     assert not (tmp_path / "out.csv").exists()
 
 
 def test_printed_heads_outputs_beyond_the_classes_are_no_label(tmp_path, folder):
     network = saved("classify@A", tmp_path / "A.safetensors", 3)
     predictor = Predictor.load(tmp_path / "A.safetensors", "classify", "cpu")
-    done = predict_labels(predictor, items_of_folder(folder), tmp_path / "out.csv", ("filename", "label"))
+    done = predict_labels(predictor, items_of_folder(folder)[0], tmp_path / "out.csv", ("filename", "label"))
     assert done.images == 11
     assert {int(row[1]) for row in lines(tmp_path / "out.csv")[1:]} <= {0, 1, 2}
     images = torch.rand(11, 3, 32, 32)
@@ -163,14 +161,14 @@ def test_printed_heads_outputs_beyond_the_classes_are_no_label(tmp_path, folder)
 def test_course_names_give_labels(folder):
     (folder / "12_345.png").write_bytes(b"")
     (folder / "x_1.png").write_bytes(b"")
-    labels = {item.path.name: item.label for item in items_of_folder(folder)}
+    labels = {item.path.name: item.label for item in items_of_folder(folder)[0]}
     assert labels["12_345.png"] == 12 and labels["x_1.png"] is None and labels["3.png"] is None
 
 
 @pytest.mark.parametrize(
     "text, reason",
     [
-        ("filename,label\na.png,1\n", "its first line must be the header"),
+        ("a.png,1\n", "its first line is 'a.png,1', but it must be a header with filename, such as id,filename,label"),
         ("id,filename\n", "no lines after its header"),
         ("id,filename\n1,../secret.png\n", "line 2: '../secret.png' is no file name in a folder"),
         ("id,filename\n1,/etc/passwd\n", "line 2: '/etc/passwd' is no file name in a folder"),
@@ -189,7 +187,7 @@ def test_missing_table_and_folders_are_named(tmp_path):
         items_of_table(tmp_path / "none.csv", tmp_path)
     with pytest.raises(InputError, match="none: no such folder"):
         items_of_folder(tmp_path / "none")
-    with pytest.raises(InputError, match=r"no files that end in \.png or \.jpg or \.jpeg"):
+    with pytest.raises(InputError, match="no pictures in it, it is empty"):
         items_of_folder(tmp_path)
 
 
@@ -201,3 +199,57 @@ def test_weights_of_another_task_are_refused(network, tmp_path):
 def test_batch_is_the_trainings_unless_given(network, tmp_path):
     assert Predictor.load(tmp_path / "C.safetensors", "finetune", "cpu").batch_size == 32
     assert Predictor.load(tmp_path / "C.safetensors", "finetune", "cpu", 5).batch_size == 5
+
+
+# -- what people bring
+
+
+def test_pictures_of_a_folder_are_taken_by_their_content_and_the_rest_is_named(predictor, folder, tmp_path):
+    for number, (kind, ending) in enumerate((("WEBP", ".webp"), ("BMP", ".BMP"), ("TIFF", ".tiff"), ("PNG", ""))):
+        Image.open(folder / f"{number}.png").save(folder / f"more{number}{ending}", kind)
+    (folder / "notes.txt").write_text("mine")
+    (folder / ".DS_Store").write_text("")
+    (folder / "old").mkdir()
+    items, reading = items_of_folder(folder)
+    assert predict_labels(predictor, items, tmp_path / "out.csv", ("filename", "label")).images == 15
+    assert reading.line == (
+        "read 15 pictures; left out 1 (hidden, or a system's own): .DS_Store; "
+        "left out 1 (no JPEG, PNG, WebP, BMP or TIFF picture): notes.txt; "
+        "left out 1 (not where the layout has files): old"
+    )
+
+
+def test_table_of_file_names_alone_is_numbered(predictor, folder, tmp_path):
+    (tmp_path / "t.csv").write_text("filename\n3.png\n0.png\n")
+    items, reading = items_of_table(tmp_path / "t.csv", folder)
+    predict_labels(predictor, items, tmp_path / "out.csv", ("id", "filename", "label"))
+    assert [row[:2] for row in lines(tmp_path / "out.csv")[1:]] == [["0", "3.png"], ["1", "0.png"]]
+    assert reading.line.startswith("read 2 lines of the csv; left out 9 (without a line in the csv): 1.png, 10.png")
+
+
+@pytest.mark.parametrize("label, example", [("chair", "'chair'"), ("7", "'7'"), ("-1", "'-1'"), ("1.5", "'1.5'")])
+def test_labels_that_are_no_class_numbers_are_predicted_and_told(label, example, predictor, folder, tmp_path, capsys):
+    (tmp_path / "t.csv").write_text(f"id,filename,label\n0,3.png,{label}\n1,4.png,{label}\n")
+    items, _ = items_of_table(tmp_path / "t.csv", folder)
+    done = predict_labels(predictor, items, tmp_path / "out.csv", ("id", "filename", "label"))
+    assert done.score == "" and len(lines(tmp_path / "out.csv")) == 3
+    assert capsys.readouterr().err == f"no score: 2 of 2 images have no label 0-6 ({example})\n"
+
+
+def test_table_without_any_label_says_nothing_of_a_score(predictor, folder, tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("id,filename,label\n0,3.png,\n")
+    items, _ = items_of_table(tmp_path / "t.csv", folder)
+    predict_labels(predictor, items, tmp_path / "out.csv", ("id", "filename", "label"))
+    assert capsys.readouterr().err == ""
+
+
+def test_names_of_a_table_that_differ_in_case_folder_or_ending_are_found(predictor, folder, tmp_path):
+    (folder / "in").mkdir()
+    (folder / "0.png").rename(folder / "in/0.png")
+    (tmp_path / "t.csv").write_text("filename\n3.PNG\nval/4.png\n5.jpg\nin/0.png\n")
+    items, reading = items_of_table(tmp_path / "t.csv", folder)
+    done = predict_labels(predictor, items, tmp_path / "out.csv", ("id", "filename", "label"))
+    assert (done.images, done.faults) == (4, 0)
+    assert [row[1] for row in lines(tmp_path / "out.csv")[1:]] == ["3.PNG", "val/4.png", "5.jpg", "in/0.png"]
+    assert "the csv spells 3 names otherwise: 3.PNG for 3.png, 5.jpg for 5.png, val/4.png for 4.png" in reading.line
+    assert "in" not in reading.left_out

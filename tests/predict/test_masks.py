@@ -6,11 +6,11 @@ import torch
 from cards import saved
 from PIL import Image
 
-from hw1.archive.pictures import decode_mask
+from hw1.archive.masks import decode_mask
 from hw1.data.classes import MASK_COLOURS
 from hw1.engine.metrics import count_confusion
 from hw1.images.input import normalise
-from hw1.predict.masks import predict_masks
+from hw1.predict.masks import predict_masks, tiles_in
 from hw1.predict.model import Predictor
 from hw1.run.errors import InputError
 
@@ -44,7 +44,7 @@ def expected(network, path, shape):
 
 
 def test_every_tile_gets_a_mask_of_its_own_size_in_the_seven_colours(predictor, network, tiles, tmp_path):
-    done = predict_masks(predictor, tiles, tmp_path / "masks")
+    done = predict_masks(predictor, tiles_in(tiles)[0], tmp_path / "masks")
     assert (done.images, done.faults, done.scored) == (5, 0, 0)
     for number, shape in enumerate(SIZES):
         mask = Image.open(tmp_path / f"masks/{number:04d}_mask.png")
@@ -59,7 +59,7 @@ def test_true_masks_beside_the_tiles_are_scored(predictor, tiles, tmp_path):
     truth = {number: draw.integers(0, 7, SIZES[number], np.uint8) for number in (0, 2)}
     for number, classes in truth.items():
         Image.fromarray(MASK_COLOURS[classes]).save(tiles / f"{number:04d}_mask.png")
-    done = predict_masks(predictor, tiles, tmp_path / "masks")
+    done = predict_masks(predictor, tiles_in(tiles)[0], tmp_path / "masks")
     counts = torch.zeros(7, 7, dtype=torch.int64)
     for number, classes in truth.items():
         mask = torch.from_numpy(decode_mask((tmp_path / f"masks/{number:04d}_mask.png").read_bytes()))
@@ -76,7 +76,7 @@ def test_true_mask_that_cannot_be_used_is_named_and_the_prediction_kept(
     pixels = np.zeros((9, 9, 3) if kind == "size" else (32, 32, 3), np.uint8)
     pixels[..., 0] = 255 if kind == "red" else 0
     Image.fromarray(pixels).save(tiles / "0000_mask.png")
-    done = predict_masks(predictor, tiles, tmp_path / "masks")
+    done = predict_masks(predictor, tiles_in(tiles)[0], tmp_path / "masks")
     assert (done.images, done.faults, done.scored, done.unscored) == (5, 0, 0, 1)
     assert f"0000_mask.png: {reason}" in capsys.readouterr().err
     assert len(list((tmp_path / "masks").iterdir())) == 5
@@ -84,9 +84,9 @@ def test_true_mask_that_cannot_be_used_is_named_and_the_prediction_kept(
 
 def test_unreadable_tile_is_named_and_the_rest_is_done(predictor, tiles, tmp_path, capsys):
     (tiles / "0001_sat.jpg").write_bytes(b"no picture")
-    done = predict_masks(predictor, tiles, tmp_path / "masks")
+    done = predict_masks(predictor, tiles_in(tiles)[0], tmp_path / "masks")
     assert (done.images, done.faults) == (5, 1)
-    assert "0001_sat.jpg: not a JPEG or PNG picture" in capsys.readouterr().err
+    assert "0001_sat.jpg: not a JPEG, PNG, WebP, BMP or TIFF picture" in capsys.readouterr().err
     assert sorted(path.name[:4] for path in (tmp_path / "masks").iterdir()) == ["0000", "0002", "0003", "0004"]
 
 
@@ -94,12 +94,61 @@ def test_tiles_none_of_which_can_be_read_are_an_error(predictor, tiles, tmp_path
     for path in tiles.iterdir():
         path.write_bytes(b"no picture")
     with pytest.raises(InputError, match="none of the 5 images could be read; nothing is written"):
-        predict_masks(predictor, tiles, tmp_path / "masks")
+        predict_masks(predictor, tiles_in(tiles)[0], tmp_path / "masks")
     assert not (tmp_path / "masks").exists()
 
 
 def test_other_files_of_the_output_folder_stay(predictor, tiles, tmp_path):
     (tmp_path / "masks").mkdir()
     (tmp_path / "masks/notes.txt").write_text("mine")
-    predict_masks(predictor, tiles, tmp_path / "masks")
+    predict_masks(predictor, tiles_in(tiles)[0], tmp_path / "masks")
     assert (tmp_path / "masks/notes.txt").read_text() == "mine"
+
+
+# -- what people bring
+
+
+@pytest.mark.parametrize("name, kind", [("0001_sat.jpeg", "JPEG"), ("0001_SAT.PNG", "PNG"), ("0001-sat.webp", "WEBP")])
+def test_tile_of_another_ending_gets_its_mask_too(name, kind, predictor, tiles, tmp_path):
+    Image.open(tiles / "0001_sat.jpg").save(tmp_path / "other", kind)
+    (tiles / "0001_sat.jpg").unlink()
+    (tmp_path / "other").rename(tiles / name)
+    done = predict_masks(predictor, tiles_in(tiles)[0], tmp_path / "masks")
+    assert (done.images, done.faults) == (5, 0) and (tmp_path / "masks/0001_mask.png").exists()
+
+
+def test_true_mask_of_another_spelling_is_scored(predictor, tiles, tmp_path):
+    truth = np.arange(32 * 32).reshape(32, 32) % 7
+    Image.fromarray(MASK_COLOURS[truth]).save(tiles / "0000_MASK.TIF")
+    found, reading = tiles_in(tiles)
+    assert predict_masks(predictor, found, tmp_path / "masks").scored == 1
+    assert reading.line == "read 5 tiles, 1 true masks; nothing left out"
+
+
+def test_what_is_neither_tile_nor_mask_is_named(tiles):
+    Image.new("RGB", (4, 4)).save(tiles / "view.png")
+    Image.new("RGB", (4, 4)).save(tiles / "9999_mask.png")
+    (tiles / "readme.md").write_text("")
+    _, reading = tiles_in(tiles)
+    assert reading.left_out == {
+        "view.png": "neither a tile {id}_sat nor a mask {id}_mask",
+        "9999_mask.png": "a mask without its tile",
+        "readme.md": "no JPEG, PNG, WebP, BMP or TIFF picture",
+    }
+
+
+def test_folder_without_tiles_and_two_files_of_one_tile_are_named(tiles, tmp_path):
+    (tmp_path / "others").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "others/a.png")
+    with pytest.raises(InputError, match=r"others: no tiles like 0001_sat\.jpg; it has pictures such as a\.png"):
+        tiles_in(tmp_path / "others")
+    Image.new("RGB", (4, 4)).save(tiles / "0001_sat.png")
+    with pytest.raises(InputError, match=r"0001_sat\.png and 0001_sat\.jpg are of one tile; remove one"):
+        tiles_in(tiles)
+
+
+def test_true_masks_of_one_class_are_flawed(predictor, tiles, tmp_path):
+    for number in (0, 2):
+        Image.fromarray(np.zeros((*SIZES[number], 3), np.uint8)).save(tiles / f"{number:04d}_mask.png")
+    done = predict_masks(predictor, tiles_in(tiles)[0], tmp_path / "masks")
+    assert done.scored == 2 and done.flaw == "every pixel of every mask is unknown (black), one class alone"

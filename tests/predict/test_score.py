@@ -40,8 +40,8 @@ def test_unknown_has_no_iou_but_a_class_predicted_there_is_a_false_positive(tmp_
 
 
 def test_absent_class_is_said_and_left_out_of_the_mean(tmp_path):
-    write(tmp_path / "truth", a=[[URBAN]])
-    write(tmp_path / "predicted", a=[[URBAN]])
+    write(tmp_path / "truth", a=[[URBAN, UNKNOWN]])
+    write(tmp_path / "predicted", a=[[URBAN, UNKNOWN]])
     scores = table(tmp_path)
     assert [scores[name] for name in LAND_COVER[:6]] == ["1.00000", *["absent"] * 5]
     assert scores["mean IoU"] == "1.00000"
@@ -65,7 +65,7 @@ def test_scores_are_those_of_the_courses_definition(tmp_path):
 def test_prediction_that_is_absent_or_of_another_size_or_colour_is_named(tmp_path):
     write(tmp_path / "truth", a=[[URBAN]], b=[[URBAN]])
     write(tmp_path / "predicted", a=[[URBAN]])
-    with pytest.raises(InputError, match=r"predicted/b_mask\.png: no such file"):
+    with pytest.raises(InputError, match=r"predicted/b_mask\.png: no such file, but .*truth/b_mask\.png is there"):
         table(tmp_path)
     write(tmp_path / "predicted", b=[[URBAN, URBAN]])
     with pytest.raises(InputError, match=r"predicted/b_mask\.png: 2 x 1 pixels, the true mask has 1 x 1"):
@@ -77,5 +77,36 @@ def test_prediction_that_is_absent_or_of_another_size_or_colour_is_named(tmp_pat
 
 def test_folder_without_masks_is_named(tmp_path):
     (tmp_path / "truth").mkdir()
-    with pytest.raises(InputError, match=r"truth: no files that end in _mask\.png"):
+    with pytest.raises(InputError, match=r"truth: no pictures in it, it is empty"):
         score_masks(tmp_path / "truth", tmp_path)
+
+
+def test_true_masks_of_one_class_are_never_scored(tmp_path):
+    write(tmp_path / "truth", a=[[FOREST, FOREST]], b=[[FOREST]])
+    write(tmp_path / "predicted", a=[[FOREST, WATER]], b=[[FOREST]])
+    with pytest.raises(
+        InputError, match="truth: every pixel of every mask is forest, one class alone: nothing to score"
+    ):
+        table(tmp_path)
+
+
+def test_predicted_masks_of_one_class_are_scored_with_a_warning(tmp_path, capsys):
+    write(tmp_path / "truth", a=[[FOREST, WATER]])
+    write(tmp_path / "predicted", a=[[FOREST, FOREST]])
+    assert table(tmp_path)["forest"] == "0.50000"
+    assert capsys.readouterr().err.endswith("predicted: every pixel of every mask is forest, one class alone\n")
+
+
+def test_masks_of_class_numbers_are_not_scored(tmp_path):
+    write(tmp_path / "truth", a=[[FOREST, WATER]])
+    (tmp_path / "predicted").mkdir()
+    Image.fromarray(np.array([[3, 4]], np.uint8)).save(tmp_path / "predicted/a_mask.png")
+    with pytest.raises(InputError, match=r"predicted/a_mask\.png: its brightest value is 4: class numbers"):
+        table(tmp_path)
+
+
+def test_predicted_masks_without_a_true_one_are_named(tmp_path, capsys):
+    write(tmp_path / "truth", a=[[FOREST, WATER]])
+    write(tmp_path / "predicted", a=[[FOREST, WATER]], b=[[FOREST]])
+    assert table(tmp_path)["mean IoU"] == "1.00000"
+    assert capsys.readouterr().err == "left out 1 predicted masks without a true one: b\n"

@@ -53,6 +53,11 @@ def write_inputs(
     _projections(rng, classes).to_csv(evaluation / "p1/projections.csv", index=False)
     np.savez(evaluation / "p3/masks.npz", **_masks(rng, side))
     Manifest("synthetic", 32, 32, classes, ["0.jpg"] * 2000, []).save(root / "data/prepared/mini")
+    (root / "data/reading").mkdir(parents=True)
+    for part in ("p1", "mini", "office", "p3"):
+        left = ["left out 2 (hidden, or a system's own): .DS_Store, Thumbs.db"] if part == "p1" else []
+        record = {"read": {"pictures to train on": 9}, "left_out": 2 * len(left), "notes": left}
+        (root / f"data/reading/{part}.json").write_text(json.dumps(record))
     archive = {
         "source": "synthetic",
         "origin": "synthetic",
@@ -218,6 +223,7 @@ def run_stages(root: Path) -> Path:
     common = {"evaluation": "data/evaluation", "metrics": "metrics", "statistics": "plots/statistics"}
     common |= {"history": "plots/history"}
     run(root, "stages.plots", **common, out="plots/figures")
-    page = {"figures": "plots/figures", "archive": "data/raw/archive.json", "mini": "data/prepared/mini"}
+    page = {"figures": "plots/figures", "archive": "data/raw/archive.json", "reading": "data/reading"}
+    page["mini"] = "data/prepared/mini"
     run(root, "stages.report", **common, **page, out="report/index.html")
     return root

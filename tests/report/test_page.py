@@ -64,6 +64,7 @@ def rerun(usual, tmp_path):
             history=root / "plots/history",
             figures=usual / "plots/figures",
             archive=root / "data/raw/archive.json",
+            reading=root / "data/reading",
             mini=root / "data/prepared/mini",
         )
         return Page(render(read_inputs(load(root / "params.yaml"), paths)))
@@ -140,11 +141,27 @@ def test_neighbours_of_byols_features_stand_beside_those_of_the_start(page):
 
 
 def test_seeds_are_shown_where_there_are_some(page, unusual):
-    assert "Each model was trained once here, with seed 4" in page.words
+    assert "Each model was trained once here, with seed 5" in page.words
     words = read(unusual).words
     assert "trained anew with 5 seeds" in words and "Each model was trained once" not in words
     assert "In the mean over seeds B is 19.0 points above A: holds over 5 seeds and 406 images (p = 0.020" in words
     assert "is not resolved over 5 seeds and 406 images (p = 0.30" in words
+
+
+def test_data_are_told_with_what_was_left_out(page):
+    assert re.search(r"P1 ?2,000 ?22,500 .* 50 ?2 ?P2, pre-training", page.words)
+    assert "P1: left out 2 (hidden, or a system's own): .DS_Store, Thumbs.db." in page.words
+
+
+def test_claims_stand_before_the_results_and_the_answers(page):
+    claims, results = page.words.index("The report's claims, each tried"), re.search("62.0 ?30.7", page.words)
+    assert claims < results.start() < page.words.index("Settings of model A")
+
+
+def test_byols_settings_name_the_table_of_each_value(page):
+    here, report = '0.0005 ("SSL Info")', '0.01 ("SSL Model (BYOL)"); 0.0005 ("SSL Info")'
+    assert re.search(f"learning rate ?{re.escape(here)} ?{re.escape(report)}", page.words)
+    assert re.search(re.escape('32 ("neither table")').replace('"', ""), page.words)
 
 
 def test_given_backbone_is_named(unusual):

@@ -64,7 +64,7 @@ def wide_merges():
     return f"a: &x {{{keys}}}\nb: {{<<: [{'*x, ' * 4_000}]}}\n"
 
 
-SEED = "seed: 4 "
+SEED = "seed: 5 "
 WRONG = {
     "nothing": "",
     "a comment": "# nothing\n",

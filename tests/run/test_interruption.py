@@ -100,6 +100,6 @@ def test_full_or_read_only_disk_for_the_outputs_is_one_line_and_loses_nothing(pr
 @needs_mounts
 def test_full_disk_ends_the_preparation_in_one_line(project):
     command = "mount -t tmpfs -o size=16k none data/prepared && python -m stages.prepare p3"
-    options = "--archive data/raw/hw1_data.zip --out data/prepared/p3"
+    options = "--archive data/raw/hw1_data.zip --out data/prepared/p3 --reading data/reading/p3.json"
     output = project.run("unshare", "-rm", "sh", "-c", f"{command} {options}", status=1)
     assert output == ("error: data/prepared/p3: No space left on device; free some space or mend the permissions\n")

@@ -2,13 +2,14 @@
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 from closure import ROOT
 
-from hw1.run.ready import mend_lock
+from hw1.run.ready import mend_lock, settle_git
 
 QUICK = (ROOT / "presets/quick.yaml").read_text()
 
@@ -64,3 +65,41 @@ def test_dvc_refuses_the_lock_that_is_mended_and_guards_it_as_we_do(tmp_path):
         fcntl.flock(guard, fcntl.LOCK_EX)
         with pytest.raises(LockError), rwlock(*held):
             pass
+
+
+def project(tmp_path, name):
+    """A folder that DVC takes for a project, without git."""
+    root = tmp_path / name
+    (root / ".dvc").mkdir(parents=True)
+    (root / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    (root / "dvc.yaml").write_text("stages: {one: {cmd: echo done > out, outs: [out]}}\n")
+    return root
+
+
+def dvc(root, *arguments):
+    environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(root)}
+    return subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=root, env=environment, capture_output=True, text=True
+    )
+
+
+def test_folder_without_git_is_rebuilt_without_and_with_git_again_as_before(tmp_path, capfd):
+    root = project(tmp_path, "unzipped")
+    assert "is not a git repository" in dvc(root, "repro").stderr
+    settle_git(root)
+    said = capfd.readouterr().out
+    assert said.startswith("no git here: the results are rebuilt without; experiments") and said.count("\n") == 1
+    assert dvc(root, "repro").returncode == 0 and (root / "out").exists()
+    settle_git(root)  # a second time nothing is left to set
+    assert (root / ".dvc/config.local").read_text().count("no_scm") == 1
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    settle_git(root)
+    assert "no_scm" not in (root / ".dvc/config.local").read_text()
+    assert dvc(root, "status").returncode == 0
+
+
+def test_git_is_left_alone_where_it_is(tmp_path, capfd):
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    root = project(tmp_path, "below")
+    settle_git(root)
+    assert not (root / ".dvc/config.local").exists() and capfd.readouterr().out == ""

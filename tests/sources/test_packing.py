@@ -175,9 +175,24 @@ def test_damaged_zip_member_is_named(tmp_path):
 
 
 def test_other_files_are_refused(tmp_path):
-    (tmp_path / "a.rar").write_bytes(b"Rar!")
-    with pytest.raises(InputError, match=r"a\.rar: not a whole zip or tar file"):
-        entries(tmp_path / "a.rar")
+    (tmp_path / "a").write_bytes(b"some text")
+    with pytest.raises(InputError, match=r"a: not a whole zip or tar file; get it again"):
+        entries(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "start, what",
+    [
+        (b"Rar!\x1a\x07\x00", "a RAR archive"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+        (b"<!DOCTYPE html>", "a web page"),
+        (b"version https://git-lfs", "a pointer of Git LFS"),
+    ],
+)
+def test_archive_of_another_kind_is_named(start, what, tmp_path):
+    (tmp_path / "a.zip").write_bytes(start + bytes(100))
+    with pytest.raises(InputError, match=rf"a\.zip: {what}, which is not read; unpack it and give the folder"):
+        entries(tmp_path / "a.zip")
 
 
 def test_same_name_twice_is_refused(tmp_path):

@@ -96,7 +96,7 @@ def test_zip_cut_in_half_is_refused_and_leaves_nothing(workplace, archive):
 
 def test_folder_becomes_a_readable_archive(workplace, folder):
     archive = Archive(fetched(workplace / "a.zip", folder))
-    assert archive.members("p1_data/train_50", ".png") == ["p1_data/train_50/0_0.png", "p1_data/train_50/1_0.png"]
+    assert archive.pictures("p1_data/train_50") == ["p1_data/train_50/0_0.png", "p1_data/train_50/1_0.png"]
     assert archive.read("p1_data/train_50/1_0.png") == b"one"
 
 
@@ -116,7 +116,9 @@ def test_folder_gives_the_same_bytes_at_another_time(workplace, folder):
 
 def test_folder_without_p1_data_is_refused(workplace):
     (workplace / "empty").mkdir()
-    with pytest.raises(InputError, match=r"empty: no p1_data in it \(data\.path\)"):
+    with pytest.raises(
+        InputError, match=r"empty: no p1_data, p2_data, p3_data in it \(data\.path\); give the folder that holds them$"
+    ):
         fetched(workplace / "raw/hw1_data.zip", "empty")
 
 
@@ -125,6 +127,35 @@ def test_bad_file_of_a_folder_leaves_nothing(workplace, folder):
     with pytest.raises(InputError, match=r"2_0\.png: neither a file nor a folder"):
         fetched(workplace / "raw/hw1_data.zip", folder)
     assert list((workplace / "raw").iterdir()) == []
+
+
+@pytest.mark.parametrize("top", ["data", "data/hw1_data", "hw1-data-main/a/b"])
+def test_folder_of_the_layout_is_found_wherever_it_lies(top, workplace, folder):
+    (workplace / "around" / top).parent.mkdir(parents=True)
+    (folder / "hw1_data").rename(workplace / "around" / top)
+    assert Archive(fetched(workplace / "a.zip", "around")).read("p1_data/train_50/1_0.png") == b"one"
+
+
+def test_two_folders_of_the_layout_are_named(workplace, folder):
+    (folder / "old/p3_data").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"lie in hw1_data/, old/ \(data\.path\); give one of these folders"):
+        fetched(workplace / "raw/hw1_data.zip", folder)
+
+
+def test_what_a_folder_holds_besides_is_told(workplace, folder, capsys):
+    (folder / "hw1_data/p1_data/.DS_Store").write_text("")
+    (folder / "hw1_data/notes.txt").write_text("")
+    fetched(workplace / "a.zip", folder)
+    told = capsys.readouterr().err
+    assert told.startswith(f"{folder}: left out 2 files and folders: ")
+    assert "hw1_data/p1_data/.DS_Store" in told and "hw1_data/notes.txt" in told
+
+
+def test_what_lies_outside_of_the_layout_in_a_zip_is_told(workplace, archive, capsys):
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("readme.txt", b"")
+    fetched(workplace / "a.zip", archive)
+    assert capsys.readouterr().err == "given.zip: left out 1 files outside of the course's folders: readme.txt\n"
 
 
 def test_other_files_of_the_folder_stay_out(workplace, folder):
@@ -157,7 +188,7 @@ def test_tilde_is_the_users_home_under_dvc_too(workplace, archive, monkeypatch):
 
 def test_synthetic_archive_is_drawn_with_its_record(workplace):
     fetch(dataclasses.replace(OURS, source="synthetic"), TINY, workplace / "a.zip")
-    assert len(Archive(workplace / "a.zip").members("p1_data/train_50", ".png")) == 2
+    assert len(Archive(workplace / "a.zip").pictures("p1_data/train_50")) == 2
     record = json.loads((workplace / "archive.json").read_text())
     assert (record["source"], record["name"], record["origin"]) == ("synthetic", "drawn by the project", SYNTHETIC)
     assert record["sha256"] == sources.sha256(workplace / "a.zip")
@@ -254,7 +285,9 @@ def test_weights_beside_ones_in_the_archive_are_refused(workplace, archive):
     (workplace / "sl.pt").write_bytes(b"weights")
     with zipfile.ZipFile(archive, "a") as file:
         file.writestr("hw1_data/pretrain_model_SL.pt", b"others")
-    with pytest.raises(InputError, match=r"sl\.pt: the archive has a file of this name already"):
+    with pytest.raises(
+        InputError, match=r"sl\.pt: the archive has pretrain_model_SL\.pt already; set data\.weights to ''"
+    ):
         fetch(dataclasses.replace(OURS, weights="sl.pt"), TINY, workplace / "a.zip")
     assert not (workplace / "a.zip").exists()
 

@@ -75,7 +75,7 @@ def tried(table=None, seeds=NO_SEEDS, points=None, tiles=None):
 def test_there_are_the_reports_ten_with_every_column():
     rows = claims.tried(pairs(), NO_SEEDS, projections(), masks())
     assert tuple(row["claim"] for row in rows) == KEYS
-    assert all(tuple(row) == claims.COLUMNS or set(row) == set(claims.COLUMNS) for row in rows)
+    assert all(sorted(row) == sorted(claims.COLUMNS) for row in rows)
 
 
 def test_the_reports_own_figures_contradict_one_claim_and_leave_another_open():
