@@ -8,6 +8,7 @@ import torch
 
 from benchmarks.augmentation import augmentations
 from benchmarks.byol import epoch
+from benchmarks.equality import equality
 from benchmarks.growth import growth
 from benchmarks.larger import larger
 from benchmarks.machine import describe
@@ -22,6 +23,7 @@ from benchmarks.training import epochs
 
 BENCHMARKS = {
     "byol": epoch,
+    "equality": equality,
     "scoring": scoring,
     "preparation": preparation,
     "augmentation": augmentations,
