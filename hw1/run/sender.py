@@ -20,6 +20,7 @@ from hw1.run.supervision import run_stage
 from hw1.run.tracking import is_written, spool
 
 EXPERIMENT = "hw1"
+KIND = ("mlflow.experimentKind", "custom_model_development")  # else MLflow 3 opens its page for chat models, empty
 EVENTS = "hw1.events"  # tag of a run, the name of its file
 PATIENCE = 300.0  # seconds between two deliveries beside a training: the first imports MLflow, 4 s of a core
 QUIET = 10.0  # seconds without a writer after which no training is disturbed; DVC takes 2 between two stages
@@ -60,9 +61,12 @@ def _connect(root: Path) -> tuple[Any, str]:
     given = os.environ.get("MLFLOW_TRACKING_URI")
     client = MlflowClient(given or f"sqlite:///{root / 'mlflow.db'}")
     if experiment := client.get_experiment_by_name(EXPERIMENT):
-        return client, experiment.experiment_id
-    # MLflow freezes the place of the pictures at the experiment's creation, absolute.
-    return client, client.create_experiment(EXPERIMENT, None if given else (root / "mlartifacts").as_uri())
+        number = experiment.experiment_id
+    else:  # MLflow freezes the place of the pictures at the experiment's creation, absolute.
+        number = client.create_experiment(EXPERIMENT, None if given else (root / "mlartifacts").as_uri())
+    if experiment is None or KIND[0] not in experiment.tags:
+        client.set_experiment_tag(number, *KIND)
+    return client, number
 
 
 def _send(client: Any, experiment: str, events: Path, after_failure: bool) -> None:

@@ -9,6 +9,8 @@ runs land there too. ``HW1_TRACKING=off`` switches tracking off.
 """
 
 import contextlib
+import datetime
+import getpass
 import importlib.metadata
 import json
 import os
@@ -43,7 +45,7 @@ class Tracker:
     def start(cls, stage: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> "Tracker":
         """Begin the run of a training stage; ``tags`` describe the machine."""
         tracker = cls(stage)
-        tracker._write("start", name=tracker.stage, params=dict(params), tags={**_surroundings(), **tags})
+        tracker._write("start", name=tracker.stage, params=dict(params), tags={**_surroundings(tracker.stage), **tags})
         return tracker
 
     def log_epoch(self, row: Mapping[str, float]) -> None:
@@ -141,19 +143,45 @@ def _tell_of_trouble(folder: Path) -> None:
         told.write_text(telling)
 
 
-def _surroundings() -> dict[str, str]:
-    """Tags of where a run happened: commit, whether the code differs from it, DVC's names, versions."""
+def _surroundings(stage: str) -> dict[str, str]:
+    """Tags of where a run happened: commit, whether the code differs from it, DVC's names, versions; MLflow's own, by
+    which its pages fill the columns Source, Version, Created by and Description; and one for all runs of one ``dvc
+    repro``, to group them by.
+    """
+    commit = _git("rev-parse", "HEAD")
     tags = {
+        "mlflow.source.name": f"dvc repro {stage}",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": commit,
+        "mlflow.user": _user(),
+        "mlflow.note.content": f"Stage `{stage}` of dvc.yaml. The page with all results is report/index.html.",
+        "dvc.run": _begun(ancestors()[-1]),
         "dvc.stage": os.environ.get("DVC_STAGE", ""),
         "dvc.exp.name": os.environ.get("DVC_EXP_NAME", ""),
         "dvc.exp.baseline_rev": os.environ.get("DVC_EXP_BASELINE_REV", ""),
-        "git.commit": _git("rev-parse", "HEAD"),
+        "git.commit": commit,
         "git.dirty": str(bool(_git("status", "--porcelain", "--", *CODE))).lower(),
         "version.python": sys.version.split()[0],
     }
     packages = ("torch", "torchvision", "numpy", "dvc", "mlflow")
     tags |= {f"version.{package}": _version(package) for package in packages}
     return {key: value for key, value in tags.items() if value}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's number without a name
+        return str(os.getuid())
+
+
+def _begun(process: int) -> str:
+    """When a process began, with its number."""
+    try:
+        began = datetime.datetime.fromtimestamp(os.stat(f"/proc/{process}").st_ctime)
+    except OSError:  # no /proc
+        return str(process)
+    return f"{began:%Y-%m-%d %H:%M:%S} ({process})"
 
 
 def _git(*arguments: str) -> str:

@@ -81,6 +81,28 @@ def test_run_is_sent_with_parameters_curves_and_end(root):
     assert not path.exists()
 
 
+def test_run_has_the_tags_by_which_mlflow_fills_its_columns(root, monkeypatch):
+    monkeypatch.setattr(tracking, "_git", lambda *arguments: "abc" if arguments[0] == "rev-parse" else "")
+    for stage in ("classify@A", "finetune@C"):
+        with Tracker.start(stage, {}, {"device": "cpu"}):
+            pass
+    starts = [json.loads(path.read_text().split("\n")[1]) for path in sorted((root / ".mlflow").glob("*.jsonl"))]
+    tags = starts[1]["tags"]
+    assert tags["mlflow.source.name"] == "dvc repro finetune@C" and tags["mlflow.source.git.commit"] == "abc"
+    assert tags["mlflow.user"] and "finetune@C" in tags["mlflow.note.content"] and tags["device"] == "cpu"
+    assert len({start["tags"]["dvc.run"] for start in starts}) == 1
+
+
+def test_run_of_a_user_without_a_name_is_recorded_by_number(root, monkeypatch):
+    def nameless():
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    with Tracker.start("classify@A", {}, {}):
+        pass
+    assert f'"mlflow.user": "{os.getuid()}"' in events_of(root).read_text()
+
+
 def test_exception_ends_the_run_as_failed(root):
     with pytest.raises(ValueError), Tracker.start("x", {}, {}):
         raise ValueError
@@ -151,6 +173,14 @@ def test_pictures_are_copied_before_the_originals_can_go(root, tmp_path):
 def database(root):
     """A client of a database in the root, and the experiment's number."""
     return sender._connect(root)
+
+
+def test_experiment_opens_as_one_of_trainings_and_keeps_what_a_user_chose(root, database):
+    client, number = database
+    assert client.get_experiment(number).tags["mlflow.experimentKind"] == "custom_model_development"
+    client.set_experiment_tag(number, "mlflow.experimentKind", "finetuning")
+    client, number = sender._connect(root)
+    assert client.get_experiment(number).tags["mlflow.experimentKind"] == "finetuning"
 
 
 def runs_in(database: Path) -> list[dict]:
