@@ -23,11 +23,11 @@ from typing import IO, TypeVar
 import numpy as np
 from PIL import Image
 
-from hw1.archive import masks, pictures
-from hw1.archive.names import PARTS, few, is_hidden, plain, roots, shown
+from hw1.archive import mask_colours, pictures
 from hw1.archive.pictures import START, PictureError, is_picture, promises_picture
-from hw1.archive.reading import Reading, why_left
+from hw1.archive.spelling import PARTS, few, is_hidden, plain, roots, shown
 from hw1.archive.tables import Table, TableError, class_number, read_table
+from hw1.archive.tally import Reading, why_left
 from hw1.data.arrays import GIVEN_WEIGHTS
 from hw1.run.errors import InputError
 
@@ -246,7 +246,7 @@ class Archive:
 
     def mask(self, member: str) -> np.ndarray:
         """Classes of a colour mask: (H, W) uint8, 0 to 6 in the order of LAND_COVER."""
-        return self._decoded(member, masks.decode_mask)
+        return self._decoded(member, mask_colours.decode_mask)
 
     def table(self, member: str) -> Table:
         """A table of file names and labels (:func:`hw1.archive.tables.read_table`)."""

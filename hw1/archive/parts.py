@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 
 from hw1.archive.archive import Archive
-from hw1.archive.masks import one_class
-from hw1.archive.names import few, matched, pairs, spelt_otherwise
+from hw1.archive.mask_colours import one_class
 from hw1.archive.parallel import cores, in_threads
 from hw1.archive.pictures import resized_crop, square_tile
-from hw1.archive.reading import NO_PAIR, Reading
+from hw1.archive.spelling import few, matched, pairs, spelt_otherwise
+from hw1.archive.tally import NO_PAIR, Reading
 from hw1.data.arrays import GIVEN_WEIGHTS, Manifest, save_masks
 from hw1.data.classes import LAND_COVER
 from hw1.run.params import Prepare, ResizeCrop, Square
@@ -119,7 +119,7 @@ def label_of_name(archive: Archive, member: str) -> int:
 def labels_of(archive: Archive, folder: str, table: str, notes: list[str]) -> dict[str, int]:
     """Picture -> label; a picture without its line and a line without its picture are errors.
 
-    Names that are spelt otherwise in the table are matched (:func:`hw1.archive.names.matched`), which joins ``notes``.
+    Names spelt otherwise in the table are matched (:func:`hw1.archive.spelling.matched`), which joins ``notes``.
     """
     members = {posixpath.basename(member): member for member in archive.pictures(folder)}
     content = archive.table(table)

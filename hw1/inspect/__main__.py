@@ -8,8 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from hw1.inspect.course import course_lines, holds_course
-from hw1.inspect.files import pictures_lines, table_lines, weights_lines
+from hw1.inspect.layout import course_lines, holds_course
+from hw1.inspect.single import pictures_lines, table_lines, weights_lines
 from hw1.run.errors import InputError
 from hw1.run.supervision import run_stage
 

@@ -11,10 +11,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from hw1.archive.archive import MAX_MEMBER
-from hw1.archive.names import few, is_hidden, shown
 from hw1.archive.parallel import in_threads
 from hw1.archive.pictures import START, PictureError, decode, is_picture, promises_picture
-from hw1.archive.reading import ELSEWHERE, HIDDEN, NO_PICTURE, Reading
+from hw1.archive.spelling import few, is_hidden, shown
+from hw1.archive.tally import ELSEWHERE, HIDDEN, NO_PICTURE, Reading
 from hw1.run.errors import InputError
 
 CHUNK = 8  # pictures a thread decodes at a time

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from hw1.archive.archive import Archive
-from hw1.archive.names import PARTS, few, is_hidden, roots
+from hw1.archive.spelling import PARTS, few, is_hidden, roots
 from hw1.data.arrays import GIVEN_WEIGHTS
 from hw1.run.errors import InputError
 from hw1.run.files import sha256, whole_file

@@ -13,9 +13,9 @@ from PIL import Image
 from small_course import SIZES, course_members, encode, noise, table
 
 from hw1.archive.archive import Archive
-from hw1.archive.names import matched, pairs, plain, roots
 from hw1.archive.parts import PARTS
-from hw1.archive.reading import Reading
+from hw1.archive.spelling import matched, pairs, plain, roots
+from hw1.archive.tally import Reading
 from hw1.data.arrays import load_array
 from hw1.run.errors import InputError
 from hw1.sources.packing import entries, pack

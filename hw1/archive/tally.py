@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hw1.archive.names import few, is_hidden
+from hw1.archive.spelling import few, is_hidden
 
 NO_PICTURE = "no JPEG, PNG, WebP, BMP or TIFF picture"
 NO_PAIR = "neither a tile {id}_sat nor a mask {id}_mask"

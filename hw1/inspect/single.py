@@ -3,8 +3,8 @@
 import collections
 from pathlib import Path
 
-from hw1.archive.names import pairs, shown
 from hw1.archive.pictures import PictureError
+from hw1.archive.spelling import pairs, shown
 from hw1.archive.tables import DELIMITERS, TableError, class_number, read_table
 from hw1.inspect.headers import class_range, headers_of, refusals
 from hw1.predict.reading import pictures_in, read_bytes
