@@ -133,7 +133,7 @@ RIGHT = {
     "byte order mark": "\ufeff" + QUICK,
     "Windows lines": QUICK.replace("\n", "\r\n"),
     "a document's begin and end": f"---\n{QUICK}\n...\n",
-    "an alias": QUICK.replace(SEED, "seed: &one 4 "),
+    "an alias": QUICK.replace(SEED, "seed: &one 5 "),
     "a merge": QUICK.replace(
         "  E: {backbone: byol, train: classifier}", "  E:\n    <<: {backbone: byol, train: full}\n    train: classifier"
     ),
