@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from hw1.archive.pictures import PictureError, decode, opened
+from hw1.archive.pictures import PictureError, in_rgb, opened
 from hw1.data.classes import CLASS_OF_CODE, LAND_COVER, NO_CLASS, UNKNOWN
 
 COLOURS = "cyan, yellow, magenta, green, blue, white, black"
@@ -21,9 +21,10 @@ def decode_mask(data: bytes) -> np.ndarray:
     Raises:
         PictureError: no picture, a JPEG (its colours are not kept), red pixels, class numbers or other colours.
     """
-    if opened(data).format in ("JPEG", "MPO"):
+    picture = opened(data)
+    if picture.format in ("JPEG", "MPO"):
         raise PictureError("a JPEG, which does not keep a mask's colours; save it as PNG")
-    pixels = np.asarray(decode(data))  # (H, W, 3)
+    pixels = np.asarray(in_rgb(picture))  # (H, W, 3)
     brightest = int(pixels.max(initial=0))
     if 0 < brightest < BETWEEN[0]:
         raise PictureError(

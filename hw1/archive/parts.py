@@ -15,7 +15,7 @@ from hw1.archive.archive import Archive
 from hw1.archive.mask_colours import one_class
 from hw1.archive.parallel import cores, in_threads
 from hw1.archive.pictures import resized_crop, square_tile
-from hw1.archive.spelling import few, matched, pairs, spelt_otherwise
+from hw1.archive.spelling import few, matched, pairs, shown, spelt_otherwise
 from hw1.archive.tally import NO_PAIR, Reading
 from hw1.data.arrays import GIVEN_WEIGHTS, Manifest, save_masks
 from hw1.data.classes import LAND_COVER
@@ -150,9 +150,9 @@ def tiles_of(archive: Archive, folder: str) -> dict[str, tuple[str, str]]:
             folder, f"no pairs like 0001_sat.jpg and 0001_mask.png; it has pictures such as {few(sorted(members))}"
         )
     for tile in sorted(images.keys() - masks.keys()):
-        raise archive.fault(members[images[tile]], f"has no mask; {tile}_mask.png must lie beside it")
+        raise archive.fault(members[images[tile]], f"has no mask; {shown(tile)}_mask.png must lie beside it")
     for tile in sorted(masks.keys() - images.keys()):
-        raise archive.fault(members[masks[tile]], f"has no image; {tile}_sat.jpg must lie beside it")
+        raise archive.fault(members[masks[tile]], f"has no image; {shown(tile)}_sat.jpg must lie beside it")
     return {tile: (members[images[tile]], members[masks[tile]]) for tile in sorted(images)}
 
 
@@ -211,8 +211,8 @@ def _save_labelled(
     Manifest(archive.origin, *sides(geometry), classes, *names).save(out)
 
 
-def _save_images(path: Path, items: Sequence, decode: Callable) -> np.ndarray:
-    """Decode items of one shape into one (N, ...) uint8 array on disk, and return it as a memory map."""
+def _save_images(path: Path, items: Sequence, decode: Callable) -> None:
+    """Decode items of one shape into one (N, ...) uint8 array on disk."""
     first = decode(items[0])
     array = np.lib.format.open_memmap(path, "w+", np.uint8, (len(items), *first.shape))
     if hasattr(os, "posix_fallocate"):  # a full disk is an error there, and the end of the process in a memory map
@@ -221,7 +221,6 @@ def _save_images(path: Path, items: Sequence, decode: Callable) -> np.ndarray:
     for index, image in enumerate(in_threads(decode, items, _chunk(items))):
         array[index] = image
     array.flush()
-    return array
 
 
 def _chunk(items: Sequence) -> int:

@@ -12,7 +12,7 @@ Image.MAX_IMAGE_PIXELS = None  # Pillow merely warns of large pictures: MAX_PIXE
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")  # what promises to be one
 START = 12  # bytes that tell a picture
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # JPEG, PNG, TIFF
 
 
 class PictureError(ValueError):
@@ -26,7 +26,9 @@ def promises_picture(name: str) -> bool:
 
 def is_picture(start: bytes) -> bool:
     """Whether a file that begins so is a picture that is read, by its signature."""
-    return start.startswith(SIGNATURES) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+    webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    bmp = start[:2] == b"BM" and start[6:10] == bytes(4)  # a text may begin with BM
+    return start.startswith(SIGNATURES) or webp or bmp
 
 
 def decode(data: bytes) -> Image.Image:
@@ -34,7 +36,11 @@ def decode(data: bytes) -> Image.Image:
 
     Greyscale, palette, CMYK and 16-bit pictures are converted; alpha is dropped.
     """
-    picture = opened(data)
+    return in_rgb(opened(data))
+
+
+def in_rgb(picture: Image.Image) -> Image.Image:
+    """A picture that was opened, decoded as :func:`decode` says."""
     try:
         if picture.mode.startswith("I"):  # 16-bit greyscale, which Pillow's convert would cut off at 255
             picture = _eight_bits(np.asarray(picture))

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from hw1.byol.byol import Byol, ema_decay, projection_std
+from hw1.byol.given import load_given
 from hw1.byol.probes import Monitor
 from hw1.byol.view_norm import VIEWS
 from hw1.classify.classification import TRAIN_COLUMNS, labels_recipe
 from hw1.classify.classifiers import FinetunedClassifier, build_backbone, feature_width
 from hw1.data.arrays import GIVEN_WEIGHTS, load_array
-from hw1.engine.given import load_given
 from hw1.engine.loop import write_history
 from hw1.engine.recipe import LossOf, Recipe, Row, Run
 from hw1.engine.weights import load_weights, save_weights

@@ -98,9 +98,7 @@ def _opened(path: Path) -> Iterator[Any]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such weights; run `dvc repro`") from None
     except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{path}: not a whole safetensors file ({error}); only weights that the pipeline wrote are read here"
-        ) from None
+        raise InputError(f"{path}: not a whole safetensors file ({error})") from None
 
 
 def _fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path, assign: bool = False) -> None:

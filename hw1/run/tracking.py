@@ -9,7 +9,6 @@ runs land there too. ``HW1_TRACKING=off`` switches tracking off.
 """
 
 import contextlib
-import datetime
 import getpass
 import importlib.metadata
 import json
@@ -155,7 +154,7 @@ def _surroundings(stage: str) -> dict[str, str]:
         "mlflow.source.git.commit": commit,
         "mlflow.user": _user(),
         "mlflow.note.content": f"Stage `{stage}` of dvc.yaml. The page with all results is report/index.html.",
-        "dvc.run": _begun(ancestors()[-1]),
+        "dvc.run": _identity(ancestors()[-1]),
         "dvc.stage": os.environ.get("DVC_STAGE", ""),
         "dvc.exp.name": os.environ.get("DVC_EXP_NAME", ""),
         "dvc.exp.baseline_rev": os.environ.get("DVC_EXP_BASELINE_REV", ""),
@@ -175,13 +174,13 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _begun(process: int) -> str:
-    """When a process began, with its number."""
+def _identity(process: int) -> str:
+    """A process's number with the tick of the system's clock at which it began: no later one has both."""
     try:
-        began = datetime.datetime.fromtimestamp(os.stat(f"/proc/{process}").st_ctime)
+        began = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:  # no /proc
         return str(process)
-    return f"{began:%Y-%m-%d %H:%M:%S} ({process})"
+    return f"{process}-{began}"
 
 
 def _git(*arguments: str) -> str:

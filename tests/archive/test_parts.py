@@ -182,6 +182,19 @@ FAULTS = {
     ),
     "no files": ("p1", drop("p1_data/val_50/0_0.png", "p1_data/val_50/1_0.png"), "p1_data/val_50: no pictures"),
     "no table": ("office", drop("p2_data/office/val.csv"), "p2_data/office/val.csv: missing in the archive"),
+    **{
+        f"label {label!r}": (
+            "office",
+            put("p2_data/office/train.csv", f"id,filename,label\n0,t0.jpg,1\n1,t1.jpg,{label}\n2,t2.jpg,0\n"),
+            f"p2_data/office/train.csv, line 3: label {label!r} is not a class number (0, 1, 2, ...)",
+        )
+        for label in ("cat", "-1", "1.5", "", "²")
+    },
+    "line without a label": (
+        "office",
+        put("p2_data/office/train.csv", "id,filename,label\n0,t0.jpg,1\n1,t1.jpg\n2,t2.jpg,0\n"),
+        "p2_data/office/train.csv, line 3: label '' is not a class number",
+    ),
     "table without header": ("office", put("p2_data/office/train.csv", "0,t1.jpg,1\n"), "it must be a header"),
     "line without image": (
         "office",

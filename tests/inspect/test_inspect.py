@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from limits import limits
 from PIL import Image
 from small_course import course_members, encode, mask, noise, pack
 from torchvision.models import resnet18
@@ -114,6 +115,13 @@ def test_table_is_told(said, tmp_path):
             "refused: line 4: label 'cat' is not a class number (0, 1, 2, ...)",
         ],
     )
+
+
+def test_label_of_nine_digits_costs_no_memory_and_is_told(said, tmp_path):
+    (tmp_path / "t.csv").write_text("filename,label\na.jpg,0\nb.jpg,999999999\n")
+    with limits(10, 100 << 20):
+        _, lines = said(tmp_path / "t.csv")
+    assert lines[1] == "2 classes, 0 to 999999999 (none of 1, 2, 3, 4, 5 and more), 1 lines each"
 
 
 def test_weights_are_told(said, tmp_path):

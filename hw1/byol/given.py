@@ -8,17 +8,15 @@ are they. What lies beside them is left out and named.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
-from hw1.engine.weights import Tensors
+from hw1.classify.classifiers import CONVNEXTS, RESNETS
+from hw1.engine.weights import Tensors, load_tensors
 from hw1.run.errors import InputError
 
 DEEP = 8  # containers in one another, at most
@@ -26,13 +24,14 @@ COUNTER = "num_batches_tracked"  # of BatchNorm; older files have none, and no r
 CLASSIFIERS = ("fc.", "classifier.", "head.", "heads.")
 FEW = 4  # names that a line gives before it counts
 
-# What a file may look like: torchvision's networks, by its functions.
+# What a file may look like: the backbones, and torchvision's other networks, by the functions that build them.
 KNOWN = {
-    "ResNet10": partial(models.ResNet, models.resnet.BasicBlock, [1, 1, 1, 1]),
-    **{f"ResNet{depth}": getattr(models, f"resnet{depth}") for depth in (18, 34, 50, 101, 152)},
+    **{name.replace("resnet", "ResNet"): build for name, build in RESNETS.items()},
+    "ResNet101": models.resnet101,
+    "ResNet152": models.resnet152,
     "Wide ResNet50-2": models.wide_resnet50_2,
     "ResNeXt50": models.resnext50_32x4d,
-    **{f"ConvNeXt-{size.title()}": getattr(models, f"convnext_{size}") for size in ("tiny", "small", "base", "large")},
+    **{f"ConvNeXt-{name.removeprefix('convnext_').title()}": build for name, build in CONVNEXTS.items()},
     "VGG16": models.vgg16,
     "VGG16 with BatchNorm": models.vgg16_bn,
     "DenseNet121": models.densenet121,
@@ -78,10 +77,7 @@ def read_tensors(path: Path) -> Tensors:
         InputError: neither, damaged, something that would run code, or no tensor in it.
     """
     if _is_safetensors(path):
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{path}: not a whole safetensors file ({error})") from None
+        return load_tensors(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # torch raises whatever its unpickler meets

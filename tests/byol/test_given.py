@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
-from hw1.engine.given import describe, load_given
+from hw1.byol.given import describe, load_given
 from hw1.run.errors import InputError
 
 WANTED, DROP = "ResNet18", ("fc.",)
