@@ -20,13 +20,13 @@ def main() -> None:
         metrics="the JSON of headline numbers to write",
     )
     params, method, section = load(), METHODS[args.method], f"pretrain.{args.method}"
-    stage, used = f"pretrain@{args.method}", ("seed", "runtime", "backbone", "pretrain.knn", section)
+    stage, used = f"pretrain@{args.method}", ("seed", "runtime", "backbone", "pretrain.probes", section)
     reads = (args.data, args.probe, args.start)
     writes = {"weights": args.out, "history": args.history, "metrics": args.metrics}
     with begin(stage, params, used, reads, writes) as run:
         given = args.method == "supervised" and given_weights(args.data)
         backbone = starting_backbone(params.backbone, given, args.start, run.machine)
-        monitor = Monitor(backbone, args.data, args.probe, params.pretrain.knn, run.machine)
+        monitor = Monitor(backbone, args.data, args.probe, params.pretrain.probes, run.machine)
         rows = [] if given else fit(method.recipe(backbone, params, args.data, monitor, run), run)
         write_outputs(rows, backbone, method, monitor, run)
 

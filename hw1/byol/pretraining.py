@@ -28,7 +28,7 @@ from hw1.run.params import ByolTraining, Params
 from hw1.run.ranks import world
 
 COLUMNS = ("epoch", "lr", "ema", "loss", "projection_std", "gradient_norm", "spread", "collapsed")
-WATCHING = ("pretrain.knn", "pretrain.byol.collapse_spread", "pretrain.byol.on_collapse")  # change no weights
+WATCHING = ("pretrain.probes", "pretrain.byol.collapse_spread", "pretrain.byol.on_collapse")  # change no weights
 
 
 def given_weights(mini: Path) -> Path | None:

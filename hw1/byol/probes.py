@@ -1,5 +1,6 @@
-"""How well a backbone's features separate classes as it is trained: accuracy of their nearest neighbours."""
+"""How a backbone's features do as it is trained: neighbours, a linear classifier, effective rank."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,88 +8,101 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hw1.byol.measures import linear_scores, rankme, vote
 from hw1.classify.classification import labelled_batches
 from hw1.data.arrays import Manifest, load_array
 from hw1.engine.recipe import Row
 from hw1.engine.validation import features
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine
-from hw1.run.params import Knn
+from hw1.run.params import Probes
 
-TEMPERATURE = 0.07  # of the neighbours' votes, Wu et al. 2018 (arXiv:1805.01978), section 3.4
-ROWS = 1024  # queries compared at a time
 QUERY = 5  # a fifth of mini's images is looked up among the others
 BATCH = 256  # images
 
 
 @dataclass(frozen=True)
-class Probe:
-    """Labelled images whose features are the memory (``bank``), and others that are looked up in it."""
+class Features:
+    """What a backbone makes of two halves of a set of images: features (N, F) float32, labels (N,) int64 each."""
+
+    bank: Tensor
+    bank_labels: Tensor
+    queries: Tensor
+    labels: Tensor
+
+    def neighbours(self, count: int) -> float:
+        """Share of the queries whose ``count`` nearest neighbours in the bank vote for their class."""
+        return self._share(vote(self.bank, self.bank_labels, self.queries, count))
+
+    def linear(self) -> float:
+        """Share of the queries that a linear classifier fitted to the bank tells right."""
+        return self._share(linear_scores(self.bank, self.bank_labels, self.queries).argmax(1))
+
+    def rank(self) -> float:
+        """Effective rank of all features."""
+        return rankme(torch.cat([self.bank, self.queries]))
+
+    def _share(self, predicted: Tensor) -> float:
+        return (predicted == self.labels).sum().item() / len(self.labels)
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Images that are a memory (``bank``), and others that are looked up in it."""
 
     bank: Batches
     queries: Batches
 
     @torch.no_grad()
-    def accuracy(self, backbone: nn.Module, neighbours: int, machine: Machine) -> float:
-        """Share of the queries whose nearest neighbours vote for their class."""
-        (bank, bank_labels), (queries, labels) = (
-            features(backbone, backbone, batches, machine) for batches in (self.bank, self.queries)
-        )
-        predicted = vote(bank, bank_labels, queries, neighbours)
-        return (predicted == labels).sum().item() / len(labels)
-
-
-def vote(bank: Tensor, bank_labels: Tensor, queries: Tensor, neighbours: int) -> Tensor:
-    """The class that each query's nearest neighbours vote for: (M,) int64.
-
-    bank (N, F), bank_labels (N,) int64, queries (M, F), float. Nearness is the cosine, a neighbour's vote weighs
-    exp(cosine / TEMPERATURE); with fewer than ``neighbours`` in the bank all of them vote.
-    """
-    bank = nn.functional.normalize(bank, dim=1)
-    classes, predicted = int(bank_labels.max()) + 1, []
-    for part in nn.functional.normalize(queries, dim=1).split(ROWS):
-        near = (part @ bank.T).topk(min(neighbours, len(bank)), dim=1)
-        votes = torch.zeros(len(part), classes, device=bank.device)
-        votes.scatter_add_(1, bank_labels[near.indices], ((near.values - 1) / TEMPERATURE).exp())
-        predicted.append(votes.argmax(1))
-    return torch.cat(predicted)
+    def seen_by(self, backbone: nn.Module, machine: Machine) -> Features:
+        halves = (features(backbone, backbone, batches, machine) for batches in (self.bank, self.queries))
+        return Features(*(tensor for half in halves for tensor in half))
 
 
 class Monitor:
-    """Nearest-neighbour accuracy of a backbone's features, before its training (``start``) and after each epoch.
+    """What a backbone's features are worth, before its training (``start``) and after each epoch; it changes nothing.
 
-    On the fine-tuning images, train and validation; and on the pre-training images, where they have labels,
-    ``params.images`` of them at most, drawn at random.
+    ``knn_office`` and ``linear_office``: of the fine-tuning images, the validation's told by the training's.
+    ``rankme``: of the pre-training images, ``params.images`` of them at most, drawn at random; where they have labels
+    ``knn_mini`` as well.
     """
 
-    def __init__(self, backbone: nn.Module, mini: Path, office: Path, params: Knn, machine: Machine):
+    def __init__(self, backbone: nn.Module, mini: Path, office: Path, params: Probes, machine: Machine):
         self._backbone, self._neighbours, self._machine = backbone, params.neighbours, machine
-        office_splits = (labelled_batches(office, split, BATCH, machine) for split in ("train", "validation"))
-        self._probes = {"knn_office": Probe(*office_splits)}
+        self._office = Halves(*(labelled_batches(office, split, BATCH, machine) for split in ("train", "validation")))
         manifest = Manifest.load(mini)
-        if manifest.classes:
-            chosen = np.random.default_rng(0).permutation(len(manifest.train))[: params.images]
-            images, labels = load_array(mini, "train_images"), load_array(mini, "train_labels")
-            parts = (np.sort(part) for part in np.split(chosen, [len(chosen) - len(chosen) // QUERY]))
-            self._probes["knn_mini"] = Probe(*(Batches(images[i], labels[i], BATCH, machine) for i in parts))
+        self._labelled = bool(manifest.classes)
+        chosen = np.random.default_rng(0).permutation(len(manifest.train))[: params.images]
+        images = load_array(mini, "train_images")
+        labels = load_array(mini, "train_labels") if self._labelled else None
+        parts = (np.sort(part) for part in np.split(chosen, [len(chosen) - max(1, len(chosen) // QUERY)]))
+        self._mini = Halves(
+            *(Batches(images[i], labels if labels is None else labels[i], BATCH, machine) for i in parts)
+        )
         self.start = self()
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The history's."""
-        return tuple(self._probes)
+        return tuple(self.start)
 
     def __call__(self) -> Row:
-        """Accuracies of the backbone as it is now."""
-        return {
-            name: probe.accuracy(self._backbone, self._neighbours, self._machine)
-            for name, probe in self._probes.items()
-        }
+        """The numbers of the backbone as it is now."""
+        return dict(self._numbers())
+
+    def _numbers(self) -> Iterator[tuple[str, float]]:
+        office = self._office.seen_by(self._backbone, self._machine)
+        yield "knn_office", office.neighbours(self._neighbours)
+        yield "linear_office", office.linear()
+        mini = self._mini.seen_by(self._backbone, self._machine)
+        if self._labelled:
+            yield "knn_mini", mini.neighbours(self._neighbours)
+        yield "rankme", mini.rank()
 
     def headline(self, rows: list[Row]) -> dict[str, float]:
-        """The last epoch's numbers, beside the accuracies before the training."""
+        """The last epoch's numbers, beside those before the training."""
         last = rows[-1] if rows else self.start
-        numbers = {name: round(last[name], 6) for name in (*self._probes, "spread", "collapsed") if name in last}
+        numbers = {name: round(last[name], 6) for name in (*self.columns, "spread", "collapsed") if name in last}
         if "collapsed" in last:
             numbers["collapsed_epochs"] = sum(row["collapsed"] for row in rows)
         return numbers | {f"{name}_at_start": round(value, 6) for name, value in self.start.items()}

@@ -1,6 +1,6 @@
 """Training curves from the history CSVs (one row per epoch; accuracies and mIoU are fractions 0..1)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -75,23 +75,20 @@ def pretraining_curves(
     projection: int,
     path: Path,
 ) -> None:
-    """Both pre-trainings: losses, learning rates, neighbours' accuracy; BYOL's spread, decay and gradients.
+    """Both pre-trainings: losses, learning rates, what their features are worth; BYOL's spread, decay and gradients.
 
     ``projection`` is the length d of BYOL's projections: normalised vectors that point in all
     directions alike have a standard deviation of 1/sqrt(d) per component, collapsed ones 0. ``starts`` are the
-    headline numbers of "supervised" and "BYOL", among them the accuracies before the training.
+    headline numbers of "supervised" and "BYOL", among them those before the training.
     """
-    figure, panels = grid(3, 3, (11.4, 9.4), "Problem 2: the two pre-trainings of the backbone")
-    loss, accuracy, rate, byol_loss, spread, decay, gradient, office, mini = panels
+    figure, panels = grid(4, 3, (11.4, 12.4), "Problem 2: the two pre-trainings of the backbone")
+    loss, accuracy, rate, byol_loss, spread, gradient, decay, rank, legend, linear, office, mini = panels
     _supervised(loss, accuracy, supervised)
     if not supervised.empty:
         _line(rate, supervised, "lr", colour(0), "supervised", style="--")
     _line(rate, byol, "lr", colour(1), "BYOL")
     _label(rate, "Learning rate", "step size", floor=True)
-    rate.legend()
-    trained = {"supervised": supervised, "BYOL": byol}
-    _neighbours(office, trained, starts, "knn_office", "Fine-tuning images: neighbours")
-    _neighbours(mini, trained, starts, "knn_mini", "Pre-training images: neighbours")
+    _worth_of_features((rank, linear, office, mini), legend, {"supervised": supervised, "BYOL": byol}, starts)
     _line(byol_loss, byol, "loss", colour(1))
     _label(byol_loss, "BYOL: loss", "2 − 2 cos, both directions added", floor=True)
     _spread(spread, byol, projection)
@@ -115,21 +112,29 @@ def _supervised(loss: Axes, accuracy: Axes, history: pd.DataFrame) -> None:
     _label(accuracy, "Supervised: training accuracy", "images classified right (%)")
 
 
-def _neighbours(
-    axes: Axes, trained: Histories, starts: Mapping[str, Mapping[str, float]], column: str, title: str
+def _worth_of_features(
+    panels: Sequence[Axes], legend: Axes, trained: Histories, starts: Mapping[str, Mapping[str, float]]
 ) -> None:
-    """Accuracy of nearest neighbours over both trainings and before them; blank where there are no labels."""
-    for index, (name, history) in enumerate(trained.items()):
-        if column in history and not history.empty:
-            _line(axes, history, column, colour(index), name, scale=100)
-            start = 100 * starts[name][f"{column}_at_start"]
-    if not axes.lines:
-        blank(axes, "no labels:\nno accuracy")
-        axes.set_title(title)
-        return
-    axes.axhline(start, color=GREY, linestyle="--", label="before training")
-    _label(axes, title, "told right by nearest neighbours (%)")
-    axes.legend(loc="best")
+    """What tells of the features over both trainings and before them, a panel each; blank where there are no labels."""
+    shown = (
+        ("rankme", "Pre-training images: effective rank", "RankMe (dimensions)", 1),
+        ("linear_office", "Fine-tuning images: linear classifier", "told right (%)", 100),
+        ("knn_office", "Fine-tuning images: neighbours", "told right (%)", 100),
+        ("knn_mini", "Pre-training images: neighbours", "told right (%)", 100),
+    )
+    for axes, (column, title, unit, scale) in zip(panels, shown, strict=True):
+        for index, (name, history) in enumerate(trained.items()):
+            if column in history and not history.empty:
+                _line(axes, history, column, colour(index), name, scale=scale)
+                start = scale * starts[name][f"{column}_at_start"]
+        if axes.lines:
+            axes.axhline(start, color=GREY, linestyle="--", label="before training")
+            _label(axes, title, unit)
+        else:
+            blank(axes, "no labels:\nno accuracy")
+            axes.set_title(title)
+    blank(legend)
+    legend.legend(*panels[0].get_legend_handles_labels(), loc="center", title="learning rates and features")
 
 
 def _spread(axes: Axes, byol: pd.DataFrame, projection: int) -> None:

@@ -181,6 +181,22 @@ def byol_sentence(numbers: Mapping[str, float], images: int, epochs: int) -> str
     )
 
 
+def feature_rows(byol: Mapping[str, float], supervised: Mapping[str, float]) -> list[tuple[str, list[str]]]:
+    """What the features are worth: (measure, its value before training, by BYOL, by labels); without what has none."""
+    shown = (
+        ("linear_office", "fine-tuning images, linear classifier (%)", 100),
+        ("knn_office", "fine-tuning images, nearest neighbours (%)", 100),
+        ("knn_mini", "pre-training images, nearest neighbours (%)", 100),
+        ("rankme", "pre-training images, effective rank", 1),
+    )
+    values = {name: (byol.get(f"{name}_at_start"), byol.get(name), supervised.get(name)) for name, *_ in shown}
+    return [
+        (title, [f"{scale * value:.1f}" for value in values[name]])
+        for name, title, scale in shown
+        if None not in values[name]
+    ]
+
+
 def projection_rows(projections: pd.DataFrame) -> list[tuple[str, int, float, float]]:
     """(method, epoch, neighbour agreement, agreement by chance) of each picture, PCA first; fractions."""
     rows = []

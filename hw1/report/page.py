@@ -173,6 +173,7 @@ def _statements(inputs: Inputs) -> dict[str, Any]:
         "projections": projections,
         "tsne_sentence": discussion.tsne_sentence(projections),
         "byol": inputs.pretraining["byol"],
+        "feature_rows": discussion.feature_rows(inputs.pretraining["byol"], inputs.pretraining["supervised"]),
         "byol_sentence": discussion.byol_sentence(
             inputs.pretraining["byol"], p2["validation_images"], params.pretrain.byol.epochs
         ),

@@ -158,14 +158,14 @@ class Starts:
 
 
 @dataclass(frozen=True)
-class Knn:
+class Probes:
     neighbours: Count
     images: Annotated[int, Range(10)]
 
 
 @dataclass(frozen=True)
 class Pretrain:
-    knn: Knn
+    probes: Probes
     supervised: Supervised
     byol: ByolTraining
     start: Starts

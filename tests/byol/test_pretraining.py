@@ -1,4 +1,4 @@
-"""What watches over a pre-training: its features each epoch, and BYOL's collapse."""
+"""What watches over a pre-training for BYOL's collapse."""
 
 import dataclasses
 
@@ -9,14 +9,12 @@ from torch import nn
 
 from hw1.byol.byol import Byol
 from hw1.byol.pretraining import COLUMNS, byol_training, collapse_watch
-from hw1.byol.probes import Monitor
-from hw1.data.arrays import Manifest
 from hw1.engine.loop import fit
 from hw1.engine.recipe import Run
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine
 from hw1.run.errors import InputError
-from hw1.run.params import ByolTraining, Knn
+from hw1.run.params import ByolTraining
 from hw1.run.tracking import Tracker
 
 CPU = Machine(torch.device("cpu"), None, 0.5)
@@ -95,71 +93,3 @@ def test_spread_is_the_share_of_even_projections(std, spread, collapsed):
 
 def test_rows_have_the_historys_columns(pictures):
     assert tuple(train(pictures, dataclasses.replace(BYOL, epochs=1))[0]) == COLUMNS
-
-
-# -- features
-
-
-@pytest.fixture
-def parts(tmp_path, pictures):
-    """Mini with labels and office, prepared."""
-    for part, splits in (("mini", ["train"]), ("office", ["train", "validation"])):
-        (tmp_path / part).mkdir()
-        for split in splits:
-            np.save(tmp_path / part / f"{split}_images.npy", pictures)
-            np.save(tmp_path / part / f"{split}_labels.npy", LABELS)
-        Manifest("synthetic", 16, 16, 4, [f"{i}.jpg" for i in range(64)], []).save(tmp_path / part)
-    return tmp_path / "mini", tmp_path / "office"
-
-
-class Corner(nn.Module):
-    """Features that name the bright corner."""
-
-    def forward(self, images):
-        return nn.functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), 2).flatten(1)
-
-
-def test_monitor_looks_at_office_and_at_mini(parts):
-    monitor = Monitor(Corner(), *parts, Knn(neighbours=5, images=64), CPU)
-    assert monitor() == monitor.start == {"knn_office": 1.0, "knn_mini": 1.0}
-    assert monitor.columns == ("knn_office", "knn_mini")
-
-
-def test_monitor_of_unlabelled_images_looks_at_office_alone(parts):
-    mini, office = parts
-    Manifest("given archive", 16, 16, 0, [f"{i}.jpg" for i in range(64)], []).save(mini)
-    assert Monitor(Corner(), mini, office, Knn(5, 64), CPU).columns == ("knn_office",)
-
-
-def test_monitor_takes_no_more_of_mini_than_it_may(parts, monkeypatch):
-    seen = []
-    original = Batches.__init__
-
-    def note(self, images, *others):
-        seen.append(len(images))
-        original(self, images, *others)
-
-    monkeypatch.setattr(Batches, "__init__", note)
-    Monitor(Corner(), *parts, Knn(neighbours=5, images=10), CPU)
-    assert seen == [64, 64, 8, 2]  # office's splits; four fifths of mini's ten, and a fifth
-
-
-def test_classes_in_turn_are_all_in_the_bank(parts, pictures):
-    mini, office = parts
-    turn = np.argsort(np.arange(64) % 16, kind="stable")  # classes 0, 1, 2, 3, 0, 1, ...
-    np.save(mini / "train_images.npy", pictures[turn].repeat(5, axis=0))
-    np.save(mini / "train_labels.npy", LABELS[turn].repeat(5))
-    Manifest("synthetic", 16, 16, 4, [f"{i}.jpg" for i in range(320)], []).save(mini)
-    assert Monitor(Corner(), mini, office, Knn(5, 320), CPU).start["knn_mini"] == 1.0
-
-
-def test_headline_has_the_last_epoch_beside_the_start(parts):
-    monitor = Monitor(Corner(), *parts, Knn(5, 64), CPU)
-    rows = [
-        {"knn_office": 0.1, "knn_mini": 0.2, "spread": 0.9, "collapsed": 0.0, "loss": 3.0},
-        {"knn_office": 0.5, "knn_mini": 0.25, "spread": 0.1, "collapsed": 1.0, "loss": 0.1},
-    ]
-    start = {"knn_office_at_start": 1.0, "knn_mini_at_start": 1.0}
-    last = {"knn_office": 0.5, "knn_mini": 0.25, "spread": 0.1, "collapsed": 1.0, "collapsed_epochs": 1.0}
-    assert monitor.headline(rows) == last | start
-    assert monitor.headline([]) == {"knn_office": 1.0, "knn_mini": 1.0} | start

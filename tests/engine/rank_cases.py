@@ -17,7 +17,7 @@ from torchvision.models import convnext
 
 from hw1.byol import pretraining
 from hw1.byol.byol import Byol
-from hw1.byol.probes import Probe
+from hw1.byol.probes import Halves
 from hw1.classify import classification
 from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_classifier
 from hw1.engine.loop import fit
@@ -100,9 +100,14 @@ def byol():
         **COMMON, lr=RATE, augmentation="choice224", hidden=12, projection=6, ema=0.9,
         collapse_spread=0.1, on_collapse="warn",
     )  # fmt: skip
-    probe = Probe(labelled(9), labelled(5))
+    halves = Halves(labelled(9), labelled(5))
     recipe = pretraining.byol_training(network, Batches(pictures(10, 16), None, 4, CPU), training, generator)
-    return replace(recipe, validate=lambda: {"knn": probe.accuracy(network.eval().backbone, 3, CPU)})
+
+    def watched() -> dict[str, float]:
+        seen = halves.seen_by(network.eval().backbone, CPU)
+        return {"knn": seen.neighbours(3), "linear": seen.linear(), "rankme": seen.rank()}
+
+    return replace(recipe, validate=watched)
 
 
 def segmenter(name, loss):

@@ -85,7 +85,8 @@ def _write_histories(folder: Path, settings: list[str], given_weights: bool) -> 
     for key in "AB":
         miou = {"val_miou": 0.6 * rise}
         tables[f"segment/{key}"] = table(train_loss=1.5 - rise, val_loss=1.5 - 0.8 * rise, **miou)
-    neighbours = {"knn_office": 0.2 + 0.3 * rise} | ({} if given_weights else {"knn_mini": 0.1 + 0.2 * rise})
+    neighbours = {"knn_office": 0.2 + 0.3 * rise, "linear_office": 0.3 + 0.3 * rise, "rankme": 40 + 60 * rise}
+    neighbours |= {} if given_weights else {"knn_mini": 0.1 + 0.2 * rise}
     supervised = table(train_loss=3 - 2 * rise, train_accuracy=0.7 * rise, **neighbours)
     tables["pretrain/supervised"] = supervised.head(0) if given_weights else supervised
     spread = {"projection_std": 0.03 + 0.05 * rise, "gradient_norm": 2 - rise, "spread": 0.3 + 0.5 * rise}
@@ -110,8 +111,10 @@ def _write_metrics(folder: Path, p2: dict[str, float], absent_class: str | None,
     third = {"miou": {"A": 0.425, "B": 0.625}, "iou": iou}
     third |= {"best_miou": {"A": 0.43, "B": 0.63}, "best_epoch": {"A": 11, "B": 12}}
     start = {"knn_office_at_start": 0.18, "knn_mini_at_start": 0.08}
-    supervised = {"knn_office": 0.5, "knn_mini": 0.3} | start
-    byol = {"knn_office": 0.4, "knn_mini": 0.25, "spread": 0.05 if collapsed else 0.8, "collapsed": float(collapsed)}
+    start |= {"linear_office_at_start": 0.28, "rankme_at_start": 41.25}
+    supervised = {"knn_office": 0.5, "knn_mini": 0.3, "linear_office": 0.55, "rankme": 99.5} | start
+    byol = {"knn_office": 0.4, "knn_mini": 0.25, "linear_office": 0.45, "rankme": 80.0}
+    byol |= {"spread": 0.05 if collapsed else 0.8, "collapsed": float(collapsed)}
     byol["collapsed_epochs"] = 3 * float(collapsed)
     named = {"p1": p1, "p2": second, "p3": third, "supervised": supervised, "byol": byol | start}
     for name, metrics in named.items():

@@ -41,7 +41,7 @@ def test_a_picture_has_the_same_bytes_each_time(tmp_path):
 def test_header_only_history_is_drawn_as_given_weights(usual, unusual):
     name = "plots/figures/p2_pretraining.png"
     assert (usual / name).read_bytes() != (unusual / name).read_bytes()
-    columns = ["epoch", "lr", "train_loss", "train_accuracy", "knn_office"]
+    columns = ["epoch", "lr", "train_loss", "train_accuracy", "knn_office", "linear_office", "rankme"]
     assert list(pd.read_csv(unusual / "plots/history/pretrain/supervised.csv").columns) == columns
 
 

@@ -140,6 +140,13 @@ def test_neighbours_of_byols_features_stand_beside_those_of_the_start(page):
     assert "are told right (95 % interval 35.3 to 44.8), by those of the random start 18.0 %" in page.words
 
 
+def test_worth_of_the_features_is_told_beside_that_of_the_start(page):
+    assert re.search("before training ?BYOL ?supervised", page.words)
+    assert re.search(r"fine-tuning images, linear classifier \(%\) ?28.0 ?45.0 ?55.0", page.words)
+    assert re.search(r"pre-training images, nearest neighbours \(%\) ?8.0 ?25.0 ?30.0", page.words)
+    assert re.search(r"pre-training images, effective rank ?41.2 ?80.0 ?99.5", page.words)
+
+
 def test_seeds_are_shown_where_there_are_some(page, unusual):
     assert "Each model was trained once here, with seed 5" in page.words
     words = read(unusual).words
