@@ -1,6 +1,7 @@
 """Stage report: put numbers, pictures and answers into one HTML page."""
 
 from hw1.report.page import Paths, read_inputs, render
+from hw1.report.provenance import write_records
 from hw1.run.arguments import stage_arguments
 from hw1.run.files import whole_file
 from hw1.run.params import load
@@ -19,11 +20,16 @@ def main() -> None:
             archive="the record of the archive",
             reading="the folder of what was read of each part",
             mini="the prepared mini",
+            lock="DVC's lock file, to say where each result comes from",
+            presets="the folder of presets",
             out="the page to write",
         )
     )
     out = args.pop("out")
-    page = render(read_inputs(load(), Paths(**args)))
+    inputs = read_inputs(load(), Paths(**args))
+    page = render(inputs)
+    with whole_file(out.with_name("records.js")) as draft:
+        write_records(inputs.provenance, draft)
     with whole_file(out) as draft:
         draft.write_text(page, encoding="utf-8")
 

@@ -16,6 +16,7 @@ from hw1.report import discussion, summary
 from hw1.report.choices import choices
 from hw1.report.evidence import Statistics, published_settings
 from hw1.report.names import NAMES, START, TRAINED
+from hw1.report.provenance import Provenance
 from hw1.report.settings import fc1_inputs, pretrained, settings_tables
 from hw1.run.params import Params
 from hw1.statistics import published
@@ -27,7 +28,8 @@ PARTS = {"p1": "P1", "mini": "P2, pre-training", "office": "P2, fine-tuning", "p
 class Inputs:
     """What the page is made of: parameters, the evaluation's summaries and metrics by problem, pre-training's metrics
     by method, the statistics, the points of P1's projections, the archive's record, what was read of each part,
-    how many images mini has, whether the supervised backbone was given, and the folder of the pictures."""
+    how many images mini has, whether the supervised backbone was given, the folder of the pictures, and where all of it
+    comes from."""
 
     params: Params
     summary: Mapping[str, Any]
@@ -40,11 +42,14 @@ class Inputs:
     mini_images: int
     given: bool
     figures: Path
+    provenance: Provenance
 
 
 @dataclass(frozen=True)
 class Paths:
-    """Where the inputs lie: folders, but for the ``archive``'s record, a JSON file; ``mini`` is the prepared part."""
+    """Where the inputs lie: folders, but for the ``archive``'s record, a JSON file, and DVC's ``lock``; ``mini`` is the
+    prepared part.
+    """
 
     evaluation: Path
     metrics: Path
@@ -54,6 +59,8 @@ class Paths:
     archive: Path
     reading: Path
     mini: Path
+    lock: Path
+    presets: Path
 
 
 def read_inputs(params: Params, paths: Paths) -> Inputs:
@@ -69,6 +76,7 @@ def read_inputs(params: Params, paths: Paths) -> Inputs:
         mini_images=len(Manifest.load(paths.mini).train),
         given=pd.read_csv(paths.history / "pretrain/supervised.csv").empty,  # there was nothing to train
         figures=paths.figures,
+        provenance=Provenance.read(params, paths.lock, paths.presets),
     )
 
 
@@ -92,6 +100,7 @@ def render(inputs: Inputs) -> str:
         params=inputs.params,
         summary=inputs.summary,
         archive=inputs.archive,
+        provenance=inputs.provenance,
         picture=lambda name: data_uri(inputs.figures / f"{name}.png"),
         names=NAMES,
         starts=START,

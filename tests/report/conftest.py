@@ -16,9 +16,9 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def unusual(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same on 65 classes, given weights, a setting F, a class without IoU, collapsed BYOL, seeds."""
+    """The same on 65 classes, given weights, a setting F, a class without IoU, collapsed BYOL, seeds, no dvc.lock."""
     inputs = {"p2": P2 | {"F": 0.34}, "classes": 65, "given_weights": True, "absent_class": "water"}
-    inputs |= {"collapsed": True, "seeds": 5}
+    inputs |= {"collapsed": True, "seeds": 5, "locked": False}
     return run_stages(write_inputs(tmp_path_factory.mktemp("unusual"), **inputs))
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from itertools import combinations
@@ -31,6 +32,7 @@ def write_inputs(
     side: int = 40,
     collapsed: bool = False,
     seeds: int = 0,
+    locked: bool = True,
 ) -> Path:
     """Everything the two stages read, under ``root``, with the settings of ``p2`` in a params.yaml."""
     rng = np.random.default_rng(7)
@@ -53,6 +55,8 @@ def write_inputs(
     _projections(rng, classes).to_csv(evaluation / "p1/projections.csv", index=False)
     np.savez(evaluation / "p3/masks.npz", **_masks(rng, side))
     Manifest("synthetic", 32, 32, classes, ["0.jpg"] * 2000, []).save(root / "data/prepared/mini")
+    if locked:
+        shutil.copy(ROOT / "dvc.lock", root)
     (root / "data/reading").mkdir(parents=True)
     for part in ("p1", "mini", "office", "p3"):
         left = ["left out 2 (hidden, or a system's own): .DS_Store, Thumbs.db"] if part == "p1" else []
@@ -227,6 +231,6 @@ def run_stages(root: Path) -> Path:
     common |= {"history": "plots/history"}
     run(root, "stages.plots", **common, out="plots/figures")
     page = {"figures": "plots/figures", "archive": "data/raw/archive.json", "reading": "data/reading"}
-    page["mini"] = "data/prepared/mini"
+    page |= {"mini": "data/prepared/mini", "lock": "dvc.lock", "presets": str(ROOT / "presets")}
     run(root, "stages.report", **common, **page, out="report/index.html")
     return root

@@ -1,0 +1,38 @@
+"""Records of trainings, found by the bytes of the histories they wrote."""
+
+import pytest
+
+from hw1.run.records import KEPT, keep_record, record_of
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def written(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_a_record_is_found_by_the_historys_bytes_wherever_it_lies(project):
+    keep_record(written(project / "A.csv", "epoch\n1\n"), {"device": "CPU"})
+    assert record_of(written(project / "other.csv", "epoch\n1\n")) == {"device": "CPU"}
+    assert record_of(written(project / "A.csv", "epoch\n2\n")) is None
+
+
+def test_the_latest_record_of_equal_bytes_is_kept(project):
+    history = written(project / "A.csv", "epoch\n1\n")
+    for date in ("2026-11-26", "2026-11-27"):
+        keep_record(history, {"date": date})
+    assert record_of(history) == {"date": "2026-11-27"}
+    assert len(list((project / KEPT).iterdir())) == 1
+
+
+def test_no_history_and_a_broken_record_are_no_record(project):
+    assert record_of(project / "nothing.csv") is None
+    history = written(project / "A.csv", "epoch\n1\n")
+    keep_record(history, {})
+    next((project / KEPT).iterdir()).write_text("{")
+    assert record_of(history) is None
