@@ -65,6 +65,7 @@ def export(weights: Path, out: Path) -> tuple[Card, float]:
 def _write(network: nn.Module, card: Card, path: Path) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     batch = torch.export.Dim("batch")
+    network(_noise(card, 2))  # what normalise keeps from its first call must be numbers, not what stands for them below
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter about its own insides
         program = torch.onnx.export(
