@@ -66,6 +66,22 @@ def test_final_accuracy_is_the_last_row_of_the_history(project):
         assert float(last.split(",")[-1]) == pytest.approx(value, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    "problem, measure, weights",
+    [
+        ("p1", "accuracy", "classify/B/weights"),
+        ("p2", "accuracy", "finetune/C"),
+        ("p3", "miou", "segment/A/weights"),
+    ],
+)
+def test_model_card_has_the_pipelines_own_number(problem, measure, weights, project, tmp_path):
+    project.run(sys.executable, "-m", "hw1.predict.export", f"models/{weights}.safetensors", str(tmp_path / "hub"))
+    front = yaml.safe_load((tmp_path / "hub/README.md").read_text().split("---\n")[1])
+    model = weights.split("/")[1]
+    value = front["model-index"][0]["results"][0]["metrics"][0]["value"]
+    assert value == pytest.approx(project.json(f"metrics/{problem}.json")[measure][model], abs=1e-4)
+
+
 def test_second_repro_does_nothing(project):
     assert "Data and pipelines are up to date." in project.run("dvc", "repro")
 

@@ -8,17 +8,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from hw1.engine.weights import FINAL
 from hw1.predict.labels import items_of_folder, items_of_table, predict_labels
 from hw1.predict.masks import predict_masks, tiles_in
-from hw1.predict.model import Predictor
+from hw1.predict.model import PROBLEMS, Predictor, weights_of
 from hw1.predict.places import require_file_place, require_folder_place
 from hw1.predict.score import iou_table
 from hw1.run.errors import InputError
 from hw1.run.supervision import run_stage
 
 SOME_UNREADABLE = 3
-TASKS = {"p1": "classify", "p2": "finetune", "p3": "segment"}
+TASKS = {problem: task for task, problem in PROBLEMS.items()}
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -46,12 +45,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def weights_of(problem: str, model: str) -> Path:
-    """Where the pipeline leaves the final weights of a model."""
-    folder = Path("models", TASKS[problem])
-    return folder / f"{model}.safetensors" if problem == "p2" else folder / model / FINAL
-
-
 def main() -> None:
     args = parse(sys.argv[1:])
     if args.batch_size is not None and args.batch_size < 1:
@@ -60,8 +53,9 @@ def main() -> None:
         require_folder_place(args.out, [args.images])
     else:
         require_file_place(args.out, [args.table] if args.problem == "p2" else [])
-    weights = args.weights or weights_of(args.problem, args.model)
-    predictor = Predictor.load(weights, TASKS[args.problem], args.device, args.batch_size)
+    task = TASKS[args.problem]
+    weights = args.weights or weights_of(task, args.model)
+    predictor = Predictor.load(weights, task, args.device, args.batch_size)
     unscored = 0
     if args.problem == "p3":
         tiles, reading = tiles_in(args.images)

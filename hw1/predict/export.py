@@ -1,8 +1,13 @@
-"""Write a trained network as ONNX: ``python -m hw1.predict.export WEIGHTS OUT.onnx``.
+"""Write a trained network as ONNX, or as a folder for the Hugging Face hub.
 
-Its input ``images`` is uint8 (N, 3, S, S), RGB, as the network is fed (the metadata say how a picture becomes
-that); normalisation is part of the graph. Its output ``scores`` is float32, (N, outputs) or (N, 7, S, S). The
-file is compared with PyTorch by onnxruntime before it is put in its place. Needs the extra ``onnx``.
+    python -m hw1.predict.export WEIGHTS OUT.onnx
+    python -m hw1.predict.export WEIGHTS FOLDER
+
+The folder holds the weights, what rebuilds their network, and a model card.
+
+The ONNX file's input ``images`` is uint8 (N, 3, S, S), RGB, as the network is fed (the metadata say how a picture
+becomes that); normalisation is part of the graph. Its output ``scores`` is float32, (N, outputs) or (N, 7, S, S).
+It is compared with PyTorch by onnxruntime before it is put in its place. Needs the extra ``onnx``.
 """
 
 import argparse
@@ -18,6 +23,7 @@ from torch import Tensor, nn
 from hw1.engine.card import Card
 from hw1.evaluate.trained import load_model
 from hw1.images.input import normalise
+from hw1.predict.hub import export_folder
 from hw1.predict.places import require_file_place
 from hw1.run.errors import InputError
 from hw1.run.files import whole_file
@@ -100,10 +106,19 @@ def main() -> None:
         prog="python -m hw1.predict.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("weights", type=Path, help="a .safetensors file of models/")
-    parser.add_argument("out", type=Path, help="the .onnx file to write")
+    parser.add_argument("out", type=Path, help="the .onnx file to write, or the folder, its name without an ending")
     args = parser.parse_args()
-    card, difference = export(args.weights, args.out)
-    print(f"{args.out}: {card.network} of {card.stage}; differs from PyTorch by {difference:.1e} of the largest score")
+    if args.out.suffix not in (".onnx", ""):
+        raise InputError(f"{args.out}: ends in {args.out.suffix}; give a name that ends in .onnx, or a folder")
+    if args.out.suffix:
+        card, difference = export(args.weights, args.out)
+        told = f"differs from PyTorch by {difference:.1e} of the largest score"
+    else:
+        card, result = export_folder(args.weights, args.out)
+        told = "with no result, as none of exactly these weights is at hand"
+        if result is not None:
+            told = f"with its result, {result.measure} {result.value:.4f}"
+    print(f"{args.out}: {card.network} of {card.stage}; {told}")
 
 
 if __name__ == "__main__":

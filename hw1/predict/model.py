@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hw1.archive.pictures import resized_crop, square_tile
 from hw1.engine.card import Card
 from hw1.engine.validation import logits_of
+from hw1.engine.weights import FINAL
 from hw1.evaluate.trained import load_model
 from hw1.images.input import NetworkInput, input_of
 from hw1.images.machine import Machine, start
@@ -19,6 +20,13 @@ from hw1.run.memory import is_out_of_memory
 from hw1.run.params import Runtime
 
 MAX_BATCH = 256  # images, however large the batch in training was
+PROBLEMS = {"classify": "p1", "finetune": "p2", "segment": "p3"}  # of the homework, by task
+
+
+def weights_of(task: str, model: str) -> Path:
+    """Where the pipeline leaves the final weights of a model."""
+    folder = Path("models", task)
+    return folder / f"{model}.safetensors" if task == "finetune" else folder / model / FINAL
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,13 @@ def require_folder_place(out: Path, inputs: Iterable[Path] = ()) -> None:
     _require_folders(out)
 
 
+def require_new_folder(out: Path) -> None:
+    """InputError unless a folder can be made at ``out``, where nothing is yet, or an empty one."""
+    if not out.name or out.is_symlink() or (out.is_dir() and any(out.iterdir())):
+        raise InputError(f"{out}: something lies there; give the name of a new folder, or remove it")
+    _require_folders(out)
+
+
 def _require_folders(path: Path) -> None:
     for part in (path, *path.parents):
         if part.exists():

@@ -2,8 +2,10 @@
 
 DVC (``dvc.utils.serialize``) takes a file for UTF-8 and has ruamel.yaml load it with ``typ="safe"``: YAML 1.2, in
 which ``010`` is ten, ``1e-05`` a number and ``yes`` a text. What is added here only refuses more files than it does.
+The way back, plain values as text, is here too.
 """
 
+import io
 import textwrap
 import warnings
 from pathlib import Path
@@ -40,6 +42,16 @@ def read_yaml(path: str | Path) -> Any:
     except Exception as error:  # beside YAMLError, constructors of odd scalars raise whatever they meet
         reason = textwrap.shorten(str(error) or type(error).__name__, 300)
         raise InputError(f"{path}: not valid YAML: {reason}") from None
+
+
+def yaml_text(values: dict[str, Any]) -> str:
+    """Plain values as YAML in block style, keys in their order, every text on one line."""
+    writer = YAML(typ="safe", pure=True)
+    writer.default_flow_style, writer.sort_base_mapping_type_on_output, writer.width = False, False, 1 << 20
+    writer.indent(mapping=2, sequence=4, offset=2)
+    stream = io.StringIO()
+    writer.dump(values, stream)
+    return stream.getvalue()
 
 
 class _BoundedConstructor(SafeConstructor):

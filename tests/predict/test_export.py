@@ -1,6 +1,7 @@
-"""ONNX files against PyTorch."""
+"""ONNX files against PyTorch; which of the two forms a destination's name asks for."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hw1.images import input as input_module
 from hw1.images.input import normalise
 from hw1.predict import export as module
 from hw1.predict.export import export
+from hw1.predict.model import Predictor
 from hw1.run.errors import InputError
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -44,3 +46,33 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(b"x")
     with pytest.raises(InputError, match="not a whole safetensors file"):
         export(tmp_path / "w.safetensors", tmp_path / "w.onnx")
+
+
+def command(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["export", *map(str, arguments)])
+    module.main()
+
+
+def test_name_without_an_ending_is_a_folder_and_its_weights_predict(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    saved("finetune@C", tmp_path / "w.safetensors")
+    command(monkeypatch, "w.safetensors", "hub/finetune-C/")
+    assert {path.name for path in (tmp_path / "hub/finetune-C").iterdir()} == {
+        *("README.md", "config.json", "model.safetensors"),
+    }
+    told = "hub/finetune-C: resnet10 of finetune@C; with no result, as none of exactly these weights is at hand\n"
+    assert capsys.readouterr().out == told
+    assert Predictor.load(tmp_path / "hub/finetune-C/model.safetensors", "finetune").card == card_of("finetune@C", 7)
+
+
+def test_name_that_ends_in_onnx_is_a_file(tmp_path, monkeypatch, capsys):
+    saved("finetune@C", tmp_path / "w.safetensors")
+    command(monkeypatch, tmp_path / "w.safetensors", tmp_path / "w.onnx")
+    assert (tmp_path / "w.onnx").is_file() and "differs from PyTorch by" in capsys.readouterr().out
+
+
+def test_other_endings_are_refused(tmp_path, monkeypatch):
+    saved("finetune@C", tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"w\.pt: ends in \.pt; give a name that ends in \.onnx, or a folder"):
+        command(monkeypatch, tmp_path / "w.safetensors", tmp_path / "w.pt")
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]

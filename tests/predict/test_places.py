@@ -2,7 +2,7 @@
 
 import pytest
 
-from hw1.predict.places import require_file_place, require_folder_place
+from hw1.predict.places import require_file_place, require_folder_place, require_new_folder
 from hw1.run.errors import InputError
 
 
@@ -49,3 +49,20 @@ def test_nothing_is_written_over_what_is_read(place):
         require_file_place(place / "link", [place / "file"])
     with pytest.raises(InputError, match="the folder that is read"):
         require_folder_place(place / "folder/.", [place / "folder"])
+
+
+@pytest.mark.parametrize("out", ["folder", "new", "a/b"])
+def test_new_folder_may_be_an_empty_one(out, place):
+    require_new_folder(place / out)
+
+
+@pytest.mark.parametrize(
+    "out, reason",
+    [("file", "file: no folder, so nothing"), ("full", "full: something lies there"), ("link", "something lies there")],
+)
+def test_place_that_is_taken_is_named(out, reason, place):
+    (place / "full").mkdir()
+    (place / "full/notes").touch()
+    (place / "link").symlink_to(place / "folder")
+    with pytest.raises(InputError, match=reason):
+        require_new_folder(place / out)

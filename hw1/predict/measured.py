@@ -1,0 +1,81 @@
+"""What the pipeline measured of exactly the weights in a file, or nothing.
+
+``dvc.lock`` has the hash of whatever each stage read and wrote. A number is taken only where the files that lie in the
+project now are those of one chain: these weights among the models that were scored, the predictions that came of it,
+the intervals made from these predictions.
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hw1.engine.card import Card
+from hw1.predict.model import PROBLEMS, weights_of
+from hw1.run.errors import InputError
+from hw1.run.yaml_reader import read_yaml
+
+LOCK = Path("dvc.lock")
+PREDICTIONS, STATISTICS = Path("plots/predictions"), Path("plots/statistics")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A ``measure`` (accuracy or miou) on so many validation ``images``, with the ends of its 95 % interval, all as
+    fractions; ``method`` is how the interval was made.
+    """
+
+    measure: str
+    value: float
+    low: float
+    high: float
+    images: int
+    method: str
+
+
+def measured_of(weights: Path, card: Card) -> Measured | None:
+    """The result of these very weights, from the project in the current folder; None where it has none of them."""
+    problem, final = PROBLEMS[card.task], weights_of(card.task, card.model)
+    if not (LOCK.is_file() and final.is_file() and dvc_hash(final) == dvc_hash(weights)):
+        return None
+    scored = (Path("models", card.task), PREDICTIONS / f"{problem}.csv")
+    try:
+        stages = read_yaml(LOCK)["stages"]
+        chain = _recorded(stages[f"evaluate@{problem}"], *scored) and _recorded(
+            stages["compare"], PREDICTIONS, STATISTICS
+        )
+    except (InputError, KeyError, TypeError):  # no lock file of this pipeline, or none of a whole run
+        return None
+    return _interval(problem, card) if chain else None
+
+
+def dvc_hash(path: Path) -> str:
+    """What DVC calls a file's content, its MD5, or a folder's: that of the list of its files, with ``.dir``."""
+    if path.is_dir():
+        files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+        listed = [{"md5": dvc_hash(file), "relpath": name} for name, file in files]
+        return f"{_md5(json.dumps(listed).encode()).hexdigest()}.dir"
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, _md5).hexdigest()
+
+
+def _md5(content: bytes = b""):
+    return hashlib.md5(content, usedforsecurity=False)  # names content, protects nothing
+
+
+def _recorded(stage: Mapping, *paths: Path) -> bool:
+    """Whether a stage of the lock file read or wrote the paths as they are now."""
+    known = {entry["path"]: entry["md5"] for kind in ("deps", "outs") for entry in stage.get(kind, ())}
+    return all(path.exists() and known[path.as_posix()] == dvc_hash(path) for path in paths)
+
+
+def _interval(problem: str, card: Card) -> Measured | None:
+    with open(STATISTICS / "intervals.csv", newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            measure = row["measure"]
+            if (row["problem"], row["model"]) == (problem, card.model) and measure in ("accuracy", "miou"):
+                numbers = (float(row[name]) for name in ("value", "low", "high"))
+                return Measured(measure, *numbers, int(row["images"]), row["method"])
+    return None

@@ -1,0 +1,105 @@
+"""A result is taken only where it was measured of these very weights."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+from cards import card_of, saved
+
+from hw1.predict.measured import Measured, dvc_hash, measured_of
+
+WEIGHTS = "models/finetune/C.safetensors"
+INTERVALS = """problem,model,measure,value,low,high,images,method
+p1,C,accuracy,0.1,0.1,0.1,9,Wilson
+p2,B,accuracy,0.8,0.7,0.9,9,Wilson
+p2,C,accuracy,0.6925,0.659666,0.723494,800,Wilson
+"""
+
+
+def test_hashes_are_dvcs_own(tmp_path):
+    (tmp_path / "folder/b").mkdir(parents=True)
+    for name in ("a.txt", "b/z.txt", "b-c", "b/ä"):
+        (tmp_path / "folder" / name).write_text(f"of {name}\r\n")
+    for command in (["init", "-q", "--no-scm"], ["add", "-q", "folder", "folder.dvc.copy"]):
+        (tmp_path / "folder.dvc.copy").write_text("a file\n")
+        subprocess.run([sys.executable, "-m", "dvc", *command], cwd=tmp_path, check=True)
+    for name in ("folder", "folder.dvc.copy"):
+        recorded = yaml.safe_load((tmp_path / f"{name}.dvc").read_text())["outs"][0]
+        assert dvc_hash(tmp_path / name) == recorded["md5"]
+
+
+def entries(root, *paths):
+    return [{"path": path, "hash": "md5", "md5": dvc_hash(root / path)} for path in paths]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project whose lock file says that setting C's weights were scored."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("models/finetune", "plots/predictions", "plots/statistics"):
+        (tmp_path / folder).mkdir(parents=True)
+    saved("finetune@C", tmp_path / WEIGHTS)
+    (tmp_path / "plots/predictions/p2.csv").write_text("image,label,C\n0.jpg,0,0\n")
+    (tmp_path / "plots/statistics/intervals.csv").write_text(INTERVALS)
+    stages = {
+        "evaluate@p2": {
+            "deps": entries(tmp_path, "models/finetune"),
+            "outs": entries(tmp_path, "plots/predictions/p2.csv"),
+        },
+        "compare": {
+            "deps": entries(tmp_path, "plots/predictions"),
+            "outs": entries(tmp_path, "plots/statistics"),
+        },
+    }
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    return tmp_path
+
+
+def test_result_is_the_interval_of_the_same_problem_and_model(project):
+    found = measured_of(project / WEIGHTS, card_of("finetune@C"))
+    assert found == Measured("accuracy", 0.6925, 0.659666, 0.723494, 800, "Wilson")
+
+
+def test_copy_of_the_weights_elsewhere_has_the_same_result(project):
+    (project / "copy.safetensors").write_bytes((project / WEIGHTS).read_bytes())
+    assert measured_of(project / "copy.safetensors", card_of("finetune@C")).value == 0.6925
+
+
+def test_other_weights_of_the_same_card_have_none(project):
+    content = bytearray((project / WEIGHTS).read_bytes())
+    content[-1] ^= 1  # the last number's sign or exponent
+    (project / "other.safetensors").write_bytes(content)
+    assert measured_of(project / "other.safetensors", card_of("finetune@C")) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        WEIGHTS,
+        "models/finetune/B.safetensors",
+        "plots/predictions/p2.csv",
+        "plots/predictions/p1.csv",
+        "plots/statistics/intervals.csv",
+    ],
+)
+def test_chain_with_a_link_of_another_run_gives_none(path, project):
+    with open(project / path, "a") as file:
+        file.write("\n")
+    assert measured_of(project / WEIGHTS, card_of("finetune@C")) is None
+
+
+@pytest.mark.parametrize("stage", ["evaluate@p2", "compare"])
+def test_stage_that_has_not_run_gives_none(stage, project):
+    lock = yaml.safe_load((project / "dvc.lock").read_text())
+    del lock["stages"][stage]
+    (project / "dvc.lock").write_text(yaml.safe_dump(lock))
+    assert measured_of(project / WEIGHTS, card_of("finetune@C")) is None
+
+
+@pytest.mark.parametrize("text", [None, "", "stages: 3", "{"])
+def test_without_a_lock_file_of_the_pipeline_there_is_none(text, project):
+    (project / "dvc.lock").unlink()
+    if text is not None:
+        (project / "dvc.lock").write_text(text)
+    assert measured_of(project / WEIGHTS, card_of("finetune@C")) is None
