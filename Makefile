@@ -40,7 +40,8 @@ cards: setup            ## write the tables of docs/gpu.md: which card carries w
 picture: setup          ## take README's picture and numbers from the results that are here; needs Chromium
 	python -m docs.refresh
 
-setup: .venv/installed  ## create .venv with the pinned dependencies
+setup: .venv/installed  ## create .venv with the pinned dependencies, note their versions for DVC
+	@python -m hw1.run.environment
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

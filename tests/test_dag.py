@@ -1,12 +1,17 @@
-"""dvc.yaml against the code: stage names, packages, and what a light stage must not import."""
+"""dvc.yaml against the code: stage names, packages, versions, and what a light stage must not import."""
 
 import ast
+import json
+import re
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
 from closure import ROOT, import_closure, imported_names, module_file
+
+from hw1.run.environment import PACKAGES
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # Imports go only to the left. run is around every result and in none, so no stage depends on it.
@@ -26,6 +31,12 @@ HOMES = {
     "jinja2": {"hw1/report/page.py"},
     "fcntl": {"hw1/run/files.py"},
 }
+
+DISTRIBUTIONS = packages_distributions()  # PIL -> pillow, sklearn -> scikit-learn
+# What brings a result from one place to another to the byte, and has no part in it.
+CARRIERS = {"gdown", "requests", "safetensors", "tqdm"}
+BENEATH = {"scikit-learn": {"scipy"}}  # computes its PCA and t-SNE; what else lies below others computes nothing here
+ENVIRONMENT = json.loads((ROOT / "environment.json").read_text())
 
 
 def body(stage: dict) -> dict:
@@ -49,6 +60,20 @@ def external_closure(module: str) -> set[str]:
     return top_level - set(sys.stdlib_module_names)
 
 
+def packages_behind(module: str) -> set[str]:
+    """The foreign packages that a result of a module comes from, imported at its top or later; not hw1/run's."""
+    files = (path for path in import_closure(module) if not path.startswith("hw1/run/"))
+    names = {name.partition(".")[0] for path in files for name in imported_names(ROOT / path)}
+    packages = {package.lower() for name in names for package in DISTRIBUTIONS.get(name, ())} - CARRIERS
+    return packages.union(*(BENEATH.get(package, set()) for package in packages))
+
+
+def versions_of(stage: dict) -> list[str]:
+    """What a stage of dvc.yaml depends on of environment.json."""
+    (listed,) = (entry["environment.json"] for entry in body(stage)["params"] if isinstance(entry, dict))
+    return listed
+
+
 def test_stages_stand_in_the_order_of_the_data():
     order = (
         "download prepare imagenet start initialise pretrain classify finetune segment evaluate compare plots report"
@@ -69,6 +94,30 @@ def test_stage_imports_nothing_outside_its_script_its_packages_and_run(name):
 def test_stage_depends_on_no_package_that_it_does_not_import(name):
     packages = {path.rpartition("/")[0] for path in import_closure(f"stages.{name}")}
     assert set(code_deps(STAGES[name])) - {f"stages/{name}.py"} <= packages
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_stage_depends_on_the_versions_of_python_and_of_what_it_imports(name):
+    assert versions_of(STAGES[name]) == ["python", *sorted(packages_behind(f"stages.{name}"))]
+
+
+def test_every_version_that_is_recorded_is_one_that_a_stage_depends_on():
+    assert {"python", *PACKAGES} == {name for stage in STAGES.values() for name in versions_of(stage)}
+
+
+def test_versions_recorded_are_those_that_setup_installs():
+    pinned = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M))
+    assert {name: version for name, version in ENVIRONMENT.items() if name != "python"} == {
+        name: pinned[name] for name in PACKAGES
+    }
+
+
+def test_lock_is_of_the_versions_recorded():
+    """Python's aside, which is whatever the tests run on."""
+    for name, entry in yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"].items():
+        wanted = {package: ENVIRONMENT[package] for package in versions_of(STAGES[name.partition("@")[0]])}
+        locked = entry["params"]["environment.json"]
+        assert locked | {"python": ""} == wanted | {"python": ""}, name
 
 
 def test_no_stage_depends_on_what_is_only_around_a_result():

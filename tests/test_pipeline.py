@@ -1,5 +1,6 @@
 """The real DAG, end to end, on a tiny data set in a clone of its own: repro, experiments, MLflow, errors."""
 
+import json
 import re
 import subprocess
 import sys
@@ -84,6 +85,17 @@ def test_model_card_has_the_pipelines_own_number(problem, measure, weights, proj
 
 def test_second_repro_does_nothing(project):
     assert "Data and pipelines are up to date." in project.run("dvc", "repro")
+
+
+def test_other_version_of_a_package_reruns_what_imports_it_unless_committed(project):
+    environment, lock = project.folder / "environment.json", project.folder / "dvc.lock"
+    before = environment.read_text(), lock.read_text()
+    environment.write_text(before[0].replace('"scikit-learn": "', '"scikit-learn": "9'))
+    assert sorted(json.loads(project.run("dvc", "status", "--json"))) == ["evaluate@p1", "evaluate@p2", "evaluate@p3"]
+    project.run("dvc", "commit", "-f", "-q")
+    assert "Data and pipelines are up to date." in project.run("dvc", "repro")
+    environment.write_text(before[0])
+    lock.write_text(before[1])
 
 
 def test_archive_carries_its_checksum(project):

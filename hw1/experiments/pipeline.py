@@ -115,8 +115,8 @@ def parameters_of(experiment: str | None = None) -> dict[str, Any]:
 def identity(lock: str, target: str, apart_from: str) -> str:
     """Hex digits that change with whatever determines the target's outputs, but for one parameter.
 
-    From the text of a lock file: commands, parameters, source files and the archive of the target, a stage or all of
-    one name such as ``evaluate``, and of all stages before it.
+    From the text of a lock file: commands, parameters, versions of packages, source files and the archive of the
+    target, a stage or all of one name such as ``evaluate``, and of all stages before it.
     """
     from dvc.utils.serialize import parse_yaml
 
@@ -136,8 +136,8 @@ def identity(lock: str, target: str, apart_from: str) -> str:
 
 def _inputs(stage: Mapping[str, Any], makers: Mapping[str, str], apart_from: str) -> tuple[dict[str, Any], list[str]]:
     """What a stage reads that no other stage makes, and the stages that make the rest."""
-    parameters = dict(stage.get("params", {}).get("params.yaml", {}))
-    parameters.pop(apart_from, None)
+    parameters = {file: dict(values) for file, values in stage.get("params", {}).items()}
+    parameters.get("params.yaml", {}).pop(apart_from, None)
     files, before = {}, []
     for dep in stage.get("deps", ()):
         path = dep["path"]

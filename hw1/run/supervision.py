@@ -143,3 +143,12 @@ def ancestors() -> list[int]:
             # pid (name) state parent ...; the name may hold blanks and brackets
             return [parent, int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1])]
     return [parent]
+
+
+def identity(process: int) -> str:
+    """A process's number with the tick of the system's clock at which it began: no later one has both."""
+    try:
+        began = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:  # no /proc
+        return str(process)
+    return f"{process}-{began}"

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from hw1.run.files import sha256
-from hw1.run.supervision import ancestors
+from hw1.run.supervision import ancestors, identity
 
-CODE = ("hw1", "stages", "dvc.yaml", "params.yaml")  # what makes a tree dirty; outputs change at every run
+# What makes a tree dirty; outputs change at every run.
+CODE = ("hw1", "stages", "dvc.yaml", "params.yaml", "environment.json")
 
 
 class Tracker:
@@ -154,7 +155,7 @@ def _surroundings(stage: str) -> dict[str, str]:
         "mlflow.source.git.commit": commit,
         "mlflow.user": _user(),
         "mlflow.note.content": f"Stage `{stage}` of dvc.yaml. The page with all results is report/index.html.",
-        "dvc.run": _identity(ancestors()[-1]),
+        "dvc.run": identity(ancestors()[-1]),
         "dvc.stage": os.environ.get("DVC_STAGE", ""),
         "dvc.exp.name": os.environ.get("DVC_EXP_NAME", ""),
         "dvc.exp.baseline_rev": os.environ.get("DVC_EXP_BASELINE_REV", ""),
@@ -172,15 +173,6 @@ def _user() -> str:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's number without a name
         return str(os.getuid())
-
-
-def _identity(process: int) -> str:
-    """A process's number with the tick of the system's clock at which it began: no later one has both."""
-    try:
-        began = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:  # no /proc
-        return str(process)
-    return f"{process}-{began}"
 
 
 def _git(*arguments: str) -> str:

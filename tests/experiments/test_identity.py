@@ -10,7 +10,7 @@ LOCK = {
     "pretrain": {
         "cmd": "pretrain",
         "deps": [{"path": "raw.zip", "md5": "z"}, {"path": "pretrain.py", "md5": "p"}],
-        "params": {"params.yaml": {"seed": 1, "lr": 0.1}},
+        "params": {"params.yaml": {"seed": 1, "lr": 0.1}, "environment.json": {"torch": "2.15.0"}},
         "outs": [{"path": "models/byol", "md5": "b1"}],
     },
     "finetune@A": {
@@ -60,6 +60,7 @@ def test_seed_and_what_it_changes_do_not_matter(identity_with):
     [
         ("download", "outs", 0, "md5", "another archive"),
         ("pretrain", "params", "params.yaml", "lr", 0.2),
+        ("pretrain", "params", "environment.json", "torch", "2.16.0"),
         ("pretrain", "deps", 1, "md5", "another pretrain.py"),
         ("finetune@A", "deps", 1, "md5", "another finetune.py"),
         ("evaluate", "cmd", "evaluate otherwise"),

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from processes import descendants
 
+from hw1.run.supervision import identity
+
 ROOT = Path(__file__).parents[2]
 PRELUDE = """
 import sys, time
@@ -204,3 +206,11 @@ def test_other_errors_keep_their_traceback():
     process = start("def main():\n  raise OSError(5, 'Input/output error', 'a')\nsupervision.run_stage(main)")
     _, said = process.communicate(timeout=10)
     assert process.returncode == 1 and "Traceback" in said
+
+
+def test_processes_are_told_apart_and_one_stays_the_same_while_it_runs():
+    with subprocess.Popen(["sleep", "60"]) as other:
+        found = [identity(process) for process in (os.getpid(), other.pid, os.getpid(), other.pid)]
+        other.kill()
+    assert found[:2] == found[2:] and found[0] != found[1]
+    assert found[1].startswith(f"{other.pid}-") and found[1].rpartition("-")[2].isdigit()

@@ -1,0 +1,110 @@
+"""The versions that results come from: environment.json, of which DVC reads each stage's as parameters.
+
+``make setup`` writes it; dvc.yaml says which of them a stage imports. So another version reruns the stages that it can
+change and no others. A stage that finds other versions installed says so and goes on.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from hw1.run.errors import InputError
+from hw1.run.files import whole_file
+from hw1.run.supervision import SENT_ON, ancestors, identity, run_stage
+
+FILE = Path("environment.json")
+COMMAND = "python -m hw1.run.environment"
+# What computes, draws or writes a result. Left out is what only carries one to the byte: safetensors, gdown, requests.
+PACKAGES = (
+    *("jinja2", "matplotlib", "numpy", "pandas", "pillow"),
+    *("scikit-learn", "scipy", "torch", "torchvision"),
+)
+
+
+def installed() -> dict[str, str]:
+    """The version of Python and of each package here; none of a package that is not.
+
+    Of Python major and minor: a patch mends it and leaves what a result comes from as it was. Of a package its public
+    part: 2.15.0+cpu and 2.15.0+cu130 are one release of torch, built for other devices.
+    """
+    from importlib import metadata  # takes longer than all else here; most stages need not look
+
+    versions = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package).partition("+")[0]
+    return versions
+
+
+def recorded(path: Path = FILE) -> dict[str, str]:
+    """The versions that a file says; none where it does not exist.
+
+    Raises:
+        InputError: it is no JSON object of versions.
+    """
+    try:
+        versions = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; write it anew by `{COMMAND}`") from None
+    if not isinstance(versions, dict) or not all(isinstance(version, str) for version in versions.values()):
+        raise InputError(f"{path}: no object of versions as text; write it anew by `{COMMAND}`")
+    return versions
+
+
+def record(path: Path = FILE) -> None:
+    """Write what is installed, if the file says anything else, and print what changed.
+
+    Raises:
+        InputError: a package is missing.
+    """
+    versions = installed()
+    if missing := [package for package in PACKAGES if package not in versions]:
+        raise InputError(f"{', '.join(missing)}: not installed in {sys.prefix}; install it there")
+    text = json.dumps(versions, indent=2) + "\n"
+    if path.exists() and path.read_bytes() == text.encode():
+        return
+    before = {}
+    with suppress(InputError):  # a merge's marks in it, such as go by writing it
+        before = recorded(path)
+    with whole_file(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+    changes = [f"{name} {old} -> {versions[name]}" for name, old, _ in differing(before, versions)]
+    advice = "`dvc repro` reruns the stages it can change, `dvc commit -f` keeps their results"
+    print(f"{path}: {', '.join(changes) or 'written'}; {advice}")
+
+
+def differing(before: Mapping[str, str], here: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Name and both versions of what differs; what only one of them has is passed over."""
+    return [(name, old, here[name]) for name, old in before.items() if here.get(name, old) != old]
+
+
+def tell_others() -> None:
+    """Say in a line on stderr which installed versions are not those of the file, once for each ``dvc repro``."""
+    if SENT_ON in os.environ or os.environ.get("RANK", "0") != "0":  # a rank, and another process speaks for it
+        return
+    if (before := recorded()) and _looks_first() and (others := differing(before, installed())):
+        says = ", ".join(f"{name} {old} (installed: {here})" for name, old, here in others)
+        advice = f"`{COMMAND}` writes down what is installed, `dvc repro` then reruns the stages it can change"
+        print(f"{FILE} says {says}; {advice}", file=sys.stderr)
+
+
+def _looks_first() -> bool:
+    """Whether no stage of this ``dvc repro`` has looked before; a stage started by hand looks for itself."""
+    if "DVC_STAGE" not in os.environ:
+        return True
+    looked = Path(os.environ.get("DVC_ROOT", "."), ".dvc/tmp/environment.looked")
+    repro = identity(ancestors()[-1])
+    with suppress(OSError):  # no such folder, or a disk that takes nothing
+        if looked.exists() and looked.read_text() == repro:
+            return False
+        looked.write_text(repro)
+    return True
+
+
+if __name__ == "__main__":
+    run_stage(record)
