@@ -141,7 +141,7 @@ def test_mlflow_run_has_parameters_commit_curves_and_pictures(project, runs):
     assert run["params"]["settings.C.backbone"] == "byol" and run["params"]["lr"] == "0.0005"
     assert run["tags"]["git.commit"] == project.run("git", "rev-parse", "HEAD").strip()
     assert run["tags"]["git.dirty"] == "false"
-    assert {"device", "precision", "version.torch"} <= run["tags"].keys()
+    assert {"device", "cpu", "precision", "version.torch"} <= run["tags"].keys()
     assert run["tags"]["data"] == "synthetic"
     assert run["steps"] == [1, 2]
     assert "p2_curves.png" in run["pictures"]

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hw1.run.chip import cpu
 from hw1.run.files import sha256
 from hw1.run.supervision import ancestors, identity
 
@@ -161,6 +162,7 @@ def _surroundings(stage: str) -> dict[str, str]:
         "dvc.exp.baseline_rev": os.environ.get("DVC_EXP_BASELINE_REV", ""),
         "git.commit": commit,
         "git.dirty": str(bool(_git("status", "--porcelain", "--", *CODE))).lower(),
+        "cpu": cpu(),
         "version.python": sys.version.split()[0],
     }
     packages = ("torch", "torchvision", "numpy", "dvc", "mlflow")

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from hw1.run import sender, tracking
+from hw1.run.chip import model
 from hw1.run.files import lock
 from hw1.run.sender import deliver
 from hw1.run.tracking import Tracker
@@ -91,6 +92,7 @@ def test_run_has_the_tags_by_which_mlflow_fills_its_columns(root, monkeypatch):
     assert tags["mlflow.source.name"] == "dvc repro finetune@C" and tags["mlflow.source.git.commit"] == "abc"
     assert tags["mlflow.user"] and "finetune@C" in tags["mlflow.note.content"] and tags["device"] == "cpu"
     assert len({start["tags"]["dvc.run"] for start in starts}) == 1
+    assert tags["cpu"].startswith(model()) and tags["version.torch"]
 
 
 def test_run_of_a_user_without_a_name_is_recorded_by_number(root, monkeypatch):
