@@ -5,13 +5,17 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # A run starts Python some forty times. Containers that forbid it to keep what it compiled would compile all of it anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: repro test test-slurm lint check bench torture cards picture setup clean
+.PHONY: repro ui test test-slurm lint check bench torture cards picture setup clean
 
 repro: setup            ## rebuild every result from data to page, then print the results table
 	@python -m hw1.run.ready
 	dvc repro
 	@python -m hw1.run.sender || true  # says itself what it could not send
 	@python -m hw1.report.summary
+
+ui: setup               ## MLflow's pages over the runs, on this machine; prints their address
+	@python -m hw1.run.sender || true  # says itself what it could not send
+	@python -m hw1.run.ui
 
 test: setup             ## run the tests, file by file on two cores
 	pytest -n 2 --dist loadscope --no-loadscope-reorder

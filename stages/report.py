@@ -2,10 +2,12 @@
 
 from hw1.report.page import Paths, read_inputs, render
 from hw1.report.provenance import write_records
+from hw1.report.summary import read_metrics, results
 from hw1.run.arguments import stage_arguments
 from hw1.run.files import whole_file
 from hw1.run.params import load
 from hw1.run.supervision import run_stage
+from hw1.run.tracking import Tracker
 
 
 def main() -> None:
@@ -32,6 +34,10 @@ def main() -> None:
         write_records(inputs.provenance, draft)
     with whole_file(out) as draft:
         draft.write_text(page, encoding="utf-8")
+    with Tracker("report") as tracker:
+        numbers = results(read_metrics(args["metrics"]))
+        metrics = {f"{row.problem}/{row.measure}/{row.key}": row.final for row in numbers}
+        tracker.log_results([out, *sorted(args["metrics"].glob("*.json"))], metrics)
 
 
 if __name__ == "__main__":

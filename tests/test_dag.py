@@ -24,7 +24,7 @@ LIBRARY = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "hw1").rg
 HOMES = {
     "ruamel": {"hw1/run/yaml_reader.py"},
     "dvc": {"hw1/experiments/pipeline.py"},
-    "mlflow": {"hw1/run/sender.py"},
+    "mlflow": {"hw1/run/mlflow_store.py", "hw1/run/mlflow_models.py"},
     "sklearn": {"hw1/evaluate/embeddings.py"},
     "safetensors": {"hw1/engine/weights.py", "hw1/sources/imagenet.py"},
     "gdown": {"hw1/sources/drive.py"},

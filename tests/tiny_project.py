@@ -90,11 +90,13 @@ class Project:
         return {out["path"]: out["md5"] for out in lock[stage]["outs"]}
 
     def runs(self) -> list[dict]:
-        """Every run of the tracking database: name, status, params, tags, epochs of val/train curves, pictures."""
+        """Every training in the tracking database: name, status, params, tags, epochs of its curves, pictures."""
         self.run(sys.executable, "-m", "hw1.run.sender")
         with sqlite3.connect(self.folder / "mlflow.db") as db:
             runs = []
-            for run, name, status, artifacts in db.execute("select run_uuid, name, status, artifact_uri from runs"):
+            trainings = "where run_uuid in (select run_uuid from tags where key = 'hw1.events')"  # not the whole repros
+            fields = "select run_uuid, name, status, artifact_uri from runs"
+            for run, name, status, artifacts in db.execute(f"{fields} {trainings}"):
                 params = dict(db.execute("select key, value from params where run_uuid = ?", (run,)))
                 tags = dict(db.execute("select key, value from tags where run_uuid = ?", (run,)))
                 steps = [

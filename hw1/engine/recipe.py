@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from hw1.data.arrays import Manifest
-from hw1.engine.card import Card, save_model
-from hw1.engine.weights import snapshot_file
+from hw1.engine.card import STAGE, Card, save_model
+from hw1.engine.weights import FINAL, read_metadata, snapshot_file
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine, start
 from hw1.run.checkpoint import NO_CHECKPOINT, Checkpoint, checkpointed
@@ -117,5 +117,12 @@ def begin(
             checkpoint.include(folder)
         tags = {**machine.tags, "data": manifest.origin}
         tracker = stack.enter_context(Tracker.start(stage, values, tags))
+        for part in filter(Path.is_dir, reads):
+            data = Manifest.load(part)
+            images = {"train": len(data.train), "validation": len(data.validation)}
+            tracker.log_dataset(part, data.origin, images, trained_on=part == reads[0])
         generator = torch.Generator().manual_seed(params.seed)
         yield Run(machine, generator, tracker, checkpoint, stage, values, manifest, drafts)
+        if STAGE.fullmatch(stage):  # a network that predicts, which a backbone does not
+            weights, output = (path if path.suffix else path / FINAL for path in (drafts["weights"], writes["weights"]))
+            tracker.log_model(weights, output, read_metadata(weights))

@@ -14,7 +14,7 @@ from typing import Any
 
 from hw1.run.errors import InputError
 from hw1.run.params import Params, flat, load
-from hw1.run.records import record_of
+from hw1.run.whereabouts import record_of
 from hw1.run.yaml_reader import read_yaml
 
 # The stages whose outputs a figure or table shows, by the beginning of its name; the first that fits counts.

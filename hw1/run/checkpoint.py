@@ -30,7 +30,7 @@ from typing import Any
 import torch
 
 from hw1.run.copies import Copies
-from hw1.run.files import sha256, sole_folder
+from hw1.run.files import link, sha256, sole_folder
 from hw1.run.ranks import rank
 from hw1.run.supervision import deferred
 
@@ -184,7 +184,7 @@ class Checkpoint:
             kept = self._folder / path.name
             if not (kept.exists() and kept.samefile(path)):
                 self._digests.pop(path.name, None)
-                _link(path, kept)
+                link(path, kept)
             names.append(path.name)
         return names
 
@@ -193,7 +193,7 @@ class Checkpoint:
             kept = self._folder / name
             if sha256(kept) != digest:
                 raise ValueError(f"{kept}: not what belongs to the state")
-            _link(kept, self._companions / name)
+            link(kept, self._companions / name)
         self._digests = dict(digests)
 
     def _tell(self, text: str) -> None:
@@ -284,15 +284,6 @@ def _loaded_code() -> dict[str, str]:
     ours = sorted(file for folder in CODE for file in loaded if file.is_relative_to(root / folder))
     names = {file.relative_to(root).as_posix(): file for file in ours}
     return {name: sha256(file) for name, file in names.items() if not name.startswith(AROUND)}
-
-
-def _link(source: Path, target: Path) -> None:
-    """The file under a second name, as a copy where the file system has no links; replaces an older one."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _number(path: Path) -> int:

@@ -82,6 +82,15 @@ def lock(descriptor: int, wait: bool = True) -> bool:
     return True
 
 
+def link(source: Path, target: Path) -> None:
+    """The file under a second name, as a copy where the file system has no links; replaces an older one."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def sha256(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with open(path, "rb") as file:

@@ -1,8 +1,12 @@
 """Records of trainings, found by the bytes of the histories they wrote."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from hw1.run.records import KEPT, keep_record, record_of
+from hw1.run import tracking
+from hw1.run.tracking import Tracker
+from hw1.run.whereabouts import KEPT, keep_record, record_of
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +40,22 @@ def test_no_history_and_a_broken_record_are_no_record(project):
     keep_record(history, {})
     next((project / KEPT).iterdir()).write_text("{")
     assert record_of(history) is None
+
+
+def test_a_training_keeps_where_it_ran(project, monkeypatch):
+    monkeypatch.setattr(tracking, "_start_sender", lambda folder: None)
+    monkeypatch.delenv("HW1_TRACKING")
+    monkeypatch.setenv("DVC_STAGE", "finetune@C")
+    history = written(project / "C.csv", "epoch\n1\n")
+    with Tracker.start("finetune@C", {}, {"device": "NVIDIA H100"}) as tracker:
+        tracker.log_history(history)
+    record = record_of(history)
+    assert record["device"] == "NVIDIA H100" and record["MLflow run"].startswith("finetune@C, hw1.events ")
+    assert datetime.now(UTC) - datetime.fromisoformat(record["ended"]) < timedelta(minutes=5)
+
+
+def test_nothing_is_kept_where_tracking_is_off(project):
+    history = written(project / "C.csv", "epoch\n1\n")
+    with Tracker.start("finetune@C", {}, {"device": "cpu"}) as tracker:
+        tracker.log_history(history)
+    assert record_of(history) is None and not (project / KEPT).exists()

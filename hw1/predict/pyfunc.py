@@ -1,0 +1,101 @@
+"""The trained models as MLflow's ``python_function``: pictures in, labels or masks out.
+
+``mlflow.pyfunc.load_model("models:/hw1-finetune-C@current").predict(["cat.jpg"])`` needs what is in the model's
+requirements.txt; the code comes with the model.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from hw1.archive.pictures import PictureError, decode, in_rgb
+from hw1.engine.card import read_card
+from hw1.engine.validation import class_map
+from hw1.predict.model import Predictor
+from hw1.predict.reading import read_bytes
+from hw1.run.errors import InputError
+
+EMBEDDED = "data:"  # how a text begins that holds a picture in base64, as web pages have them
+
+
+class PictureModel:
+    """What MLflow calls ``predict`` of."""
+
+    def __init__(self, predictor: Predictor):
+        self._predictor = predictor
+
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """One row a picture: ``label`` and its ``probability``, or for a segmenter ``mask`` (H, W) uint8 of class
+        numbers at the picture's own size.
+
+        Args:
+            model_input: a picture, a list of them, an array of them (N, H, W, 3) uint8, or a DataFrame with a column
+                ``image`` or one column only. A picture is a path, a file's bytes, ``data:image/png;base64,...``, an
+                array (H, W, 3) uint8, or one of Pillow.
+            params: none are known.
+
+        Raises:
+            InputError: something else, or a picture that cannot be read; it says which.
+        """
+        pictures, size = _pictures(model_input), self._predictor.batch_size
+        rows = [row for first in range(0, len(pictures), size) for row in self._rows(pictures[first : first + size])]
+        return pd.DataFrame(rows)
+
+    def _rows(self, items: list[Any]) -> Iterable[dict[str, Any]]:
+        pictures = [_opened(item) for item in items]
+        logits = self._predictor.logits([self._predictor.stored(picture) for picture in pictures])
+        if self._predictor.card.task == "segment":
+            for picture, scores in zip(pictures, logits, strict=True):
+                yield {"mask": class_map(scores, (picture.height, picture.width)).cpu().numpy()}
+        else:
+            shares = logits[:, : self._predictor.card.classes].softmax(dim=1)
+            for share, label in zip(*(found.tolist() for found in shares.max(dim=1)), strict=True):
+                yield {"label": label, "probability": share}
+
+
+def _load_pyfunc(path: str) -> PictureModel:
+    """What MLflow calls with the file of weights."""
+    weights = Path(path)
+    with torch.random.fork_rng(devices=[]):  # the caller's draws stay as they are
+        return PictureModel(Predictor.load(weights, read_card(weights).task))
+
+
+def _pictures(given: Any) -> list[Any]:
+    """One item a picture."""
+    if isinstance(given, pd.DataFrame):
+        if "image" not in given and given.shape[1] != 1:
+            raise InputError(f"the columns are {', '.join(map(str, given.columns))}; name that of the pictures image")
+        return list(given["image"] if "image" in given else given.iloc[:, 0])
+    if isinstance(given, np.ndarray) and given.ndim == 4:
+        return list(given)
+    return list(given) if isinstance(given, list | tuple | pd.Series) else [given]
+
+
+def _opened(item: Any) -> Image.Image:
+    """A picture in RGB."""
+    try:
+        if isinstance(item, str | Path) and not str(item).startswith(EMBEDDED):
+            return decode(read_bytes(Path(item)))
+        if isinstance(item, str):
+            return decode(base64.b64decode(item.partition(",")[2], validate=True))
+        if isinstance(item, bytes):
+            return decode(item)
+        if isinstance(item, Image.Image):
+            return in_rgb(item)
+        array = np.asarray(item)
+        if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size:
+            return Image.fromarray(array)
+    except (PictureError, binascii.Error) as error:
+        raise InputError(f"{_named(item)}: {error}") from None
+    raise InputError(f"{_named(item)}: no picture; give a path, a file's bytes, or an array (H, W, 3) of uint8")
+
+
+def _named(item: Any) -> str:
+    return str(item)[:100] if isinstance(item, str | Path) else f"a {type(item).__name__} of the input"

@@ -1,0 +1,114 @@
+"""Pictures in whatever form MLflow brings them."""
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from closure import ROOT
+from PIL import Image
+
+from hw1.classify.classifiers import build_classifier
+from hw1.engine.card import Card, save_model
+from hw1.predict.labels import items_of_folder, predict_labels
+from hw1.predict.model import Predictor
+from hw1.predict.pyfunc import _load_pyfunc
+from hw1.run.errors import InputError
+from hw1.run.params import flat, load
+from hw1.segment.segmenters import build_segmenter
+
+PARAMS = load(ROOT / "presets/quick.yaml")
+
+
+def saved(folder: Path, stage: str, section: str, network: torch.nn.Module, classes: int) -> Path:
+    path = folder / "weights.safetensors"
+    used = flat(PARAMS, "seed", "runtime", section) | {"runtime.device": "cpu"}
+    save_model(network.eval(), path, Card(stage, 1, classes, "made up", 36, 32, used))
+    return path
+
+
+@pytest.fixture
+def classifier(tmp_path) -> Path:
+    torch.manual_seed(0)
+    return saved(tmp_path, "classify@A", "classify.A", build_classifier(PARAMS.classify.A, 5), 5)
+
+
+@pytest.fixture
+def pictures(tmp_path) -> list[Path]:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(folder / f"{number}.png")
+    return sorted(folder.iterdir())
+
+
+def test_labels_are_those_of_the_command(classifier, pictures, tmp_path):
+    rows = _load_pyfunc(str(classifier)).predict([str(path) for path in pictures])
+    items, _ = items_of_folder(pictures[0].parent)
+    predict_labels(Predictor.load(classifier, "classify"), items, tmp_path / "out.csv", ("filename", "label"))
+    assert rows["label"].tolist() == pd.read_csv(tmp_path / "out.csv")["label"].tolist()
+    assert rows["probability"].between(1 / 5, 1).all()
+
+
+def test_every_form_of_a_picture_gives_the_same(classifier, pictures):
+    path = pictures[0]
+    picture = Image.open(path)
+    array, content = np.asarray(picture), path.read_bytes()
+    embedded = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    model = _load_pyfunc(str(classifier))
+    expected = model.predict(str(path))
+    for one in (path, content, embedded, picture, array):
+        for given in (one, [one], pd.DataFrame({"image": [one]}), pd.DataFrame({"other": [one]}), pd.Series([one])):
+            pd.testing.assert_frame_equal(model.predict(given), expected)
+    both = model.predict(np.stack([array, array]))
+    pd.testing.assert_frame_equal(both.iloc[[0]], expected, rtol=1e-4)
+    assert len(both) == 2
+
+
+def test_more_pictures_than_a_batch_keep_their_order(classifier, pictures):
+    model = _load_pyfunc(str(classifier))
+    each = [model.predict(path)["label"][0] for path in pictures]
+    many = model.predict(pictures * 100)
+    assert many["label"].tolist() == each * 100
+
+
+def test_mask_has_the_size_of_its_tile(tmp_path):
+    network = build_segmenter(PARAMS.segment.A, 7)
+    model = _load_pyfunc(str(saved(tmp_path, "segment@A", "segment.A", network, 7)))
+    masks = model.predict([Image.new("RGB", (50, 40)), Image.new("RGB", (64, 64))])["mask"]
+    assert [mask.shape for mask in masks] == [(40, 50), (64, 64)]
+    assert all(mask.dtype == np.uint8 and mask.max() < 7 for mask in masks)
+
+
+def test_callers_random_draws_stay_as_they_were(classifier):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    _load_pyfunc(str(classifier))
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    "given, told",
+    [
+        ("/nowhere/a.png", "/nowhere/a.png: no such file"),
+        (b"no picture", "a bytes of the input: not a JPEG, PNG"),
+        ("data:image/png;base64,&&", "data:image/png;base64,&&: "),
+        (3.5, "a float of the input: no picture"),
+        (np.zeros((4, 4, 3)), "an? ndarray of the input: no picture"),
+        (pd.DataFrame({"a": [1], "b": [2]}), "the columns are a, b; name that of the pictures image"),
+    ],
+)
+def test_what_is_no_picture_is_named(given, told, classifier):
+    with pytest.raises(InputError, match=told):
+        _load_pyfunc(str(classifier)).predict(given)
+
+
+def test_picture_cut_short_is_named(classifier, pictures):
+    buffer = io.BytesIO(pictures[0].read_bytes()[:200])
+    with pytest.raises(InputError, match="not a whole PNG"):
+        _load_pyfunc(str(classifier)).predict(buffer.getvalue())

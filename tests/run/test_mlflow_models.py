@@ -1,0 +1,215 @@
+"""A trained network from a stage's record to MLflow's registry and back, on a file, and by a server on PostgreSQL."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mlflow_server import POSTGRES, Postgres, Server
+from PIL import Image
+
+from hw1.classify.classifiers import build_classifier
+from hw1.engine.card import Card, save_model
+from hw1.engine.weights import read_metadata
+from hw1.run import mlflow_models
+from hw1.run.mlflow_store import Store
+from hw1.run.params import flat, load
+from hw1.run.sender import deliver
+from hw1.run.tracking import Tracker
+
+ROOT = Path(__file__).parents[2]
+NAME = "hw1-classify-A"
+
+
+@pytest.fixture
+def weights(tmp_path) -> Path:
+    """An untrained network of P1 with its card, where a stage would leave it."""
+    params = load(ROOT / "presets/quick.yaml")
+    torch.manual_seed(0)
+    used = flat(params, "seed", "runtime", "classify.A") | {"runtime.device": "cpu"}
+    card = Card("classify@A", 1, 5, "made up", 36, 32, used)
+    save_model(build_classifier(params.classify.A, 5), tmp_path / "weights.safetensors", card)
+    return tmp_path / "weights.safetensors"
+
+
+def train(weights: Path, accuracy: float = 0.5, digest: str = "") -> None:
+    """The record of a training whose data have a manifest of their own."""
+    data = weights.parent / "p1"
+    data.mkdir(exist_ok=True)
+    (data / "manifest.json").write_text(digest)
+    with Tracker.start("classify@A", {"lr": 0.1}, {"device": "cpu"}) as tracker:
+        tracker.log_dataset(data, "made up", {"train": 8, "validation": 4}, trained_on=True)
+        tracker.log_epoch({"epoch": 1, "train_loss": 2.0, "val_accuracy": 0.1})
+        tracker.log_epoch({"epoch": 2, "train_loss": 1.0, "val_accuracy": accuracy})
+        tracker.log_model(weights, weights, read_metadata(weights))
+
+
+def aliases(store: Store) -> dict[str, int]:
+    return {alias: int(version) for alias, version in store.client.get_registered_model(NAME).aliases.items()}
+
+
+PREDICT = """
+import sys, mlflow
+model = mlflow.pyfunc.load_model("models:/hw1-classify-A@current")
+import hw1
+rows = model.predict(sys.argv[1:])
+print(hw1.__path__[0] if hasattr(hw1, "__path__") else hw1.__file__)
+print(*rows["label"])
+"""
+
+
+def predicted(uri: str, folder: Path, *pictures: Path) -> tuple[str, list[int]]:
+    """Where the code came from, and the labels, in a process that has nothing of the project but the registry."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment |= {"MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    done = subprocess.run(
+        [sys.executable, "-c", PREDICT, *map(str, pictures)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    code, labels = done.stdout.splitlines()[-2:]
+    return code, [int(label) for label in labels.split()]
+
+
+@pytest.fixture
+def postgres(tmp_path):
+    if not (POSTGRES / "initdb").exists():
+        pytest.skip("PostgreSQL's server is not installed here (apt-get install postgresql)")
+    pytest.importorskip("psycopg2", reason="psycopg2-binary is not installed: MLflow cannot speak to PostgreSQL")
+    cluster = Postgres(Path(f"/tmp/hw1-postgres-{os.getpid()}"))  # pytest's own folders are closed to other users
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(params=["file", "postgres"])
+def uri(request, root, monkeypatch):
+    """Where the runs go: by default, or to a server on PostgreSQL that takes uploads."""
+    if request.param == "file":
+        return f"sqlite:///{root / 'mlflow.db'}"
+    server = Server(root / "server", request.getfixturevalue("postgres").uri)
+    request.addfinalizer(server.kill)
+    server.start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+    return server.uri
+
+
+def test_trained_network_comes_back_from_the_registry_and_predicts_a_picture(uri, root, weights, tmp_path):
+    train(weights)
+    assert deliver(root / ".mlflow") == ""
+    store = Store.connect(root)
+    (run,) = store.client.search_runs([store.experiment], "tags.`hw1.events` LIKE '%'")
+    read = {each.dataset.name: each.tags[0].value for each in run.inputs.dataset_inputs}
+    assert read == {"p1-train": "training", "p1-validation": "validation"}
+    (logged,) = store.client.search_logged_models([store.experiment])
+    assert [output.model_id for output in run.outputs.model_outputs] == [logged.model_id]
+    assert [(each.key, each.value, each.dataset_name) for each in logged.metrics] == [
+        ("val_accuracy", 0.5, "p1-validation")
+    ]
+    assert aliases(store) == {"current": 1, "best": 1}
+    picture = tmp_path / "elsewhere" / "picture.png"
+    picture.parent.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)).save(picture)
+    code, labels = predicted(uri, picture.parent, picture, picture)
+    assert code.endswith("code/hw1") and len(labels) == 2 and labels[0] == labels[1]
+    assert not list((root / ".mlflow").glob("*.jsonl*")) and not list((root / ".mlflow").glob("*/"))
+
+
+def test_model_on_this_machine_shares_the_bytes_of_the_output(root, store, weights):
+    train(weights)
+    assert deliver(root / ".mlflow") == ""
+    (kept,) = (root / "mlartifacts").rglob("weights.safetensors")
+    assert kept.samefile(weights)
+
+
+def test_model_is_that_of_the_training_though_its_file_was_replaced_since(root, store, weights):
+    train(weights)
+    before = weights.read_bytes()
+    weights.unlink()  # as DVC does before it runs a stage again
+    weights.write_bytes(b"of another training")
+    assert deliver(root / ".mlflow") == ""
+    (kept,) = (root / "mlartifacts").rglob("weights.safetensors")
+    assert kept.read_bytes() == before
+
+
+def test_best_is_the_highest_score_on_the_data_of_the_current(root, store, weights):
+    for accuracy, digest in ((0.9, "easy"), (0.5, "hard"), (0.7, "hard"), (0.6, "hard")):
+        train(weights, accuracy, digest)
+    assert deliver(root / ".mlflow") == ""
+    assert aliases(store) == {"current": 4, "best": 3}
+
+
+def test_version_sent_late_is_not_the_current_one(root, store, weights):
+    train(weights, 0.5)
+    (first,) = (root / ".mlflow").glob("*.jsonl")
+    train(weights, 0.4)
+    hidden = first.rename(root / "hidden")
+    assert deliver(root / ".mlflow") == ""
+    hidden.rename(first)
+    assert deliver(root / ".mlflow") == ""
+    assert aliases(store) == {"current": 1, "best": 2}
+
+
+DYING = ["create_logged_model", "finalize_logged_model", "log_outputs", "create_model_version"]
+
+
+@pytest.mark.parametrize("method", [*DYING, "set_registered_model_alias", "_upload"])
+def test_model_sent_in_part_and_then_again_is_one(method, root, store, weights, monkeypatch):
+    train(weights)
+    place = mlflow_models if method == "_upload" else type(store.client)
+    original = getattr(place, method)
+
+    def dies_after(*arguments, **options):
+        original(*arguments, **options)
+        raise ConnectionError("the server died")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, method, dies_after)
+        assert deliver(root / ".mlflow") == "MLflow failed: the server died"
+    (run,) = store.client.search_runs([store.experiment], "tags.`hw1.events` LIKE '%'")
+    assert run.info.status == "FINISHED" and run.data.metrics["val_accuracy"] == 0.5  # whole without its model
+    assert deliver(root / ".mlflow") == ""
+    (logged,) = store.client.search_logged_models([store.experiment])
+    run = store.client.get_run(run.info.run_id)
+    assert [output.model_id for output in run.outputs.model_outputs] == [logged.model_id]
+    assert str(logged.status) == "READY" and len(logged.metrics) == 1
+    assert [version.run_id for version in store.client.search_model_versions()] == [run.info.run_id]
+    assert aliases(store) == {"current": 1, "best": 1}
+    assert not list((root / ".mlflow").glob("*.jsonl"))
+
+
+@pytest.mark.parametrize("method", ["create_logged_model", "create_registered_model"])
+def test_store_without_models_or_registry_keeps_the_run(method, root, store, weights, monkeypatch):
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
+
+    def absent(*arguments, **options):
+        raise MlflowException("404", error_code=ENDPOINT_NOT_FOUND)
+
+    train(weights)
+    monkeypatch.setattr(type(store.client), method, absent)
+    assert deliver(root / ".mlflow") == ""
+    assert not list((root / ".mlflow").glob("*.jsonl"))
+    assert len(store.client.search_logged_models([store.experiment])) == (method == "create_registered_model")
+
+
+def test_models_can_be_left_out(root, store, weights, monkeypatch):
+    monkeypatch.setenv("HW1_TRACKING_MODELS", "off")
+    train(weights)
+    assert deliver(root / ".mlflow") == ""
+    assert store.client.search_logged_models([store.experiment]) == []
+    assert len(store.client.search_runs([store.experiment], "tags.`hw1.events` LIKE '%'")) == 1
+
+
+def test_requirements_name_every_package_that_the_loader_imports():
+    from test_dag import external_closure
+
+    called = {"PIL": "pillow", "ruamel": "ruamel.yaml"}
+    imported = {called.get(name, name) for name in external_closure(mlflow_models.LOADER)} - {"hw1"}
+    assert imported <= set(mlflow_models.NEEDED)
