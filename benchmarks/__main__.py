@@ -14,6 +14,7 @@ from benchmarks.larger import larger
 from benchmarks.machine import describe
 from benchmarks.overhead import overhead
 from benchmarks.preparation import preparation
+from benchmarks.probing import probing
 from benchmarks.scaling import scaling
 from benchmarks.scoring import scoring
 from benchmarks.states import states
@@ -28,6 +29,7 @@ BENCHMARKS = {
     "preparation": preparation,
     "augmentation": augmentations,
     "overhead": overhead,
+    "probing": probing,
     "growth": growth,
     "larger": larger,
     "scaling": scaling,

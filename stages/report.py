@@ -37,7 +37,7 @@ def main() -> None:
     with Tracker("report") as tracker:
         numbers = results(read_metrics(args["metrics"]))
         metrics = {f"{row.problem}/{row.measure}/{row.key}": row.final for row in numbers}
-        tracker.log_results([out, *sorted(args["metrics"].glob("*.json"))], metrics)
+        tracker.log_results([out, out.with_name("records.js"), *sorted(args["metrics"].glob("*.json"))], metrics)
 
 
 if __name__ == "__main__":
