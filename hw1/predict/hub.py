@@ -9,7 +9,7 @@ from hw1.engine.weights import read_metadata
 from hw1.evaluate.trained import load_model
 from hw1.predict.hub_card import card_of_folder
 from hw1.predict.hub_config import config_of
-from hw1.predict.measured import Measured, measured_of
+from hw1.predict.measured import Measured, measured_of, training_of
 from hw1.predict.places import require_new_folder
 from hw1.run.errors import InputError
 from hw1.run.files import whole_folder
@@ -32,7 +32,8 @@ def export_folder(weights: Path, out: Path) -> tuple[Card, Measured | None]:
     with whole_folder(out) as draft:
         shutil.copyfile(weights, draft / "model.safetensors")
         (draft / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        (draft / "README.md").write_text(card_of_folder(card, config, parameters, result), encoding="utf-8")
+        text = card_of_folder(card, config, parameters, result, training_of(weights, card))
+        (draft / "README.md").write_text(text, encoding="utf-8")
     return card, result
 
 

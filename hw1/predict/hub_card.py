@@ -4,6 +4,8 @@ The front matter is that of https://huggingface.co/docs/hub/model-cards; the tex
 was measured of it, what it is not for, and how to load it.
 """
 
+from collections.abc import Mapping
+
 from hw1.archive.archive import EQUIVALENT, GIVEN, SYNTHETIC
 from hw1.engine.card import Card
 from hw1.predict.hub_config import Json, code_of, names_in
@@ -36,12 +38,15 @@ REPORTS |= {"segment@A": "fcn32s_vgg16", "segment@B": "deeplabv3_resnet50"}
 METRICS = {"accuracy": ("accuracy", "Accuracy"), "miou": ("mean_iou", "Mean IoU")}
 
 
-def card_of_folder(card: Card, config: Json, parameters: int, result: Measured | None) -> str:
-    """The text of README.md; ``parameters`` is how many numbers the network has."""
+def card_of_folder(card: Card, config: Json, parameters: int, result: Measured | None, run: Mapping[str, str]) -> str:
+    """The text of README.md.
+
+    ``parameters`` is how many numbers the network has, ``run`` what is known of when and where it was trained.
+    """
     sections = {
         "Result": _result(result),
         "Intended use and limits": _limits(card, parameters),
-        "Training": _training(card),
+        "Training": _training(card, run),
         "Loading": _loading(card, config),
         "Licence": "The weights are under the MIT licence, as the project is. The data sets keep the terms of their "
         "owners, which may bind what is made of them.",
@@ -132,7 +137,7 @@ def _limits(card: Card, parameters: int) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _training(card: Card) -> str:
+def _training(card: Card, run: Mapping[str, str]) -> str:
     if card.task == "finetune":
         trained = card.parameters[f"settings.{card.model}.train"]
         start = f"{START_PHRASES.get(_start(card), 'given weights')}, {TRAINING_PHRASES.get(trained, trained)}"
@@ -143,6 +148,10 @@ def _training(card: Card) -> str:
         f"{card.epoch} of {card.training.epochs}.",
         ORIGINS.get(card.origin, ORIGINS[GIVEN]),
     ]
+    if run:
+        said.append(
+            f"Recorded of the training: {'; '.join(f'{name} {value}' for name, value in run.items() if value)}."
+        )
     if _start(card) == "supervised":
         said.append("Whether the supervised backbone was trained here or given, these weights do not say.")
     rows = "\n".join(f"| `{key}` | {value} |" for key, value in sorted(card.parameters.items()))

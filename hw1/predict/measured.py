@@ -1,4 +1,4 @@
-"""What the pipeline measured of exactly the weights in a file, or nothing.
+"""What the pipeline measured of exactly the weights in a file, and where it trained them, or nothing.
 
 ``dvc.lock`` has the hash of whatever each stage read and wrote. A number is taken only where the files that lie in the
 project now are those of one chain: these weights among the models that were scored, the predictions that came of it,
@@ -15,10 +15,11 @@ from pathlib import Path
 from hw1.engine.card import Card
 from hw1.predict.model import PROBLEMS, weights_of
 from hw1.run.errors import InputError
+from hw1.run.whereabouts import record_of
 from hw1.run.yaml_reader import read_yaml
 
 LOCK = Path("dvc.lock")
-PREDICTIONS, STATISTICS = Path("plots/predictions"), Path("plots/statistics")
+PREDICTIONS, STATISTICS, HISTORY = Path("plots/predictions"), Path("plots/statistics"), Path("plots/history")
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Measured:
 
 def measured_of(weights: Path, card: Card) -> Measured | None:
     """The result of these very weights, from the project in the current folder; None where it has none of them."""
-    problem, final = PROBLEMS[card.task], weights_of(card.task, card.model)
-    if not (LOCK.is_file() and final.is_file() and dvc_hash(final) == dvc_hash(weights)):
+    problem = PROBLEMS[card.task]
+    if not _are_the_projects(weights, card):
         return None
     scored = (Path("models", card.task), PREDICTIONS / f"{problem}.csv")
     try:
@@ -49,6 +50,25 @@ def measured_of(weights: Path, card: Card) -> Measured | None:
     except (InputError, KeyError, TypeError):  # no lock file of this pipeline, or none of a whole run
         return None
     return _interval(problem, card) if chain else None
+
+
+def training_of(weights: Path, card: Card) -> dict[str, str]:
+    """When, on which device and by which commit these very weights were trained, from the record kept on this machine;
+    empty where there is none.
+    """
+    history = HISTORY / card.task / f"{card.model}.csv"
+    output = Path("models", card.task, card.model) if card.task != "finetune" else weights_of(card.task, card.model)
+    try:
+        known = _are_the_projects(weights, card) and _recorded(read_yaml(LOCK)["stages"][card.stage], history, output)
+    except (InputError, KeyError, TypeError):
+        return {}
+    return (record_of(history) or {}) if known else {}
+
+
+def _are_the_projects(weights: Path, card: Card) -> bool:
+    """Whether the file's bytes are those of the model that the project has, and its lock file knows of."""
+    final = weights_of(card.task, card.model)
+    return LOCK.is_file() and final.is_file() and dvc_hash(final) == dvc_hash(weights)
 
 
 def dvc_hash(path: Path) -> str:

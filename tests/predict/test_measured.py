@@ -7,7 +7,8 @@ import pytest
 import yaml
 from cards import card_of, saved
 
-from hw1.predict.measured import Measured, dvc_hash, measured_of
+from hw1.predict.measured import Measured, dvc_hash, measured_of, training_of
+from hw1.run.whereabouts import keep_record
 
 WEIGHTS = "models/finetune/C.safetensors"
 INTERVALS = """problem,model,measure,value,low,high,images,method
@@ -103,3 +104,34 @@ def test_without_a_lock_file_of_the_pipeline_there_is_none(text, project):
     if text is not None:
         (project / "dvc.lock").write_text(text)
     assert measured_of(project / WEIGHTS, card_of("finetune@C")) is None
+
+
+# -- where they were trained
+
+
+@pytest.fixture
+def trained(project, monkeypatch):
+    """The project with the record of the training."""
+    monkeypatch.setenv("DVC_ROOT", str(project))
+    history = project / "plots/history/finetune/C.csv"
+    history.parent.mkdir(parents=True)
+    history.write_text("epoch\n1\n")
+    lock = yaml.safe_load((project / "dvc.lock").read_text())
+    lock["stages"]["finetune@C"] = {"outs": entries(project, WEIGHTS, "plots/history/finetune/C.csv")}
+    (project / "dvc.lock").write_text(yaml.safe_dump(lock))
+    keep_record(history, {"device": "NVIDIA H100", "CPU": "Xeon"})
+    return history
+
+
+def test_device_is_that_of_the_record(project, trained):
+    assert training_of(project / WEIGHTS, card_of("finetune@C")) == {"device": "NVIDIA H100", "CPU": "Xeon"}
+
+
+def test_device_of_another_training_is_not_told(project, trained):
+    trained.write_text("epoch\n2\n")
+    keep_record(trained, {"device": "another"})
+    assert training_of(project / WEIGHTS, card_of("finetune@C")) == {}
+
+
+def test_without_a_record_no_device_is_told(project):
+    assert training_of(project / WEIGHTS, card_of("finetune@C")) == {}
