@@ -29,6 +29,8 @@ def project(tmp_path, monkeypatch):
     for split in ("train", "validation"):
         np.save(f"office/{split}_images.npy", np.zeros((4, 32, 32, 3), np.uint8))
         np.save(f"office/{split}_labels.npy", np.zeros(4, np.int64))
+    names = ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    Manifest("given archive", 32, 32, 1, names, names).save(tmp_path / "office")
     save_weights(build_backbone("resnet10"), tmp_path / "scratch.safetensors", {})
     return tmp_path
 
@@ -49,8 +51,10 @@ def test_given_weights_are_the_backbone_and_nothing_is_trained(project, monkeypa
     backbone = build_backbone("resnet10")
     load_weights(backbone, project / "b.safetensors")
     assert all(torch.equal(tensor, given.state_dict()[name]) for name, tensor in backbone.state_dict().items())
-    assert (project / "h.csv").read_text() == "epoch,lr,train_loss,train_accuracy,knn_office\n"
-    assert json.loads((project / "m.json").read_text()) == {"knn_office": 1.0, "knn_office_at_start": 1.0}
+    assert (project / "h.csv").read_text() == "epoch,lr,train_loss,train_accuracy,knn_office,linear_office,rankme\n"
+    numbers = {"knn_office": 1.0, "linear_office": 1.0, "rankme": pytest.approx(1, abs=0.01)}  # one class, one picture
+    numbers |= {f"{name}_at_start": value for name, value in numbers.items()}
+    assert json.loads((project / "m.json").read_text()) == numbers
     assert read_metadata(project / "b.safetensors")["network"] == "resnet10"
 
 
