@@ -64,7 +64,7 @@ def _mean_and_std(width: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 def resize_crop(images: Tensor, resize: int, crop: int) -> Tensor:
     """uint8 (N, 3, H, W) to uint8 (N, 3, crop, crop): PIL's bicubic resize to a square, then the centre."""
-    if images.device.type != "cpu":  # only there does torch resize uint8, and as PIL does
+    if images.device.type != "cpu":  # only there does torch resize uint8, as PIL does to within a level
         resized = _resize_in_float(images, resize)
     else:
         resized = functional.interpolate(images, (resize, resize), mode="bicubic", antialias=True)
