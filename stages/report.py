@@ -2,7 +2,7 @@
 
 from hw1.report.page import Paths, read_inputs, render
 from hw1.report.provenance import write_records
-from hw1.report.summary import read_metrics, results
+from hw1.report.summary import results
 from hw1.run.arguments import stage_arguments
 from hw1.run.files import whole_file
 from hw1.run.params import load
@@ -35,8 +35,7 @@ def main() -> None:
     with whole_file(out) as draft:
         draft.write_text(page, encoding="utf-8")
     with Tracker("report") as tracker:
-        numbers = results(read_metrics(args["metrics"]))
-        metrics = {f"{row.problem}/{row.measure}/{row.key}": row.final for row in numbers}
+        metrics = {f"{row.problem}/{row.measure}/{row.key}": row.final for row in results(inputs.metrics)}
         tracker.log_results([out, out.with_name("records.js"), *sorted(args["metrics"].glob("*.json"))], metrics)
 
 

@@ -30,7 +30,7 @@ from typing import Any
 import torch
 
 from hw1.run.copies import Copies
-from hw1.run.files import link, sha256, sole_folder
+from hw1.run.files import link, project_root, sha256, sole_folder
 from hw1.run.ranks import rank
 from hw1.run.supervision import deferred
 
@@ -223,7 +223,7 @@ def checkpointed(
         "versions": {"torch": torch.__version__},
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    root = Path(os.environ.get("DVC_ROOT", ".")).resolve() / ".checkpoints"
+    root = project_root() / ".checkpoints"
     folder = root / f"{stage}-{key}"
     with contextlib.ExitStack() as stack:
         try:

@@ -82,6 +82,11 @@ def lock(descriptor: int, wait: bool = True) -> bool:
     return True
 
 
+def project_root() -> Path:
+    """Where what belongs to no one run lies: in an experiment's own folder that of the checkout, as DVC says."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+
+
 def link(source: Path, target: Path) -> None:
     """The file under a second name, as a copy where the file system has no links; replaces an older one."""
     target.unlink(missing_ok=True)

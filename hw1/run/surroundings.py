@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 
-from hw1.run.chip import cpu
 from hw1.run.supervision import ancestors, identity
 
 # What makes a tree dirty; outputs change at every run.
@@ -32,7 +31,6 @@ def surroundings(stage: str) -> dict[str, str]:
         "dvc.exp.baseline_rev": os.environ.get("DVC_EXP_BASELINE_REV", ""),
         "git.commit": commit,
         "git.dirty": str(bool(_git("status", "--porcelain", "--", *CODE))).lower(),
-        "cpu": cpu(),
         "version.python": sys.version.split()[0],
     }
     tags |= {f"version.{package}": _version(package) for package in PACKAGES}

@@ -22,7 +22,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hw1.run.files import link, sha256
+from hw1.run.chip import cpu
+from hw1.run.files import link, project_root, sha256
 from hw1.run.supervision import ancestors
 from hw1.run.surroundings import surroundings
 from hw1.run.system_metrics import Sampler
@@ -52,14 +53,16 @@ class Tracker:
     def start(cls, stage: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> "Tracker":
         """Begin the run of a training stage; ``tags`` describe the machine."""
         tracker = cls(stage)
-        tracker._tags = {**surroundings(tracker.stage), **tags}
-        tracker._write("start", name=tracker.stage, params=dict(params), tags=tracker._tags)
         if tracker._folder is not None:
+            tracker._tags = {**surroundings(tracker.stage), "cpu": cpu(), **tags}
+            tracker._write("start", name=tracker.stage, params=dict(params), tags=tracker._tags)
             tracker._sampler = Sampler(tracker._log_system)
         return tracker
 
     def log_dataset(self, folder: Path, origin: str, images: Mapping[str, int], trained_on: bool) -> None:
         """Record a prepared part that the run reads: ``images`` of each split; the others' are only looked at."""
+        if self._folder is None:
+            return
         source = {"uri": folder.as_posix(), "origin": origin}
         digest = _recorded_hash(folder) or sha256(folder / "manifest.json")[:32]
         datasets = [
@@ -177,7 +180,7 @@ class Tracker:
 
 def spool() -> Path:
     """The folder of events that are not sent yet, made if need be."""
-    folder = Path(os.environ.get("DVC_ROOT", ".")).resolve() / ".mlflow"
+    folder = project_root() / ".mlflow"
     folder.mkdir(exist_ok=True)
     return folder
 

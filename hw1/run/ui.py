@@ -16,6 +16,7 @@ import urllib.request
 from pathlib import Path
 
 from hw1.run.errors import InputError
+from hw1.run.files import project_root
 from hw1.run.mlflow_store import EXPERIMENT
 from hw1.run.runs_table import VIEWS
 from hw1.run.supervision import run_stage
@@ -27,7 +28,7 @@ ANSWER = 10.0  # seconds that a server may take
 
 
 def main() -> None:
-    root = Path(os.environ.get("DVC_ROOT", ".")).resolve()
+    root = project_root()
     store = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}")
     if store.startswith(("http://", "https://")):
         return print(_tables(store))

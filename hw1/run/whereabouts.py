@@ -7,18 +7,17 @@ record of the run that made them, and results from elsewhere have none.
 
 import contextlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from hw1.run.files import sha256, whole_file
+from hw1.run.files import project_root, sha256, whole_file
 
 KEPT = Path(".mlflow/trained")
 
 
 def keep_record(history: Path, record: Mapping[str, str]) -> None:
     """Keep the record of the training that wrote this history, in place of an older one of the same bytes."""
-    folder = root() / KEPT
+    folder = project_root() / KEPT
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / f"{sha256(history)}.json") as draft:
         draft.write_text(json.dumps(dict(record), indent=1) + "\n", encoding="utf-8")
@@ -27,10 +26,5 @@ def keep_record(history: Path, record: Mapping[str, str]) -> None:
 def record_of(history: Path) -> dict[str, str] | None:
     """The record of the training that wrote this history; None where there is none here."""
     with contextlib.suppress(OSError, ValueError):
-        return json.loads((root() / KEPT / f"{sha256(history)}.json").read_text(encoding="utf-8"))
+        return json.loads((project_root() / KEPT / f"{sha256(history)}.json").read_text(encoding="utf-8"))
     return None
-
-
-def root() -> Path:
-    """The project's; in an experiment's own folder that of the checkout, as DVC says."""
-    return Path(os.environ.get("DVC_ROOT", ".")).resolve()

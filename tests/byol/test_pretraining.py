@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -18,7 +17,6 @@ from hw1.run.params import ByolTraining
 from hw1.run.tracking import Tracker
 
 CPU = Machine(torch.device("cpu"), None, 0.5)
-LABELS = np.arange(64) // 16
 BYOL = ByolTraining(
     epochs=15,
     batch_size=16,
@@ -36,21 +34,6 @@ BYOL = ByolTraining(
 )
 # Strong weight decay pulls every projection to one point, from which the predictor foretells it perfectly.
 COLLAPSING = dataclasses.replace(BYOL, optimiser="sgd", lr=0.1, weight_decay=1.0)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def pictures():
-    """Noise with a bright square in the corner that the label names."""
-    images = np.random.default_rng(0).integers(0, 80, (64, 16, 16, 3), np.uint8)
-    for image, label in zip(images, LABELS, strict=True):
-        row, column = divmod(label, 2)
-        image[8 * row : 8 * row + 8, 8 * column : 8 * column + 8] += 60
-    return images
 
 
 def backbone():

@@ -20,27 +20,12 @@ from hw1.run.params import ByolTraining, Probes, Supervised
 from hw1.run.tracking import Tracker
 
 CPU = Machine(torch.device("cpu"), None, 0.5)
-LABELS = np.arange(64) // 16
+LABELS = np.arange(64) // 16  # of the pictures in conftest.py
 COMMON = {"epochs": 2, "batch_size": 16, "optimiser": "adam", "momentum": 0.9, "weight_decay": 0.0}
 COMMON |= {"schedule": "constant", "lr": 0.01, "augmentation": "choice224"}
 BYOL = ByolTraining(**COMMON, hidden=32, projection=8, ema=0.9, collapse_spread=0.1, on_collapse="warn")
 SUPERVISED = Supervised(**COMMON, loss="cross_entropy")
 WHOLE = {"knn_office": 1.0, "linear_office": 1.0, "knn_mini": 1.0}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def pictures():
-    """Noise with a bright square in the corner that the label names."""
-    images = np.random.default_rng(0).integers(0, 80, (64, 16, 16, 3), np.uint8)
-    for image, label in zip(images, LABELS, strict=True):
-        row, column = divmod(label, 2)
-        image[8 * row : 8 * row + 8, 8 * column : 8 * column + 8] += 60
-    return images
 
 
 @pytest.fixture
