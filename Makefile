@@ -5,13 +5,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # A run starts Python some forty times. Containers that forbid it to keep what it compiled would compile all of it anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: repro ui test test-slurm lint check bench torture cards picture setup clean
+.PHONY: repro ui test test-slurm test-chips golden lint check bench torture cards picture setup clean
 
-repro: setup            ## rebuild every result from data to page, then print the results table
+repro: setup            ## rebuild every result from data to page, print the results table and whether it is git's
 	@python -m hw1.run.ready
 	dvc repro
 	@python -m hw1.run.sender || true  # says itself what it could not send
 	@python -m hw1.report.summary
+	@python -m hw1.experiments.reproduction
 
 ui: setup               ## MLflow's pages over the runs, on this machine; prints their address
 	@python -m hw1.run.sender || true  # says itself what it could not send
@@ -23,6 +24,13 @@ test: setup             ## run the tests, file by file on two cores
 test-slurm: setup       ## run the tests in jobs of a real SLURM on this machine; installs it where it may
 	@sh tests/install_slurm.sh
 	NEEDS_SLURM=1 pytest -k slurm
+
+test-chips: setup       ## run every stage on two emulated CPUs, compare each step; takes long, installs qemu-user where it may
+	@sh tests/install_qemu.sh
+	NEEDS_CHIPS=1 pytest -n 2 tests/golden
+
+golden: setup           ## write the digests of what every stage computes anew, after a change that is meant to change it
+	python tests/golden/trace.py tests/golden/digests.txt
 
 lint: setup             ## check style
 	ruff check .

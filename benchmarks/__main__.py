@@ -12,6 +12,7 @@ from benchmarks.equality import equality
 from benchmarks.growth import growth
 from benchmarks.larger import larger
 from benchmarks.machine import describe
+from benchmarks.numerics import numerics
 from benchmarks.overhead import overhead
 from benchmarks.preparation import preparation
 from benchmarks.probing import probing
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "overhead": overhead,
     "probing": probing,
     "growth": growth,
+    "numerics": numerics,
     "larger": larger,
     "scaling": scaling,
     "states": states,

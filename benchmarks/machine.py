@@ -32,7 +32,7 @@ GPU = Scale(byol_batch=256, byol_images=12_800, batch=64, large_batch=8, batches
 
 def machine(precision: str = "auto", seed: int = 0) -> Machine:
     """The machine as a stage of the pipeline sees it."""
-    return start(Runtime("auto", precision, deterministic=False, resident_share=0.5), seed)
+    return start(Runtime("native", 0, "auto", precision, deterministic=False, resident_share=0.5), seed)
 
 
 def scale() -> Scale:

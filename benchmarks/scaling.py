@@ -34,8 +34,7 @@ SMALL, LARGE = Case("resnet18", 32, 512, 64), Case("resnet50", 128, 64, 32)  # t
 def epoch(case: Case, threads: int) -> Contestant:
     """BYOL over synthetic images, on the ranks that are joined."""
     params = load("presets/quick.yaml")
-    torch.set_num_threads(threads)
-    place = start(params.runtime, seed=0)
+    place = start(replace(params.runtime, numerics="native", threads=threads), seed=0)
     training = replace(params.pretrain.byol, epochs=1, batch_size=case.batch)
     images = np.random.default_rng(0).integers(0, 256, (case.images, case.size, case.size, 3), np.uint8)
     return pretraining_of(case.network, training, images, place, Tracker("benchmark"))

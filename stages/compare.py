@@ -72,8 +72,8 @@ def seeds_of(folder: Path, current: Path, seed: int) -> dict[int, dict[str, pd.D
         return {}
     if seed not in kept or not all(_same(kept[seed] / f"{name}.csv", current / f"{name}.csv") for name in MEASURE):
         print(
-            f"{folder}: the seeds kept there are not of these data, parameters and code, or of another chip, and are "
-            "left out; `python -m hw1.experiments.seeds` makes them anew",
+            f"{folder}: the seeds kept there are not of these data, parameters, code and numerics, and are left out; "
+            "`python -m hw1.experiments.seeds` makes them anew",
             file=sys.stderr,
         )
         return {}

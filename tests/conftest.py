@@ -1,4 +1,4 @@
-"""What every test wants: no tracking of its stages, torch on one thread, and an order that suits two cores.
+"""What every test wants: no tracking of its stages, portable numerics on one thread, and an order that suits two cores.
 
 On a busy machine threads that step together wait for the slower one at every operation of tiny tensors.
 """
@@ -9,8 +9,10 @@ import signal
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from hw1.run.numerics import pin
+
 os.environ["HW1_TRACKING"] = "off"
-os.environ["OMP_NUM_THREADS"] = "1"
+pin("portable", threads=1)
 # As in a terminal: under nohup stages would outlive what started them, in a script's background no Ctrl-C reach them.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

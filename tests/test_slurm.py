@@ -161,7 +161,7 @@ def assert_close(one, other):
 
 
 def test_byol_by_dvc_in_a_job_of_two_nodes_ends_as_one_process_does(trained):
-    assert_close(trained / "alone/byol.csv", trained / "plots/history/pretrain/byol.csv")
+    assert_close(trained / "alone/byol.csv", trained / "models/history/pretrain/byol.csv")
     assert_close(trained / "alone/byol.safetensors", trained / "models/backbone/byol.safetensors")
 
 

@@ -46,7 +46,7 @@ def rebuilt(commit: str, folder: Path, on_tiny: bool) -> Path:
     preset = source / "presets/quick.yaml"
     params = tiny(preset=preset) if on_tiny else preset.read_text()
     # Without our own root on the path, from which a commit could take a module that it lacks.
-    project = Project(run, params, source, HW1_TRACKING="off", PYTHONPATH=str(STARTUP))
+    project = Project(run, params, source, HW1_TRACKING="off", PYTHONPATH=str(STARTUP), WITHOUT_COMPILER="")
     print(git(ROOT, "log", "-1", "--format=%h %s", commit), end=" ... ", flush=True)
     start = time.monotonic()
     try:

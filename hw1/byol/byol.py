@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hw1.byol.view_norm import VIEWS, finish_batch, separate_views
+from hw1.images.kernels import square_root
 from hw1.images.shares import add_up, share_of
 from hw1.run.ranks import world
 
@@ -90,4 +91,4 @@ def projection_std(projections: Tensor) -> Tensor:
     directions = nn.functional.normalize(projections.float(), dim=-1)
     count = add_up(torch.tensor(len(directions)))
     centred = directions - add_up(directions.sum(dim=0)) / count
-    return (add_up(centred.square().sum(dim=0)) / (count - 1)).sqrt().mean()
+    return square_root(add_up(centred.square().sum(dim=0)) / (count - 1)).mean()

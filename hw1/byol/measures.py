@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from hw1.images.kernels import square_root
+
 TEMPERATURE = 0.07  # of the neighbours' votes, Wu et al. 2018 (arXiv:1805.01978), section 3.4
 ROWS = 1024  # queries compared at a time
 PENALTY = 1.0  # of the linear classifier's weights, as scikit-learn's logistic regression has it (1 / C)
@@ -68,6 +70,6 @@ def rankme(features: Tensor) -> float:
     products = (features @ features.T if len(features) < features.shape[1] else features.T @ features).cpu()
     if not products.isfinite().all():
         return torch.nan
-    values = torch.linalg.eigvalsh(products).clamp(min=0).sqrt()
+    values = square_root(torch.linalg.eigvalsh(products).clamp(min=0))
     shares = values / values.sum().clamp(min=torch.finfo(values.dtype).tiny) + EPSILON
     return (-(shares * shares.log()).sum()).exp().item()

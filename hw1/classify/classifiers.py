@@ -45,10 +45,10 @@ class SmallCNN(nn.Module):
         self.size = (params.height, params.width)
         self.convolutions = nn.Sequential(
             nn.Conv2d(3, 32, 3, padding=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.MaxPool2d(2),
             nn.Conv2d(32, 64, 3, padding=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.MaxPool2d(2),
         )
         flat = 64 * (params.height // 4) * (params.width // 4)  # 29,696 for 32 x 232
@@ -58,7 +58,7 @@ class SmallCNN(nn.Module):
         else:
             # Dropout2d on (N, C) drops single entries, as Dropout does, and warns: Dropout it is.
             self.hidden = nn.Sequential(
-                nn.Flatten(), nn.Linear(flat, params.hidden), nn.ReLU(), nn.Dropout(params.dropout)
+                nn.Flatten(), nn.Linear(flat, params.hidden), nn.ReLU(inplace=True), nn.Dropout(params.dropout)
             )
             self.last = nn.Linear(params.hidden, classes)
 

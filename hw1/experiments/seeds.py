@@ -36,7 +36,7 @@ from hw1.statistics.replications import MEASURE, SEEDS, read_predictions, seed_t
 
 TARGET = "evaluate"  # all three problems
 PREDICTIONS = "plots/predictions/{}.csv"
-HISTORY = "plots/history/finetune/{}.csv"
+HISTORY = "models/history/finetune/{}.csv"
 
 
 def train(seeds: Sequence[int], target: str, run: Callable[[Mapping[int, str], str], None]) -> dict[int, str]:

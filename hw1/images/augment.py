@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 
 from hw1.images import image_ops
 from hw1.images.changes import Change, carry_out, coins, where
+from hw1.images.kernels import square_root
 from hw1.images.shares import share_of
 from hw1.images.transfer import send
 from hw1.images.trivial import draw_trivial, trivial_changes
@@ -111,7 +112,7 @@ def draw_boxes(count: int, height: int, width: int, generator: Generator) -> Ten
     low, high = map(math.log, CROP_RATIO)
     ratio = (torch.rand(count, CROP_TRIES, generator=generator) * (high - low) + low).exp()
     area = share * height * width
-    sizes = torch.stack([area / ratio, area * ratio], dim=2).sqrt_().round_().long()  # (count, tries, 2)
+    sizes = square_root(torch.stack([area / ratio, area * ratio], dim=2)).round_().long()  # (count, tries, 2)
     fits = ((sizes > 0) & (sizes <= torch.tensor([height, width]))).all(2)
     first = fits.int().argmax(1)  # the first of equals
     size = sizes[torch.arange(count), first]

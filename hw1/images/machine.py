@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from hw1.images.kernels import by_onednn
 from hw1.run.errors import InputError
 from hw1.run.gpus import sees_gpu
 from hw1.run.memory import GIB, is_out_of_memory
+from hw1.run.numerics import pinned, tell_unportable
 from hw1.run.params import Runtime
 from hw1.run.ranks import world
 
@@ -23,12 +25,13 @@ class Machine:
     """What a run computes on.
 
     ``autocast_dtype`` None means plain float32; a data set that takes at most ``resident_share`` of the
-    GPU's free memory lives there.
+    GPU's free memory lives there; ``portable``: networks on it give the same bytes on every CPU.
     """
 
     device: torch.device
     autocast_dtype: torch.dtype | None
     resident_share: float
+    portable: bool = False
 
     def place(self, module: nn.Module, key: str = "runtime.device") -> nn.Module:
         """The module on the device, its convolutions' weights in channels_last.
@@ -36,6 +39,8 @@ class Machine:
         Raises:
             InputError: its weights do not fit in the device's memory; it names ``key``, by which they are chosen.
         """
+        if self.portable:
+            by_onednn(module)
         try:
             return module.to(self.device, memory_format=torch.channels_last)
         except RuntimeError as error:
@@ -84,11 +89,18 @@ def start(runtime: Runtime, seed: int) -> Machine:
         torch.utils.deterministic.fill_uninitialized_memory = False
     if not on_gpu:
         _keep_freed_memory()
-    wants_bf16 = runtime.precision == "bf16" or (runtime.precision == "auto" and _has_bf16(device))
+        if runtime.threads:
+            torch.set_num_threads(runtime.threads)
+    portable = runtime.numerics == "portable" and not on_gpu
+    if runtime.numerics == "portable" and on_gpu:
+        tell_unportable("this runs on a GPU")
+    if portable and not pinned():
+        raise RuntimeError("portable numerics: call hw1.run.numerics.settle before torch is imported")
+    wants_bf16 = runtime.precision == "bf16" or (runtime.precision == "auto" and not portable and _has_bf16(device))
     # fp32 means all 24 bits, in convolutions too, which torch would compute with TF32's 11; who wants speed takes bf16.
     torch.backends.cudnn.allow_tf32 = wants_bf16
     torch.backends.cuda.matmul.allow_tf32 = False
-    return Machine(device, torch.bfloat16 if wants_bf16 else None, runtime.resident_share)
+    return Machine(device, torch.bfloat16 if wants_bf16 else None, runtime.resident_share, portable)
 
 
 def _keep_freed_memory() -> None:

@@ -19,7 +19,7 @@ from hw1.run.whereabouts import record_of
 from hw1.run.yaml_reader import read_yaml
 
 LOCK = Path("dvc.lock")
-PREDICTIONS, STATISTICS, HISTORY = Path("plots/predictions"), Path("plots/statistics"), Path("plots/history")
+PREDICTIONS, STATISTICS, HISTORY = Path("plots/predictions"), Path("plots/statistics"), Path("models/history")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from hw1.images.input import NetworkInput, input_of
 from hw1.images.machine import Machine, start
 from hw1.run.errors import InputError
 from hw1.run.memory import is_out_of_memory
+from hw1.run.numerics import pinned
 from hw1.run.params import Runtime
 
 MAX_BATCH = 256  # images, however large the batch in training was
@@ -43,7 +44,7 @@ class Predictor:
     def load(cls, weights: Path, task: str, device: str = "auto", batch_size: int | None = None) -> "Predictor":
         """From a file of weights; ``device`` is auto, cpu or cuda; ``batch_size`` is the training's, or MAX_BATCH.
 
-        The precision is that of the training, as in its evaluation.
+        The precision is that of the training, as in its evaluation; the numerics are the process's own.
 
         Raises:
             InputError: no such file, no trained network, or one of another ``task`` (classify, finetune, segment).
@@ -55,7 +56,9 @@ class Predictor:
             raise InputError("--device: got cuda, but torch sees no GPU; allowed here: auto, cpu")
         precision = card.parameters.get("runtime.precision")
         precision = precision if precision in ("bf16", "fp32") else "auto"
-        machine = start(Runtime(device, precision, deterministic=False, resident_share=0.0), seed=0)
+        numerics = "portable" if pinned() and precision != "bf16" else "native"
+        runtime = Runtime(numerics, torch.get_num_threads(), device, precision, deterministic=False, resident_share=0.0)
+        machine = start(runtime, seed=0)
         network = machine.place(network).eval()
         return cls(
             network, card, machine, batch_size or min(card.training.batch_size, MAX_BATCH), input_of(card.training)

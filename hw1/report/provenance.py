@@ -42,7 +42,8 @@ ORIGINS = {
     "p3_iou": ("evaluate@p3", "compare"),
     "p3": ("evaluate@p3", "compare", "plots"),
 }
-OF_ALL = ("compare", "plots")  # depend on every result: what is before them is said by the stages named with them
+# Depend on every result: what is before them is said by the stages named with them.
+OF_ALL = ("histories", "compare", "plots")
 TRAINING = {"start", "classify", "pretrain", "finetune", "segment"}
 
 

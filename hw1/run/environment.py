@@ -85,24 +85,26 @@ def differing(before: Mapping[str, str], here: Mapping[str, str]) -> list[tuple[
 
 def tell_others() -> None:
     """Say in a line on stderr which installed versions are not those of the file, once for each ``dvc repro``."""
-    if SENT_ON in os.environ or os.environ.get("RANK", "0") != "0":  # a rank, and another process speaks for it
-        return
-    if (before := recorded()) and _looks_first() and (others := differing(before, installed())):
+    if (before := recorded()) and first_to_tell("environment") and (others := differing(before, installed())):
         says = ", ".join(f"{name} {old} (installed: {here})" for name, old, here in others)
         advice = f"`{COMMAND}` writes down what is installed, `dvc repro` then reruns the stages it can change"
         print(f"{FILE} says {says}; {advice}", file=sys.stderr)
 
 
-def _looks_first() -> bool:
-    """Whether no stage of this ``dvc repro`` has looked before; a stage started by hand looks for itself."""
+def first_to_tell(subject: str) -> bool:
+    """Tell whether this process is the one to speak of ``subject``: the first stage of a ``dvc repro``, or a stage
+    started by hand; of ranks, whoever started them.
+    """
+    if SENT_ON in os.environ or os.environ.get("RANK", "0") != "0":
+        return False
     if "DVC_STAGE" not in os.environ:
         return True
-    looked = Path(os.environ.get("DVC_ROOT", "."), ".dvc/tmp/environment.looked")
+    told = Path(os.environ.get("DVC_ROOT", "."), f".dvc/tmp/{subject}.told")
     repro = identity(ancestors()[-1])
     with suppress(OSError):  # no such folder, or a disk that takes nothing
-        if looked.exists() and looked.read_text() == repro:
+        if told.exists() and told.read_text() == repro:
             return False
-        looked.write_text(repro)
+        told.write_text(repro)
     return True
 
 

@@ -24,10 +24,18 @@ Augmentation = Literal["none", "choice224", "trivial128"]
 
 @dataclass(frozen=True)
 class Runtime:
+    numerics: Literal["portable", "native"]
+    threads: Annotated[int, Range(0, 1024)]
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "bf16", "fp32"]
     deterministic: bool
     resident_share: Fraction
+
+    def __post_init__(self) -> None:
+        if self.numerics == "portable" and not self.threads:
+            raise ValueError("threads: got 0, allowed with numerics portable: 1 or more")
+        if self.numerics == "portable" and self.precision == "bf16":
+            raise ValueError("precision: got bf16, allowed with numerics portable: auto, fp32")
 
 
 @dataclass(frozen=True)

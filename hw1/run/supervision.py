@@ -9,6 +9,7 @@ that started the stage is gone (``dvc`` was killed), the stage takes it for a SI
 import atexit
 import contextlib
 import errno
+import gc
 import os
 import signal
 import sys
@@ -37,6 +38,7 @@ _advice = ""
 
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's ``main``: what a user can mend becomes one line on stderr and exit status 1."""
+    gc.enable()  # imports are done, see stages/__init__.py
     try:
         main()
     except InputError as error:

@@ -22,16 +22,24 @@ MAX_MERGED = 10_000  # keys that all merges of a file write out
 
 
 def read_yaml(path: str | Path) -> Any:
-    """A file's one document as dicts, lists, strings, numbers, booleans, None and what else YAML has; {} if empty.
+    """A file's one document as :func:`parse_yaml` gives it.
 
     Raises:
-        InputError: no such file, more than MAX_BYTES, not UTF-8, no valid YAML, or merges of more than MAX_MERGED keys.
+        InputError: no such file, or one that :func:`parse_yaml` refuses.
     """
     try:
         with open(path, "rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            return parse_yaml(file.read(MAX_BYTES + 1), path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; run from the project's root") from None
+
+
+def parse_yaml(content: bytes, path: str | Path) -> Any:
+    """One document as dicts, lists, strings, numbers, booleans, None and what else YAML has; {} if empty.
+
+    Raises:
+        InputError: more than MAX_BYTES, not UTF-8, no valid YAML, or merges of more than MAX_MERGED keys.
+    """
     if len(content) > MAX_BYTES:
         raise InputError(f"{path}: more than {MAX_BYTES:,} bytes, which is no parameter file; copy one of presets/")
     reader = YAML(typ="safe")

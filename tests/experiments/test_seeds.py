@@ -67,7 +67,7 @@ class Made:
         tiles = f"image,model,class,both,truth,predicted,pixels\n0,A,urban,{name.split('-')[1]},9,9,99\n"
         files = {"dvc.lock": lock, "plots/predictions/p3.csv": tiles}
         files |= {f"plots/predictions/{problem}.csv": predictions for problem in ("p1", "p2")}
-        self.files[name] = files | {"plots/history/finetune/A.csv": history}
+        self.files[name] = files | {"models/history/finetune/A.csv": history}
 
 
 def queue(jobs=1):
@@ -164,7 +164,7 @@ def test_collected_are_the_current_seed_and_the_others_and_nothing_older(project
 
 def test_accuracies_of_one_setting_are_the_last_of_its_histories(project):
     project.add(name(2), "key of now")
-    history = Path("plots/history/finetune/A.csv")
+    history = Path("models/history/finetune/A.csv")
     history.parent.mkdir(parents=True)
     history.write_text("epoch,val_accuracy\n1,0.3\n2,0.75\n")
     values = accuracies(train([1, 2], "finetune@A", queue()), "A")

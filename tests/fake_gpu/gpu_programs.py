@@ -121,8 +121,11 @@ def command_of(stage: str) -> tuple[str, str]:
 
 
 def set_params(folder: Path, **changes: dict[str, Any]) -> None:
-    """Write the tiny parameters with ``section={"key": value}`` changed; paths inside a section are joined by "."."""
+    """Write the tiny parameters, in native numerics as a GPU's are, with ``section={"key": value}`` changed; paths
+    inside a section are joined by ".".
+    """
     tree = yaml.safe_load(tiny())
+    tree["runtime"]["numerics"] = "native"
     tree["segment"]["A"]["epochs"] = tree["pretrain"]["byol"]["epochs"] = 2
     tree["pretrain"]["byol"]["collapse_spread"] = 0  # all projections are zeros here
     tree["launch"]["trainings_per_gpu"] = 8

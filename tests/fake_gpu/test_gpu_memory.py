@@ -37,7 +37,7 @@ def one_line(ended):
 
 def test_step_names_the_largest_batch_that_fits_and_it_does(host, folder):
     set_params(folder, classify={"A.batch_size": 33, "A.width": 1024, "A.height": 64, "A.hidden": 16})
-    small = {"FAKE_GPU_GIB": "0.7"}
+    small = {"FAKE_GPU_GIB": "0.55"}
     told = one_line(host.stage("classify@A", **small))
     found = re.fullmatch(
         rf"error: classify\.A\.batch_size: 33 images do not fit in the memory of {FREE}; (\d+) do, found by trying\n",

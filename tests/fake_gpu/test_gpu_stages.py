@@ -38,7 +38,7 @@ def test_training_computes_on_the_gpu_and_says_no_more_than_its_epochs(ended, ho
     assert [line.split()[:3] for line in training.out.splitlines()] == [
         [stage, "epoch", "1/2"], [stage, "epoch", "2/2"],
     ]  # fmt: skip
-    history = host.folder / f"plots/history/{stage.replace('@', '/')}.csv"
+    history = host.folder / f"models/history/{stage.replace('@', '/')}.csv"
     assert [row["epoch"] for row in csv.DictReader(history.open())] == ["1", "2"]
 
 
@@ -113,6 +113,16 @@ def test_training_runs_with_other_settings_of_the_runtime(ended, host, stage, ru
     set_params(host.folder)
     assert (training.status, training.err) == (0, "")
     assert training.devices["0"]["launches"] > 500
+
+
+def test_portable_numerics_on_a_gpu_are_said_not_to_be(ended, host):
+    set_params(host.folder, runtime={"numerics": "portable"})
+    training = host.stage("finetune@A")
+    set_params(host.folder)
+    assert training.status == 0 and training.devices["0"]["launches"] > 500
+    assert training.err == (
+        "runtime.numerics: portable, but this runs on a GPU; results may differ from other machines'\n"
+    )
 
 
 OLD_DRIVER = "The NVIDIA driver on your system is too old (found version 12080)"

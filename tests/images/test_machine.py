@@ -27,7 +27,7 @@ def without_gpu(monkeypatch):
 
 
 def started(device="auto", precision="fp32", deterministic=False, seed=1):
-    return start(Runtime(device, precision, deterministic, 0.25), seed)
+    return start(Runtime("native", 1, device, precision, deterministic, 0.25), seed)
 
 
 def product(machine):

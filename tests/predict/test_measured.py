@@ -113,11 +113,11 @@ def test_without_a_lock_file_of_the_pipeline_there_is_none(text, project):
 def trained(project, monkeypatch):
     """The project with the record of the training."""
     monkeypatch.setenv("DVC_ROOT", str(project))
-    history = project / "plots/history/finetune/C.csv"
+    history = project / "models/history/finetune/C.csv"
     history.parent.mkdir(parents=True)
     history.write_text("epoch\n1\n")
     lock = yaml.safe_load((project / "dvc.lock").read_text())
-    lock["stages"]["finetune@C"] = {"outs": entries(project, WEIGHTS, "plots/history/finetune/C.csv")}
+    lock["stages"]["finetune@C"] = {"outs": entries(project, WEIGHTS, "models/history/finetune/C.csv")}
     (project / "dvc.lock").write_text(yaml.safe_dump(lock))
     keep_record(history, {"device": "NVIDIA H100", "CPU": "Xeon"})
     return history

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -22,6 +23,7 @@ def folder(tmp_path, monkeypatch):
     for variable in ("DVC_STAGE", "DVC_ROOT", "RANK", environment.SENT_ON):
         monkeypatch.delenv(variable, raising=False)
     (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    shutil.copy(ROOT / "presets/quick.yaml", tmp_path / "params.yaml")
     return tmp_path
 
 

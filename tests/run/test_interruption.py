@@ -12,7 +12,7 @@ from tiny_project import Project, tiny
 
 SEGMENT = (
     "python -m stages.segment A --data data/prepared/p3 --start models/start/P3A.safetensors "
-    "--out models/segment/A --history plots/history/segment/A.csv"
+    "--out models/segment/A --history models/history/segment/A.csv"
 )
 TRIAL = ["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"]  # in a namespace that ends with it
 MOUNTS = shutil.which("unshare") is not None and subprocess.run(TRIAL, capture_output=True).returncode == 0
@@ -60,13 +60,13 @@ def trained(project) -> dict[str, bytes]:
 
 
 def written(project):
-    files = [*(project.folder / "models/segment/A").iterdir(), project.folder / "plots/history/segment/A.csv"]
+    files = [*(project.folder / "models/segment/A").iterdir(), project.folder / "models/history/segment/A.csv"]
     return {path.name: path.read_bytes() for path in files}
 
 
 def segment_on_disks(project, disks, status=0):
     """Output of training segment@A anew with disks of their own mounted, ``{folder: options}``."""
-    project.run("sh", "-c", f"rm -rf models/segment/A plots/history/segment/A.csv && mkdir -p {' '.join(disks)}")
+    project.run("sh", "-c", f"rm -rf models/segment/A models/history/segment/A.csv && mkdir -p {' '.join(disks)}")
     mounts = " && ".join(f"mount -t tmpfs -o {options} none {folder}" for folder, options in disks.items())
     return project.run("unshare", "-rm", "sh", "-c", f"{mounts} && DVC_STAGE=segment@A {SEGMENT}", status=status)
 
@@ -85,7 +85,7 @@ def test_full_or_read_only_disk_for_the_outputs_is_one_line_and_loses_nothing(pr
     for folder, options, fault in (
         ("models/segment", "size=8k", "No space left on device"),  # after a step of training
         ("models/segment", "ro", "Read-only file system"),  # before any, so not from that step's state
-        ("plots/history/segment", "ro", "Read-only file system"),
+        ("models/history/segment", "ro", "Read-only file system"),
     ):
         output = segment_on_disks(project, {folder: options}, status=1)
         (error,) = (line for line in output.splitlines() if line.startswith("error: "))

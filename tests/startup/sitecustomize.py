@@ -1,9 +1,6 @@
 """On the PYTHONPATH of processes that tests start: a short import of torchvision, and which parameters a stage reads.
 
-torchvision, torch.optim and DistributedDataParallel import torch's compiler, nearly half of what a stage costs on a
-tiny data set, only to ask whether it is at work. The project compiles nothing, so with WITHOUT_COMPILER set what is put
-in its place says no; a stage that asks for more of it fails here. test_pipeline.py runs a stage of each kind with torch
-as it is.
+With WITHOUT_COMPILER set, the stand-in for torch's compiler that stages have (hw1/run/compiler.py) is in every process.
 
 With PARAMS_TRACE set, every attribute read of a loaded Params appends its dotted path to
 ``$PARAMS_TRACE/{stage}.txt`` at exit. ``vars()``, by which a run's parameters are recorded, is not a read.
@@ -14,7 +11,6 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 _paths: dict[int, str] = {}
 _read: set[str] = set()
@@ -74,26 +70,9 @@ def _watch() -> None:
             kind.__getattribute__ = _get
 
 
-def _put(name: str, **content: object) -> None:
-    """A module that is there before anybody imports it."""
-    sys.modules[name] = ModuleType(name)
-    vars(sys.modules[name]).update(content)
-
-
-def _leave_out_compiler() -> None:
-    _put(
-        "torch._dynamo",
-        __path__=[],
-        disable=lambda function, *_, **__: function,
-        graph_break=lambda: None,
-        trace_rules=SimpleNamespace(clear_lru_cache=lambda: None),
-    )
-    answers = {"is_compile_supported": lambda device: False, "get_optimize_ddp_mode": lambda: "no_optimization"}
-    _put("torch._dynamo.utils", **answers)
-    sys.modules["torch._dynamo"].utils = sys.modules["torch._dynamo.utils"]
-
-
 if os.environ.get("WITHOUT_COMPILER"):
-    _leave_out_compiler()
+    from hw1.run.compiler import stand_in
+
+    stand_in()
 if "PARAMS_TRACE" in os.environ and "DVC_STAGE" in os.environ:
     _watch()
