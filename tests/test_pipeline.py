@@ -272,6 +272,21 @@ def test_checkout_or_stash_of_results_trains_nothing_that_the_cache_has(project)
     project.run("git", "diff", "--exit-code", "--stat", "HEAD", "--", *results)
 
 
+def test_pulled_results_come_back_after_a_checkout_or_a_stash(project, tmp_path):
+    """In a clone that has no run cache, as none of them was trained there."""
+    clone, results = tmp_path / "clone", "metrics plots dvc.lock"
+    project.run("dvc", "push", "-q", "--all-branches")
+    project.run("git", "clone", "-q", ".", str(clone))
+
+    def run(commands: str) -> str:
+        return project.run("sh", "-c", f"cd {clone} && {commands}")
+
+    run("git branch -q low-branch origin/low-branch && dvc fetch -q --all-branches && dvc checkout -q")
+    for change in (f"git checkout -q low-branch -- params.yaml {results}", "git stash -q"):
+        assert not set(stages_run(run(f"{change} && dvc repro"))) & set(TRAINED), change
+    run(f"git diff --exit-code --stat HEAD -- {results}")
+
+
 def _leaves(node: object, path: str = "") -> list[str]:
     if not isinstance(node, dict):
         return [path]

@@ -68,14 +68,14 @@ def test_only_values_that_are_not_the_presets_are_told(tmp_path):
     }
     entry["params"] = {"params.yaml": {"seed": 5, "lr": 0.0003, "settings.A": {"backbone": "byol", "train": "full"}}}
     entry["params"]["environment.json"] = {"torch": "2.15.0"}
-    entry["outs"] = [{"path": "plots/history/finetune/A.csv", "md5": "cd"}]
+    entry["outs"] = [{"path": "models/history/finetune/A.csv", "md5": "cd"}]
     lock = tmp_path / "dvc.lock"
     lock.write_text(yaml.safe_dump({"schema": "2.0", "stages": {"finetune@A": entry}}))
     (stage,) = Provenance.read(load(ROOT / "presets/quick.yaml"), lock, ROOT / "presets").of("settings.finetune")
     assert stage.differing == {"lr": 0.0003, "settings.A.backbone": "byol"}
     assert stage.command == "python -m stages.finetune A --data x"
-    assert stage.environment == {"torch": "2.15.0"} and stage.wrote == {"plots/history/finetune/A.csv": "cd"}
-    assert stage.history == Path("plots/history/finetune/A.csv")
+    assert stage.environment == {"torch": "2.15.0"} and stage.wrote == {"models/history/finetune/A.csv": "cd"}
+    assert stage.history == Path("models/history/finetune/A.csv")
 
 
 def test_a_page_without_lock_has_no_folds(usual, unusual):
@@ -93,7 +93,7 @@ def test_the_page_asks_for_the_records_beside_it(usual):
 def test_records_are_of_the_histories_at_hand(provenance, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    history = tmp_path / "plots/history/finetune/C.csv"
+    history = tmp_path / "models/history/finetune/C.csv"
     history.parent.mkdir(parents=True)
     history.write_text("epoch\n1\n")
     keep_record(history, {"date": "2026-11-27", "device": "CPU"})
