@@ -18,6 +18,7 @@ RUNS = {  # processes of each stage in one `dvc repro`
     "classify": 2,
     "finetune": 5,
     "segment": 2,
+    "histories": 1,
     "evaluate": 3,
     "compare": 1,
     "plots": 1,

@@ -10,7 +10,7 @@ import sys
 from hw1.run.supervision import run_stage, watch
 
 
-def prepare() -> None:
+def set_up() -> None:
     """Do what must come before torch is loaded."""
     from hw1.run.compiler import leave_out
     from hw1.run.environment import tell_others
@@ -23,5 +23,5 @@ def prepare() -> None:
 
 if sys.argv[0] == "-m":  # so Python calls it until it has found the stage
     watch()
-    run_stage(prepare)
+    run_stage(set_up)
     gc.disable()  # imports leave no garbage, and looking for some takes an eighth of their time; run_stage enables it

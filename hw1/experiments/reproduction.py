@@ -31,7 +31,7 @@ SHOWN = 10  # names in a list, before it counts
 
 
 @dataclass(frozen=True)
-class Stage:
+class LockedStage:
     """One stage of a dvc.lock: its command, parameters by file and dotted path, and hashes by path."""
 
     command: str
@@ -40,7 +40,7 @@ class Stage:
     writes: Mapping[str, str]
 
     @classmethod
-    def of(cls, entry: Mapping[str, Any]) -> "Stage":
+    def of(cls, entry: Mapping[str, Any]) -> "LockedStage":
         parameters = {
             (file, key): value for file, values in entry.get("params", {}).items() for key, value in _flat(values, "")
         }
@@ -50,13 +50,13 @@ class Stage:
         return cls(entry["cmd"], parameters, reads, writes)
 
 
-Stages = Mapping[str, Stage]
+Stages = Mapping[str, LockedStage]
 
 
-def stages_of(lock: bytes, name: str) -> dict[str, Stage]:
+def stages_of(lock: bytes, name: str) -> dict[str, LockedStage]:
     """The stages of a dvc.lock; InputError if it is none."""
     try:
-        return {stage: Stage.of(entry) for stage, entry in parse_yaml(lock, name)["stages"].items()}
+        return {stage: LockedStage.of(entry) for stage, entry in parse_yaml(lock, name)["stages"].items()}
     except (KeyError, TypeError, AttributeError):
         raise InputError(f"{name}: not a dvc.lock; run `dvc repro`") from None
 
@@ -73,7 +73,7 @@ def _flat(values: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 @dataclass
-class Difference:
+class DifferingOutputs:
     """Outputs that are not the commit's, by stage; those that only one side has count too."""
 
     outputs: int  # of both sides
@@ -84,9 +84,9 @@ class Difference:
         return sum(map(len, self.by_stage.values()))
 
 
-def difference(here: Stages, there: Stages, changed: set[str], kept: set[str]) -> Difference:
+def difference(here: Stages, there: Stages, changed: set[str], kept: set[str]) -> DifferingOutputs:
     """Compare outputs: those among the files ``kept`` by git differ where ``changed`` names a file of theirs."""
-    found = Difference(0)
+    found = DifferingOutputs(0)
     for name in dict.fromkeys([*there, *here]):
         ours, theirs = (side[name].writes if name in side else {} for side in (here, there))
         for path in dict.fromkeys([*theirs, *ours]):
@@ -150,7 +150,7 @@ def causes(here: Stages, there: Stages, differing: Mapping[str, list[str]]) -> l
     return lines + [f"with equal inputs, {_listed(unexplained)}: {reason}" for reason in _machine(here, unexplained)]
 
 
-def _same_inputs(ours: Stage, theirs: Stage) -> bool:
+def _same_inputs(ours: LockedStage, theirs: LockedStage) -> bool:
     return (ours.command, ours.parameters, ours.reads) == (theirs.command, theirs.parameters, theirs.reads)
 
 

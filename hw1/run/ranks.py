@@ -8,6 +8,7 @@ import contextlib
 import datetime
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -33,6 +34,8 @@ def rank() -> int:
 @contextlib.contextmanager
 def joined() -> Iterator[None]:
     """Join the ranks that the environment (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT) names; only the first prints."""
+    # Of gradients of portable layers (hw1/images/kernels.py), which DDP copies into its buckets in their own layout.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=PATIENCE)
     with contextlib.ExitStack() as stack:

@@ -25,7 +25,7 @@ EVALUATIONS = ("evaluate@p1", "evaluate@p2", "evaluate@p3")
 @pytest.fixture(scope="module")
 def ended(host):
     """How each stage ended, by its name."""
-    names = (*TRAININGS, *EVALUATIONS, "compare", "plots")
+    names = (*TRAININGS, "histories", *EVALUATIONS, "compare", "plots")
     (host.folder / "plots/seeds").mkdir(parents=True)
     return {name: host.stage(name) for name in names}
 

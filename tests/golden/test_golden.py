@@ -21,7 +21,7 @@ GOLDEN = (FOLDER / "digests.txt").read_text(encoding="utf-8")
 QEMU = shutil.which("qemu-x86_64")
 CPUS = ("Haswell", "EPYC-Rome")  # an Intel and an AMD one, with AVX2, other caches, and without AVX-512
 WHOLE = "NEEDS_CHIPS" in os.environ  # make test-chips: every stage; else, where there is an emulator, some
-QUICK = ("start@P3B", "classify@B")
+QUICK = ("start@P3B",)
 others = differing(recorded(), installed())
 pytestmark = [
     pytest.mark.skipif(bool(obstacles()), reason=f"numerics are not portable here: {'; '.join(obstacles())}"),

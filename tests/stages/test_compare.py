@@ -33,7 +33,7 @@ def test_seeds_count_whose_current_one_is_the_current_predictions(folder, capsys
 def test_seeds_of_other_predictions_are_left_out_and_told(folder, problem, capsys):
     (folder / f"now/{problem}.csv").write_text("image,label,A\n0.jpg,0,9\n")
     assert seeds_of(folder / "seeds", folder / "now", 1) == {}
-    assert "seeds kept there are not of these data, parameters and code" in capsys.readouterr().err
+    assert "seeds kept there are not of these data, parameters, code and numerics" in capsys.readouterr().err
 
 
 def test_seeds_without_the_current_one_are_left_out_and_told(folder, capsys):
