@@ -1,8 +1,9 @@
 """Tell whether the results here are a commit's, to the byte: ``python -m hw1.experiments.reproduction [REV]``.
 
 REV is a commit, branch or tag, by default HEAD. Outputs that git keeps are compared by their bytes, all others by the
-hashes in dvc.lock. Where some differ, the causes are named that the two dvc.lock tell, and each headline number stands
-beside the committed one, with the paired test on the same validation images and the deviation over the kept seeds.
+hashes in dvc.lock, where they are at hand. Where some differ, the causes are named that the two dvc.lock tell, and each
+headline number stands beside the committed one, with the paired test on the same validation images and the deviation
+over the kept seeds.
 """
 
 import argparse
@@ -10,63 +11,36 @@ import csv
 import io
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hw1.report.summary import Headline, read_metrics, results
+from hw1.experiments.lockfile import (
+    KEPT,
+    LockedStage,
+    Stages,
+    changes,
+    declared_stages,
+    edited,
+    is_source,
+    outdated,
+    stages_of,
+    within,
+)
+from hw1.report.summary import PROBLEMS, Headline, read_metrics, results
 from hw1.run.errors import InputError
 from hw1.run.numerics import obstacles
 from hw1.run.supervision import run_stage
 from hw1.run.whereabouts import record_of
-from hw1.run.yaml_reader import parse_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LOCK = "dvc.lock"
-KEPT = ("metrics", "plots")  # folders of the outputs that git keeps
+SEEDS = "plots/statistics/seeds.csv"
 SHOWN = 10  # names in a list, before it counts
-
-
-@dataclass(frozen=True)
-class LockedStage:
-    """One stage of a dvc.lock: its command, parameters by file and dotted path, and hashes by path."""
-
-    command: str
-    parameters: Mapping[tuple[str, str], Any]
-    reads: Mapping[str, str]
-    writes: Mapping[str, str]
-
-    @classmethod
-    def of(cls, entry: Mapping[str, Any]) -> "LockedStage":
-        parameters = {
-            (file, key): value for file, values in entry.get("params", {}).items() for key, value in _flat(values, "")
-        }
-        reads, writes = (
-            {each["path"]: each.get("md5", "") for each in entry.get(kind, ())} for kind in ("deps", "outs")
-        )
-        return cls(entry["cmd"], parameters, reads, writes)
-
-
-Stages = Mapping[str, LockedStage]
-
-
-def stages_of(lock: bytes, name: str) -> dict[str, LockedStage]:
-    """The stages of a dvc.lock; InputError if it is none."""
-    try:
-        return {stage: LockedStage.of(entry) for stage, entry in parse_yaml(lock, name)["stages"].items()}
-    except (KeyError, TypeError, AttributeError):
-        raise InputError(f"{name}: not a dvc.lock; run `dvc repro`") from None
-
-
-def _flat(values: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(values, Mapping):
-        for key, value in values.items():
-            yield from _flat(value, f"{path}.{key}" if path else key)
-    else:
-        yield path, values
+DATA = ("data", "prepare", "synthetic")  # sections of the parameters
 
 
 # -- what differs
@@ -74,35 +48,48 @@ def _flat(values: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 @dataclass
 class DifferingOutputs:
-    """Outputs that are not the commit's, by stage; those that only one side has count too."""
+    """Outputs that are not the commit's: by stage and path, the files of it that differ or on which side it is."""
 
     outputs: int  # of both sides
-    by_stage: dict[str, list[str]] = field(default_factory=dict)
+    by_stage: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
-    def count(self) -> int:
-        return sum(map(len, self.by_stage.values()))
+    def paths(self) -> set[str]:
+        return {path for paths in self.by_stage.values() for path in paths}
+
+    def __str__(self) -> str:
+        """A line per stage, SHOWN outputs in all."""
+        lines, room = [], SHOWN
+        for stage, paths in self.by_stage.items():
+            named = [f"{path}{remark}" for path, remark in list(paths.items())[:room]]
+            lines += [f"  {stage}: {', '.join(named)}"] if named else []
+            room -= len(named)
+        more = len(self.paths) - SHOWN
+        return "\n".join([*lines, f"  and {more} more"] if more > 0 else lines)
 
 
 def difference(here: Stages, there: Stages, changed: set[str], kept: set[str]) -> DifferingOutputs:
     """Compare outputs: those among the files ``kept`` by git differ where ``changed`` names a file of theirs."""
-    found = DifferingOutputs(0)
-    for name in dict.fromkeys([*there, *here]):
-        ours, theirs = (side[name].writes if name in side else {} for side in (here, there))
-        for path in dict.fromkeys([*theirs, *ours]):
-            found.outputs += 1
-            if path in ours and path in theirs and any(_within(file, path) for file in kept):
-                files = sorted(file for file in changed if _within(file, path))
-            else:
-                files = [] if ours.get(path) == theirs.get(path) else [path]
-            if files:
-                shown = path if files == [path] else f"{path} ({_listed(files)})"
-                found.by_stage.setdefault(name, []).append(shown)
+    ours, theirs = (
+        {path: (name, md5) for name, stage in side.items() for path, md5 in stage.writes.items()}
+        for side in (here, there)
+    )
+    paths = list(dict.fromkeys([*theirs, *ours]))
+    found = DifferingOutputs(len(paths))
+    for path in paths:
+        files = sorted(file for file in changed if within(file, path))
+        if path not in ours or path not in theirs:
+            remark = " (only here)" if path in ours else " (only in the commit)"
+        elif not Path(path).exists():
+            remark = " (not here)"
+        elif any(within(file, path) for file in kept):
+            remark = None if not files else "" if files == [path] else f" ({_listed(files)})"
+        else:
+            remark = "" if ours[path][1] != theirs[path][1] else None
+        if remark is not None:
+            stage, _ = ours.get(path) or theirs[path]
+            found.by_stage.setdefault(stage, {})[path] = remark
     return found
-
-
-def _within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(f"{folder}/")
 
 
 def _listed(names: list[str]) -> str:
@@ -113,51 +100,53 @@ def _listed(names: list[str]) -> str:
 # -- why
 
 
-def causes(here: Stages, there: Stages, differing: Mapping[str, list[str]]) -> list[str]:
-    """A line for each kind of input that differs, without what other stages made; and what the machine may have done
-    where a stage's outputs differ and its inputs do not.
+def causes(here: Stages, there: Stages, found: DifferingOutputs) -> list[str]:
+    """A line for each kind of input that differs, without what other stages made; and what happened to a stage's
+    outputs where its inputs are equal.
     """
     made = {path for side in (here, there) for stage in side.values() for path in stage.writes}
-    changes: dict[str, dict[str, None]] = {}  # lines by kind, in order, each once
-
-    def note(kind: str, text: str) -> None:
-        changes.setdefault(kind, {})[text] = None
-
+    by_hand = found.paths & edited(here)
+    kinds: dict[str, dict[str, None]] = {}  # texts by kind, in order, each once
     unexplained = []
     for name in dict.fromkeys([*there, *here]):
         if name not in here or name not in there:
-            note("stages", f"{name} only {'here' if name in here else 'there'}")
-            continue
-        ours, theirs = here[name], there[name]
-        if ours.command != theirs.command:
-            note("code", "commands of dvc.yaml")
-        for file, key in sorted(ours.parameters.keys() | theirs.parameters.keys()):
-            values = [side.parameters.get((file, key), "absent") for side in (theirs, ours)]
-            if values[0] != values[1]:
-                kind = "versions" if file == "environment.json" else "parameters"
-                note(kind, f"{key} {values[0]} -> {values[1]}")
-        for path in sorted(ours.reads.keys() | theirs.reads.keys()):
-            if ours.reads.get(path) != theirs.reads.get(path) and not any(
-                _within(path, out) or _within(out, path) for out in made
-            ):
-                note("code" if path.startswith(("hw1/", "stages/")) else "files", path)
-        if name in differing and _same_inputs(ours, theirs):
-            if name == "download" and ours.writes != theirs.writes:
-                note("data", "the archive is another")
-            else:
-                unexplained.append(name)
-    lines = [f"{kind}: {_listed(list(texts))}" for kind, texts in changes.items()]
-    return lines + [f"with equal inputs, {_listed(unexplained)}: {reason}" for reason in _machine(here, unexplained)]
+            notes = [("stages", f"{name} only {'here' if name in here else 'in the commit'}")]
+        else:
+            ours, theirs = here[name], there[name]
+            notes = list(_inputs(ours, theirs, made))
+            other = [path for path, md5 in ours.writes.items() if theirs.writes.get(path) != md5]
+            if not notes and other and ours.reads == theirs.reads:
+                if name == "download" and ours.parameters.get(("params.yaml", "data.source")) != "synthetic":
+                    notes = [("data", "the archive is another")]
+                else:
+                    unexplained.append(name)
+            elif not other:
+                paths = [path for path in found.by_stage.get(name, ()) if path not in by_hand and Path(path).exists()]
+                notes += [("committed without the dvc.lock of its run", path) for path in paths]
+        for kind, text in notes:
+            kinds.setdefault(kind, {})[text] = None
+    absent = [path for stage in here.values() for path in stage.writes if not Path(path).exists()]
+    lines = [f"{len(absent)} are not here: `dvc repro` makes them"] if absent else []
+    lines += [f"edited since their stage wrote them: {_listed(sorted(by_hand))}"] if by_hand else []
+    lines += [f"{kind}: {_listed(list(texts))}" for kind, texts in kinds.items()]
+    reasons = "; ".join(_machine(here, unexplained))
+    return lines + ([f"equal inputs gave other outputs in {_listed(unexplained)}: {reasons}"] if unexplained else [])
 
 
-def _same_inputs(ours: LockedStage, theirs: LockedStage) -> bool:
-    return (ours.command, ours.parameters, ours.reads) == (theirs.command, theirs.parameters, theirs.reads)
+def _inputs(ours: LockedStage, theirs: LockedStage, made: set[str]) -> Iterator[tuple[str, str]]:
+    """Kind and name of each input that differs and that no stage makes."""
+    if ours.command != theirs.command:
+        yield "code", "commands of dvc.yaml"
+    for file, key, text in changes(theirs.parameters, ours.parameters):
+        kind = "data" if key.partition(".")[0] in DATA else "parameters"
+        yield "versions" if file == "environment.json" else kind, text
+    for path in sorted({*ours.reads, *theirs.reads}):
+        if ours.reads.get(path) != theirs.reads.get(path) and is_source(path, made):
+            yield "code" if path.startswith(("hw1/", "stages/")) else "files", path
 
 
 def _machine(here: Stages, names: list[str]) -> list[str]:
-    """Reasons why equal inputs give other bytes in these stages; none without a stage."""
-    if not names:
-        return []
+    """Reasons why equal inputs give other bytes in these stages."""
     reasons = obstacles()
     for name in names:
         if here[name].parameters.get(("params.yaml", "runtime.numerics")) == "native":
@@ -168,7 +157,7 @@ def _machine(here: Stages, names: list[str]) -> list[str]:
                 reasons.append(f"trained on {record['device']}")
             if record and int(record.get("ranks", 1)) > 1:
                 reasons.append(f"trained by {record['ranks']} ranks")
-    return list(dict.fromkeys(reasons)) or ["another C library, or files edited by hand"]
+    return list(dict.fromkeys(reasons)) or ["the machine, or its C library"]
 
 
 # -- the numbers
@@ -181,7 +170,7 @@ def numbers(rev: str, here: list[Headline], there: list[Headline]) -> str:
     if all(ours.final == theirs.final for ours, theirs in rows):
         return ""
     deviations = _deviations(rev)
-    cells = [("", "committed", "here", "points", "p", "deviation over seeds")]
+    cells = [("", "committed", "here", "difference", "p", "deviation over seeds")]
     for ours, theirs in rows:
         values = [f"{100 * value:.1f} %" for value in (theirs.final, ours.final)]
         points = f"{100 * (ours.final - theirs.final):+.1f}"
@@ -195,8 +184,8 @@ def numbers(rev: str, here: list[Headline], there: list[Headline]) -> str:
         )
         for row in cells
     ]
-    tests = "p: the committed predictions against those here, on the same images (McNemar; mIoU: bootstrap over tiles)"
-    return "\n".join([*lines, tests])
+    tests = "the committed predictions against those here, on the same images (McNemar; mIoU: bootstrap over tiles)"
+    return "\n".join(["", *lines, f"difference, deviation: in points; p: {tests}"])
 
 
 def p_value(rev: str, row: Headline) -> str:
@@ -204,8 +193,10 @@ def p_value(rev: str, row: Headline) -> str:
     import pandas as pd
 
     path = f"plots/predictions/{row.problem}.csv"
-    ours = pd.read_csv(path, dtype={"image": str})
-    theirs = pd.read_csv(io.BytesIO(_show(rev, path) or b""), dtype={"image": str})
+    committed = _show(rev, path)
+    if committed is None or not Path(path).is_file():
+        return "no predictions"
+    ours, theirs = (pd.read_csv(file, dtype={"image": str}) for file in (path, io.BytesIO(committed)))
     paired = _paired_tiles if row.problem == "p3" else _paired_images
     p = paired(ours, theirs, row.key)
     return "other images" if p is None else f"{p:.2g}"
@@ -234,50 +225,69 @@ def _paired_tiles(ours: "pd.DataFrame", theirs: "pd.DataFrame", model: str) -> f
 
 
 def _deviations(rev: str) -> dict[tuple[str, str], float]:
-    """Of each model over the commit's kept seeds; none where it kept none."""
-    table = _show(rev, "plots/statistics/seeds.csv") or b""
+    """Each model's over the seeds that the commit keeps, or else those here; none where neither does."""
+    table = _show(rev, SEEDS) or (Path(SEEDS).read_bytes() if Path(SEEDS).is_file() else b"")
     return {(row["problem"], row["model"]): float(row["std"]) for row in csv.DictReader(io.StringIO(table.decode()))}
 
 
 # -- git
 
 
-def _git(*arguments: str) -> bytes | None:
-    """What a git command prints; None if it fails, or there is no git."""
+def _git(*arguments: str) -> bytes:
+    """Output of a git command; InputError with its own words if it fails, or there is no git."""
     try:
         return subprocess.run(["git", *arguments], capture_output=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    except OSError:
+        raise InputError("git is not installed") from None
+    except subprocess.CalledProcessError as error:
+        words = error.stderr.decode(errors="replace").strip().splitlines() or [f"git {arguments[0]} failed"]
+        raise InputError(words[0].removeprefix("fatal: ")) from None
 
 
 def _show(rev: str, path: str) -> bytes | None:
-    return _git("show", f"{rev}:./{path}")
+    """A file of a commit; None where it has none."""
+    return _git("show", f"{rev}:./{path}") if _git("ls-tree", "--name-only", rev, f"./{path}") else None
 
 
 def _names(*arguments: str) -> set[str]:
-    return {name for name in (_git(*arguments, "-z", "--", *KEPT) or b"").decode().split("\0") if name}
+    return {name for name in _git(*arguments, "-z", "--", *KEPT).decode().split("\0") if name}
+
+
+def locked_commit(rev: str) -> tuple[str, bytes]:
+    """The short hash of a revision and its dvc.lock; InputError for one that is none, or without results."""
+    _git("rev-parse", "--git-dir")
+    try:
+        commit = _git("rev-parse", "--short", "--verify", f"{rev}^{{commit}}").decode().strip()
+    except InputError:
+        raise InputError("no commit yet" if rev == "HEAD" else f"{rev}: no such commit, branch or tag") from None
+    lock = _show(commit, LOCK)
+    if lock is None:
+        raise InputError(f"{rev}: has no {LOCK}")
+    return commit, lock
 
 
 def verdict(rev: str) -> str:
-    """The whole text; InputError for a revision that is none, or without results."""
-    commit = (_git("rev-parse", "--short", f"{rev}^{{commit}}") or b"").decode().strip()
-    if not commit:
-        raise InputError(f"{rev}: no such commit, branch or tag")
-    lock = _show(commit, LOCK)
-    if lock is None:
-        raise InputError(f"{rev}: has no {LOCK}, so no results to compare with")
+    """The whole text; InputError for a revision that is none or without results, or without results here."""
+    commit, lock = locked_commit(rev)
     if not Path(LOCK).is_file():
         raise InputError(f"{LOCK}: not there; run `dvc repro` first")
-    here, there = stages_of(Path(LOCK).read_bytes(), LOCK), stages_of(lock, f"{rev}:{LOCK}")
+    ran, there = stages_of(Path(LOCK).read_bytes(), LOCK), stages_of(lock, f"{rev}:{LOCK}")
+    declared = declared_stages()
+    here = {name: stage for name, stage in ran.items() if name in declared}
     changed = _names("diff", "--relative", "--name-only", commit) | _names("ls-files", "--others", "--exclude-standard")
     found = difference(here, there, changed, _names("ls-tree", "-r", "--name-only", commit))
+    old = [f"{stage} is new" for stage in declared if stage not in ran] + outdated(here)
+    lines = [f"changed since the last run: {_listed(old)}; run `dvc repro` first"] if old else []
     name = rev if commit.startswith(rev) or rev.startswith(commit) else f"{rev} {commit}"
-    if not found.count:
-        return f"all {found.outputs} outputs are as committed ({name}), byte for byte"
-    lines = [f"{found.outputs - found.count} of {found.outputs} outputs are as committed ({name}); others:"]
-    lines += [f"  {stage}: {_listed(paths)}" for stage, paths in found.by_stage.items()]
-    lines += ["why that may be:", *(f"  {line}" for line in causes(here, there, found.by_stage))]
-    metrics = {problem: json.loads(_show(commit, f"metrics/{problem}.json") or "{}") for problem in ("p1", "p2", "p3")}
+    if not found.paths:
+        return "\n".join([*lines, f"all {found.outputs} outputs are as committed ({name}), byte for byte"])
+    equal = found.outputs - len(found.paths)
+    lines += [
+        f"{equal} of {found.outputs} outputs are as committed ({name}), byte for byte; these are not:",
+        str(found),
+    ]
+    lines += ["why that may be:", *(f"  {line}" for line in causes(here, there, found))]
+    metrics = {problem: json.loads(_show(commit, f"metrics/{problem}.json") or "{}") for problem in PROBLEMS}
     table = numbers(commit, results(read_metrics(Path("metrics"))), results(metrics) if all(metrics.values()) else [])
     return "\n".join([*lines, table or "no headline number differs"])
 
@@ -290,9 +300,12 @@ def main() -> None:
     )
     parser.add_argument("rev", nargs="?", help="commit, branch or tag to compare with (default: HEAD)")
     args = parser.parse_args()
-    if args.rev is None and _git("rev-parse", "--verify", "HEAD") is None:
-        print("no commit here to compare the results with")
-        return
+    if args.rev is None:
+        try:
+            locked_commit("HEAD")
+        except InputError as error:
+            print(f"no committed results to compare with: {error}")
+            return
     print(verdict(args.rev or "HEAD"))
 
 

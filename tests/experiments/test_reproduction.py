@@ -1,16 +1,18 @@
 """What a user is told of his results beside a commit's, on made-up repositories."""
 
-import copy
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 from closure import ROOT
 
 from hw1.experiments import reproduction
-from hw1.experiments.reproduction import verdict
+from hw1.experiments.lockfile import digest
+from hw1.experiments.reproduction import SHOWN, DifferingOutputs, verdict
 from hw1.run.errors import InputError
 from hw1.run.whereabouts import keep_record
 from hw1.statistics.intervals import mcnemar_p
@@ -23,35 +25,37 @@ P3 = [
     "image,model,class,both,truth,predicted,pixels",
     *(f"{n},{model},{name},{5 + n},10,10,60" for n in range(6) for model in "AB" for name in CLASSES),
 ]
-LOCK = {
-    "schema": "2.0",
-    "stages": {
-        "download": {
-            "cmd": "python -m stages.download",
-            "deps": [{"path": "hw1/sources", "md5": "s1"}],
-            "params": {"params.yaml": {"data": {"source": "path"}}},
-            "outs": [{"path": "data/raw/hw1_data.zip", "md5": "z1"}],
-        },
-        "finetune@A": {
-            "cmd": "python -m stages.finetune A",
-            "deps": [{"path": "data/raw/hw1_data.zip", "md5": "z1"}, {"path": "hw1/engine", "md5": "e1"}],
-            "params": {
-                "params.yaml": {"lr": 0.0005, "runtime": {"numerics": "portable", "threads": 1}},
-                "environment.json": {"numpy": "2.4.6"},
-            },
-            "outs": [{"path": "models/A.safetensors", "md5": "a1"}, {"path": "models/history/A.csv", "md5": "h1"}],
-        },
-        "evaluate": {
-            "cmd": "python -m stages.evaluate",
-            "deps": [{"path": "models/A.safetensors", "md5": "a1"}],
-            "outs": [{"path": "metrics/p1.json", "md5": "m1"}, {"path": "plots/predictions", "md5": "p1"}],
-        },
-    },
+PARAMS = {
+    "data": {"source": "path"},
+    "lr": 0.0005,
+    "runtime": {"numerics": "portable", "threads": 1},
+    "settings": {"A": {"train": "full"}},
 }
+DVC = {"stages": {"download": {}, "finetune": {"foreach": "${settings}"}, "evaluate": {}}}
 
 
 def metrics(measure, **values):
-    return {measure: values, f"best_{measure}": values, "best_epoch": dict.fromkeys(values, 1)}
+    return json.dumps({measure: values, f"best_{measure}": values, "best_epoch": dict.fromkeys(values, 1)})
+
+
+FILES = {
+    "dvc.yaml": yaml.safe_dump(DVC),
+    "params.yaml": yaml.safe_dump(PARAMS),
+    "environment.json": json.dumps({"numpy": "2.4.6"}),
+    "hw1/sources/draw.py": "draw",
+    "hw1/engine/loop.py": "loop",
+    "data/raw/hw1_data.zip": "archive",
+    "models/A.safetensors": "weights",
+    "models/history/A.csv": "epoch\n1\n",
+    "metrics/p1.json": metrics("accuracy", A=0.6, B=1.0),
+    "metrics/p2.json": metrics("accuracy", A=1.0),
+    "metrics/p3.json": metrics("miou", A=0.5, B=0.5),
+    "plots/predictions/p1.csv": "\n".join(P1) + "\n",
+    "plots/predictions/p2.csv": "\n".join(P2) + "\n",
+    "plots/predictions/p3.csv": "\n".join(P3) + "\n",
+    "plots/statistics/seeds.csv": "problem,model,std\np1,A,0.0123\n",
+    ".gitignore": "/models/\n/data/\n/.mlflow/\n",
+}
 
 
 @pytest.fixture
@@ -61,24 +65,36 @@ def repository(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduction, "obstacles", list)
     for variable in ("DVC_ROOT", "DVC_STAGE"):
         monkeypatch.delenv(variable, raising=False)
-    write_lock(LOCK)
-    files = {
-        "metrics/p1.json": json.dumps(metrics("accuracy", A=0.6, B=1.0)),
-        "metrics/p2.json": json.dumps(metrics("accuracy", A=1.0)),
-        "metrics/p3.json": json.dumps(metrics("miou", A=0.5, B=0.5)),
-        "plots/predictions/p1.csv": "\n".join(P1) + "\n",
-        "plots/predictions/p2.csv": "\n".join(P2) + "\n",
-        "plots/predictions/p3.csv": "\n".join(P3) + "\n",
-        "plots/statistics/seeds.csv": "problem,model,std\np1,A,0.0123\n",
-        "models/history/A.csv": "epoch\n1\n",
-        ".gitignore": "/models/\n/data/\n/.mlflow/\n",
-    }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    write(FILES)
+    reproduce()
     for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "results"]):
         git(*command)
     return tmp_path
+
+
+def write(files):
+    for name, text in files.items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(text)
+
+
+def reproduce():
+    """Write dvc.lock as `dvc repro` would after it had made the files that are here."""
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    stages = {"download": locked(["hw1/sources"], ["data/raw/hw1_data.zip"], {"data": params["data"]})}
+    for setting in params["settings"]:
+        outs = [f"models/{setting}.safetensors", f"models/history/{setting}.csv"]
+        values = {"lr": params["lr"], "runtime": params["runtime"], f"settings.{setting}": params["settings"][setting]}
+        stages[f"finetune@{setting}"] = locked(["data/raw/hw1_data.zip", "hw1/engine"], outs, values)
+    stages["evaluate"] = locked(["models/A.safetensors"], ["metrics/p1.json", "plots/predictions"], {})
+    Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+
+
+def locked(deps, outs, params):
+    hashes = ([{"path": path, "md5": digest(path)} for path in paths] for paths in (deps, outs))
+    environment = json.loads(Path("environment.json").read_text())
+    files = {"params.yaml": params, "environment.json": environment}
+    return {"cmd": "python", "params": files, **dict(zip(("deps", "outs"), hashes, strict=True))}
 
 
 def git(*arguments):
@@ -86,96 +102,162 @@ def git(*arguments):
     return subprocess.run(["git", *author, *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def write_lock(lock):
-    with open("dvc.lock", "w") as file:
-        yaml.safe_dump(lock, file)
+def parameters(**values):
+    return {"params.yaml": yaml.safe_dump(PARAMS | values)}
 
 
-def changed_lock(*changes):
-    """Write the lock with each (stage, kind, path or file, value or parameters) changed."""
-    lock = copy.deepcopy(LOCK)
-    for stage, kind, name, value in changes:
-        entry = lock["stages"][stage]
-        if kind == "params":
-            entry.setdefault("params", {})[name] = value
-        else:
-            next(each for each in entry[kind] if each["path"] == name)["md5"] = value
-    write_lock(lock)
+def reasons(text):
+    lines = text.partition("why that may be:\n")[2].partition("\n\n")[0].splitlines()
+    return [line.strip() for line in lines if line.startswith("  ")]
 
 
-WEIGHTS = ("finetune@A", "outs", "models/A.safetensors", "a2")
+def run(*arguments, options=()):
+    command = [sys.executable, *options, "-m", "hw1.experiments.reproduction", *arguments]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "GIT_CEILING_DIRECTORIES": str(Path.cwd().parent)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+NEW_WEIGHTS = {"models/A.safetensors": "others"}
+WITH_F = {"A": {"train": "full"}, "F": {"train": "full"}}
+NATIVE = {"numerics": "native", "threads": 1}
+
+
+# -- what differs
 
 
 def test_equal_results_are_one_line(repository):
-    assert (
-        verdict("HEAD") == f"all 5 outputs are as committed (HEAD {git('rev-parse', '--short', 'HEAD')}), byte for byte"
-    )
+    commit = git("rev-parse", "--short", "HEAD")
+    assert verdict("HEAD") == f"all 5 outputs are as committed (HEAD {commit}), byte for byte"
 
 
 def test_command_prints_the_verdict_of_a_branch(repository):
-    command = [sys.executable, "-m", "hw1.experiments.reproduction", "main"]
-    done = subprocess.run(
-        command, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True
-    )
+    done = run("main")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("all 5 outputs are as committed (main ")
 
 
+def test_equal_results_are_told_without_loading_what_is_slow(repository):
+    done = run(options=["-X", "importtime"])
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "hw1.experiments.lockfile" in loaded and not loaded & {"dvc", "numpy", "pandas", "scipy", "torch"}
+
+
 def test_differing_weights_are_named_with_their_stage(repository):
-    changed_lock(WEIGHTS)
+    write(NEW_WEIGHTS)
+    reproduce()
     lines = verdict("HEAD").splitlines()
     assert lines[0].startswith("4 of 5 outputs are as committed (HEAD ")
     assert lines[1] == "  finetune@A: models/A.safetensors"
 
 
 def test_file_of_git_that_was_edited_is_named_though_the_lock_is_equal(repository):
-    (repository / "plots/predictions/p2.csv").write_text("edited")
-    (repository / "plots/predictions/more.csv").touch()
+    write({"plots/predictions/p2.csv": "edited", "plots/predictions/more.csv": ""})
     text = verdict("HEAD")
     assert "  evaluate: plots/predictions (plots/predictions/more.csv, plots/predictions/p2.csv)" in text
-    assert "with equal inputs, evaluate: another C library, or files edited by hand" in text
+    assert reasons(text) == ["edited since their stage wrote them: plots/predictions"]
 
 
-@pytest.mark.parametrize(
-    "change, cause",
-    [
-        (
-            ("finetune@A", "params", "params.yaml", {"lr": 0.001, "runtime": {"numerics": "portable", "threads": 1}}),
-            "parameters: lr 0.0005 -> 0.001",
-        ),
-        (
-            ("finetune@A", "params", "params.yaml", {"lr": 0.0005, "runtime": {"numerics": "native", "threads": 1}}),
-            "parameters: runtime.numerics portable -> native",
-        ),
-        (("finetune@A", "deps", "hw1/engine", "e2"), "code: hw1/engine"),
-        (("finetune@A", "params", "environment.json", {"numpy": "2.5"}), "versions: numpy 2.4.6 -> 2.5"),
-        (("download", "outs", "data/raw/hw1_data.zip", "z2"), "data: the archive is another"),
-    ],
-    ids=["parameters", "numerics", "code", "versions", "data"],
-)
-def test_cause_is_named_once_and_no_other(change, cause, repository):
-    archive = ("finetune@A", "deps", "data/raw/hw1_data.zip", "z2") if "archive" in cause else change
-    changed_lock(change, archive, WEIGHTS, ("evaluate", "deps", "models/A.safetensors", "a2"))
+def test_outputs_that_are_not_here_are_not_as_committed(repository):
+    shutil.rmtree("models")
     text = verdict("HEAD")
-    assert text[text.index("why that may be:") :].splitlines()[1:-1] == [f"  {cause}"]
+    assert text.startswith("3 of 5 outputs are") and "models/A.safetensors (not here)" in text
+    assert reasons(text) == ["2 are not here: `dvc repro` makes them"]
 
 
 def test_setting_that_was_added_is_named(repository):
-    lock = copy.deepcopy(LOCK)
-    lock["stages"]["finetune@F"] = lock["stages"]["finetune@A"] | {"outs": [{"path": "models/F", "md5": "f1"}]}
-    write_lock(lock)
+    write(parameters(settings=WITH_F) | {"models/F.safetensors": "F"})
+    write({"models/history/F.csv": "epoch\n1\n"})
+    reproduce()
     text = verdict("HEAD")
-    assert "5 of 6 outputs" in text and "  finetune@F: models/F" in text and "stages: finetune@F only here" in text
+    assert "5 of 7 outputs" in text and "  finetune@F: models/F.safetensors (only here)" in text
+    assert reasons(text) == ["stages: finetune@F only here"]
+
+
+def test_setting_that_was_removed_is_named_though_dvc_lock_keeps_it(repository):
+    write({"dvc.yaml": yaml.safe_dump({"stages": {"download": {}, "evaluate": {}}})})
+    text = verdict("HEAD")
+    assert "  finetune@A: models/A.safetensors (only in the commit)" in text
+    assert reasons(text) == ["stages: finetune@A only in the commit"]
+
+
+def test_output_that_another_stage_makes_now_is_one_output(repository):
+    before = Path("dvc.lock").read_text()
+    write({"dvc.lock": before.replace("evaluate:", "measure:")})
+    git("commit", "-qam", "another stage")
+    write({"dvc.lock": before})
+    assert verdict("HEAD").startswith("all 5 outputs are as committed")
+
+
+def test_list_of_outputs_is_bounded_over_all_stages():
+    found = DifferingOutputs(20, {"a": {f"a{n}": "" for n in range(SHOWN - 1)}, "b": {"b0": "", "b1": "", "b2": ""}})
+    assert str(found).endswith("\n  b: b0\n  and 2 more")
+
+
+@pytest.mark.parametrize(
+    "files, reason",
+    [
+        (parameters(lr=0.001), "lr 0.0005 -> 0.001"),
+        ({"hw1/engine/loop.py": "another"}, "hw1/engine"),
+        ({"environment.json": '{"numpy": "2.5"}'}, "numpy 2.4.6 -> 2.5"),
+        (parameters(settings=WITH_F), "finetune@F is new"),
+    ],
+    ids=["parameter", "code", "version", "stage"],
+)
+def test_results_of_before_a_change_are_told_to_be_outdated(files, reason, repository):
+    write(files)
+    lines = verdict("HEAD").splitlines()
+    assert lines[0] == f"changed since the last run: {reason}; run `dvc repro` first"
+    assert lines[1].startswith("all 5 outputs are as committed")
+
+
+def test_stage_that_has_not_read_what_the_one_before_wrote_is_outdated(repository):
+    write({"data/raw/hw1_data.zip": "another"})
+    lock = yaml.safe_load(Path("dvc.lock").read_text())
+    lock["stages"]["download"]["outs"][0]["md5"] = digest("data/raw/hw1_data.zip")
+    write({"dvc.lock": yaml.safe_dump(lock)})
+    assert verdict("HEAD").startswith("changed since the last run: data/raw/hw1_data.zip; run `dvc repro` first\n")
+
+
+# -- why
+
+
+@pytest.mark.parametrize(
+    "files, cause",
+    [
+        (parameters(lr=0.001), "parameters: lr 0.0005 -> 0.001"),
+        (parameters(runtime=NATIVE), "parameters: runtime.numerics portable -> native"),
+        (parameters(data={"source": "url"}) | {"data/raw/hw1_data.zip": "another"}, "data: data.source path -> url"),
+        ({"hw1/engine/loop.py": "another"}, "code: hw1/engine"),
+        ({"data/raw/hw1_data.zip": "another"}, "data: the archive is another"),
+    ],
+    ids=["parameters", "numerics", "data parameters", "code", "archive"],
+)
+def test_cause_is_named_once_and_no_other(files, cause, repository):
+    write(files | NEW_WEIGHTS | {"metrics/p2.json": metrics("accuracy", A=0.9)})
+    reproduce()
+    assert reasons(verdict("HEAD")) == [cause]
+
+
+def test_versions_are_named_once_for_all_stages(repository):
+    write({"environment.json": json.dumps({"numpy": "2.5"})} | NEW_WEIGHTS)
+    reproduce()
+    assert reasons(verdict("HEAD")) == ["versions: numpy 2.4.6 -> 2.5"]
+
+
+def test_several_causes_have_a_line_each(repository):
+    write(parameters(lr=0.001) | {"hw1/engine/loop.py": "another", "hw1/sources/draw.py": "another"} | NEW_WEIGHTS)
+    reproduce()
+    assert reasons(verdict("HEAD")) == ["code: hw1/sources, hw1/engine", "parameters: lr 0.0005 -> 0.001"]
 
 
 def test_native_numerics_explain_what_equal_inputs_do_not(repository):
-    lock = copy.deepcopy(LOCK)
-    lock["stages"]["finetune@A"]["params"]["params.yaml"]["runtime"]["numerics"] = "native"
-    write_lock(lock)
+    write(parameters(runtime=NATIVE))
+    reproduce()
     git("commit", "-qam", "native")
-    lock["stages"]["finetune@A"]["outs"][0]["md5"] = "a2"
-    write_lock(lock)
-    assert "with equal inputs, finetune@A: runtime.numerics is native" in verdict("HEAD")
+    write(NEW_WEIGHTS)
+    reproduce()
+    reason = "runtime.numerics is native, so other CPUs round otherwise"
+    assert reasons(verdict("HEAD")) == [f"equal inputs gave other outputs in finetune@A: {reason}"]
 
 
 @pytest.mark.parametrize(
@@ -183,19 +265,40 @@ def test_native_numerics_explain_what_equal_inputs_do_not(repository):
     [
         ({"device": "NVIDIA H200"}, "trained on NVIDIA H200"),
         ({"device": "x86_64, 1 threads", "ranks": "4"}, "trained by 4 ranks"),
-        ({"device": "x86_64, 1 threads"}, "another C library"),
+        ({"device": "x86_64, 1 threads"}, "the machine, or its C library"),
     ],
 )
 def test_device_of_the_training_explains_what_equal_inputs_do_not(record, reason, repository):
     keep_record(repository / "models/history/A.csv", record)
-    changed_lock(WEIGHTS)
-    assert f"with equal inputs, finetune@A: {reason}" in verdict("HEAD")
+    write(NEW_WEIGHTS)
+    reproduce()
+    assert reasons(verdict("HEAD")) == [f"equal inputs gave other outputs in finetune@A: {reason}"]
 
 
 def test_machine_without_avx2_is_named(repository, monkeypatch):
     monkeypatch.setattr(reproduction, "obstacles", lambda: ["the CPU has no AVX2"])
-    changed_lock(WEIGHTS)
-    assert "with equal inputs, finetune@A: the CPU has no AVX2" in verdict("HEAD")
+    write(NEW_WEIGHTS)
+    reproduce()
+    assert reasons(verdict("HEAD")) == ["equal inputs gave other outputs in finetune@A: the CPU has no AVX2"]
+
+
+def test_archive_that_is_drawn_is_no_data_of_the_users(repository):
+    write(parameters(data={"source": "synthetic"}))
+    reproduce()
+    git("commit", "-qam", "synthetic")
+    write({"data/raw/hw1_data.zip": "another"})
+    reproduce()
+    assert reasons(verdict("HEAD")) == ["equal inputs gave other outputs in download: the machine, or its C library"]
+
+
+def test_file_that_was_committed_without_its_lock_is_named(repository):
+    write({"metrics/p1.json": metrics("accuracy", A=0.1, B=1.0)})
+    git("commit", "-qam", "edited")
+    write({"metrics/p1.json": FILES["metrics/p1.json"]})
+    assert reasons(verdict("HEAD")) == ["committed without the dvc.lock of its run: metrics/p1.json"]
+
+
+# -- the numbers
 
 
 def cells_of(text, name):
@@ -205,50 +308,103 @@ def cells_of(text, name):
 def test_number_stands_beside_the_committed_one_with_mcnemars_test_and_the_deviation(repository):
     # A was right on images 0 to 11, and is now right on 3 to 11: three lost, none won.
     wrong = [line.replace(",1,1,1", ",1,0,1") if line[0] in "012" and line[1] == "." else line for line in P1]
-    (repository / "plots/predictions/p1.csv").write_text("\n".join(wrong) + "\n")
-    (repository / "metrics/p1.json").write_text(json.dumps(metrics("accuracy", A=0.45, B=1.0)))
+    write({"plots/predictions/p1.csv": "\n".join(wrong) + "\n"})
+    write({"metrics/p1.json": metrics("accuracy", A=0.45, B=1.0)})
     text = verdict("HEAD")
     assert cells_of(text, "P1 A") == ["P1", "A", "accuracy", "60.0", "%", "45.0", "%", "-15.0", "0.25", "1.2"]
-    assert mcnemar_p(3, 0) == 0.25
+    assert mcnemar_p(3, 0) == 2 * 0.5**3  # all three on one side, or all on the other
     assert cells_of(text, "P1 B")[-3:] == ["+0.0", "1", "-"]
 
 
 def test_mean_iou_is_compared_by_the_bootstrap_over_the_same_tiles(repository):
-    better = [line.replace(",A,", ",A,", 1) for line in P3]
-    better = [
-        ",".join([*parts[:3], "10", *parts[4:]]) if (parts := line.split(","))[1] == "A" else line for line in better
-    ]
-    (repository / "plots/predictions/p3.csv").write_text("\n".join(better) + "\n")
-    (repository / "metrics/p3.json").write_text(json.dumps(metrics("miou", A=1.0, B=0.5)))
+    rows = [line.split(",") for line in P3]
+    better = [",".join([*row[:3], "10" if row[1] == "A" else row[3], *row[4:]]) for row in rows]
+    write({"plots/predictions/p3.csv": "\n".join(better) + "\n", "metrics/p3.json": metrics("miou", A=1.0, B=0.5)})
     text = verdict("HEAD")
     assert float(cells_of(text, "P3 A")[-2]) < 0.01 and float(cells_of(text, "P3 B")[-2]) == 1
 
 
+def test_deviation_is_that_of_the_seeds_here_where_the_commit_keeps_none(repository):
+    git("rm", "-q", "--cached", "plots/statistics/seeds.csv")
+    git("commit", "-qm", "no seeds")
+    write({"metrics/p1.json": metrics("accuracy", A=0.7, B=1.0)})
+    assert cells_of(verdict("HEAD"), "P1 A")[-1] == "1.2"
+
+
 def test_other_images_have_no_test(repository):
-    (repository / "plots/predictions/p1.csv").write_text("\n".join([*P1, "more.png,1,1,1"]) + "\n")
-    (repository / "metrics/p1.json").write_text(json.dumps(metrics("accuracy", A=0.7, B=1.0)))
-    assert "other images" in " ".join(cells_of(verdict("HEAD"), "P1 A"))
+    write({"plots/predictions/p1.csv": "\n".join([*P1, "more.png,1,1,1"]) + "\n"})
+    write({"metrics/p1.json": metrics("accuracy", A=0.7, B=1.0)})
+    assert cells_of(verdict("HEAD"), "P1 A")[-3:] == ["other", "images", "1.2"]
+
+
+def test_other_labels_have_no_test(repository):
+    write({"plots/predictions/p1.csv": FILES["plots/predictions/p1.csv"].replace("19.png,1", "19.png,0")})
+    write({"metrics/p1.json": metrics("accuracy", A=0.7, B=1.0)})
+    assert cells_of(verdict("HEAD"), "P1 A")[-3:] == ["other", "images", "1.2"]
+
+
+def test_commit_without_predictions_has_no_test(repository):
+    git("rm", "-q", "--cached", "plots/predictions/p1.csv")
+    git("commit", "-qm", "none")
+    write({"metrics/p1.json": metrics("accuracy", A=0.7, B=1.0)})
+    assert cells_of(verdict("HEAD"), "P1 A")[-3:] == ["no", "predictions", "1.2"]
 
 
 def test_numbers_that_are_equal_are_no_table(repository):
-    changed_lock(WEIGHTS)
+    write(NEW_WEIGHTS)
+    reproduce()
     assert verdict("HEAD").endswith("\nno headline number differs")
 
 
+# -- no commit, no results
+
+
 def test_unknown_revision_is_an_error(repository):
-    with pytest.raises(InputError, match=r"^nosuch: no such commit, branch or tag$"):
-        verdict("nosuch")
+    done = run("nosuch")
+    assert (done.returncode, done.stderr) == (1, "error: nosuch: no such commit, branch or tag\n")
 
 
-def test_commit_without_results_is_an_error(repository):
+def test_commit_without_dvc_lock_is_an_error_where_it_was_named(repository):
     git("rm", "-q", "--cached", "dvc.lock")
     git("commit", "-qm", "none")
-    with pytest.raises(InputError, match=r"^HEAD: has no dvc\.lock"):
+    done = run("main")
+    assert (done.returncode, done.stderr) == (1, "error: main: has no dvc.lock\n")
+
+
+def test_head_without_dvc_lock_is_no_error(repository):
+    git("rm", "-q", "--cached", "dvc.lock")
+    git("commit", "-qm", "none")
+    done = run()
+    assert (done.returncode, done.stdout) == (0, "no committed results to compare with: HEAD: has no dvc.lock\n")
+
+
+def test_repository_without_a_commit_is_no_error(repository):
+    shutil.rmtree(".git")
+    git("init", "-q")
+    done = run()
+    assert (done.returncode, done.stdout) == (0, "no committed results to compare with: no commit yet\n")
+
+
+def test_folder_without_git_is_told_in_a_line_and_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run()
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1)
+    assert done.stdout.startswith("no committed results to compare with: not a git repository")
+
+
+def test_machine_without_git_is_told_so(repository, monkeypatch):
+    monkeypatch.setenv("PATH", str(repository))
+    with pytest.raises(InputError, match=r"^git is not installed$"):
         verdict("HEAD")
 
 
-def test_folder_without_git_is_told_in_a_line_and_is_no_error(tmp_path):
-    command = [sys.executable, "-m", "hw1.experiments.reproduction"]
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "no commit here to compare the results with\n")
+def test_git_that_fails_is_never_taken_for_equal_results(repository):
+    (repository / ".git/index").write_text("no index")
+    with pytest.raises(InputError, match="index"):
+        verdict("HEAD")
+
+
+def test_results_that_are_not_here_yet_are_an_error(repository):
+    (repository / "dvc.lock").unlink()
+    with pytest.raises(InputError, match=r"^dvc\.lock: not there; run `dvc repro` first$"):
+        verdict("HEAD")
