@@ -1,18 +1,15 @@
 """The stages of a dvc.lock, and what of them is no longer so in the working tree.
 
-DVC's hashes, taken without DVC, whose own look takes seconds: of a file its MD5, of a folder the MD5 of the list of its
-files with theirs, without those that .dvcignore names.
+Hashes are taken without DVC, whose own look takes seconds.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from hw1.run.errors import InputError
+from hw1.run.files import dvc_hash
 from hw1.run.yaml_reader import parse_yaml, read_yaml
 
 KEPT = ("metrics", "plots")  # folders of the outputs that git keeps
@@ -70,28 +67,9 @@ def is_source(path: str, made: Iterable[str]) -> bool:
     return not any(within(path, out) or within(out, path) for out in made)
 
 
-def digest(path: str) -> str:
+def _digest(path: str) -> str:
     """DVC's hash of a file or folder; "" where there is none."""
-    if not Path(path).is_dir():
-        return _md5(Path(path).read_bytes()) if Path(path).is_file() else ""
-    ignored = _ignored_names()
-    files = [
-        {"md5": _md5(file.read_bytes()), "relpath": file.relative_to(path).as_posix()}
-        for file in Path(path).rglob("*")
-        if file.is_file() and not any(fnmatch(part, name) for part in file.relative_to(path).parts for name in ignored)
-    ]
-    return _md5(json.dumps(sorted(files, key=lambda file: file["relpath"])).encode()) + ".dir"
-
-
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def _ignored_names() -> list[str]:
-    """The patterns of .dvcignore that hold in every folder."""
-    path = Path(".dvcignore")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [line.strip().rstrip("/") for line in lines if not line.startswith(("#", "/"))]
+    return dvc_hash(Path(path)) if Path(path).exists() else ""
 
 
 def changes(then: Parameters, now: Parameters) -> list[tuple[str, str, str]]:
@@ -108,7 +86,7 @@ def outdated(stages: Stages) -> list[str]:
     values = {file: read_yaml(file) for file in {file for stage in stages.values() for file, _ in stage.declared}}
     made = {path: md5 for stage in stages.values() for path, md5 in stage.writes.items()}
     sources = {path for stage in stages.values() for path in stage.reads if is_source(path, made)}
-    now = made | {path: digest(path) for path in sources}
+    now = made | {path: _digest(path) for path in sources}
     reasons: list[str] = []
     for stage in stages.values():
         current = {
@@ -139,4 +117,4 @@ def declared_stages() -> list[str]:
 def edited(stages: Stages) -> set[str]:
     """Outputs kept by git that are here, and not as their stage wrote them."""
     outs = {path: md5 for stage in stages.values() for path, md5 in stage.writes.items()}
-    return {path for path, md5 in outs.items() if path.partition("/")[0] in KEPT and digest(path) not in ("", md5)}
+    return {path for path, md5 in outs.items() if path.partition("/")[0] in KEPT and _digest(path) not in ("", md5)}

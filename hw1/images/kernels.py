@@ -1,8 +1,9 @@
-"""Products, layers and roots that are the same bytes on every CPU, beside those of torch that are not.
+"""Products, layers and roots that gave the same bytes on every CPU tried, beside those of torch that did not.
 
 torch gives float32 products to MKL, whose bytes depend on the CPU's vendor unless MKL_CBWR is COMPATIBLE; then they
-take two to four times as long. oneDNN's depend on the instructions alone and take no longer. They are reached here
-alone, through one of torch's private operators; a torch without it multiplies by MKL, and :func:`by_onednn` says so.
+take two to four times as long. oneDNN's were equal on all CPUs tried (docs/numerics.md) and take no longer. They are
+reached here alone, through one of torch's private operators; a torch without it multiplies by MKL, and
+:func:`by_onednn` says so.
 """
 
 import sys

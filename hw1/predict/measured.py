@@ -6,8 +6,6 @@ the intervals made from these predictions.
 """
 
 import csv
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 from hw1.engine.card import Card
 from hw1.predict.model import PROBLEMS, weights_of
 from hw1.run.errors import InputError
+from hw1.run.files import dvc_hash
 from hw1.run.whereabouts import record_of
 from hw1.run.yaml_reader import read_yaml
 
@@ -69,20 +68,6 @@ def _are_the_projects(weights: Path, card: Card) -> bool:
     """Whether the file's bytes are those of the model that the project has, and its lock file knows of."""
     final = weights_of(card.task, card.model)
     return LOCK.is_file() and final.is_file() and dvc_hash(final) == dvc_hash(weights)
-
-
-def dvc_hash(path: Path) -> str:
-    """What DVC calls a file's content, its MD5, or a folder's: that of the list of its files, with ``.dir``."""
-    if path.is_dir():
-        files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
-        listed = [{"md5": dvc_hash(file), "relpath": name} for name, file in files]
-        return f"{_md5(json.dumps(listed).encode()).hexdigest()}.dir"
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, _md5).hexdigest()
-
-
-def _md5(content: bytes = b""):
-    return hashlib.md5(content, usedforsecurity=False)  # names content, protects nothing
 
 
 def _recorded(stage: Mapping, *paths: Path) -> bool:

@@ -8,11 +8,13 @@ the next one clears what it left. All locks of the project are :func:`lock`'s.
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 
 from hw1.run.errors import InputError
@@ -100,6 +102,35 @@ def sha256(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def dvc_hash(path: Path) -> str:
+    """DVC's hash of a file, its MD5, or of a folder: the MD5 of the list of its files, with ``.dir``.
+
+    Files that the working folder's .dvcignore names for every folder are left out, as DVC does.
+    """
+    if path.is_dir():
+        ignored = _ignored_names()
+        names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+        listed = [
+            {"md5": dvc_hash(path / name), "relpath": name}
+            for name in names
+            if not any(fnmatch(part, pattern) for part in name.split("/") for pattern in ignored)
+        ]
+        return f"{_md5(json.dumps(listed).encode()).hexdigest()}.dir"
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, _md5).hexdigest()
+
+
+def _md5(content: bytes = b"") -> "hashlib._Hash":
+    return hashlib.md5(content, usedforsecurity=False)  # names content, protects nothing
+
+
+def _ignored_names() -> list[str]:
+    """The patterns of .dvcignore that hold in every folder."""
+    path = Path(".dvcignore")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [line.rstrip("/") for line in map(str.strip, lines) if line and not line.startswith(("#", "/"))]
 
 
 def _locked(folder: Path) -> int:

@@ -11,9 +11,9 @@ import yaml
 from closure import ROOT
 
 from hw1.experiments import reproduction
-from hw1.experiments.lockfile import digest
 from hw1.experiments.reproduction import SHOWN, DifferingOutputs, verdict
 from hw1.run.errors import InputError
+from hw1.run.files import dvc_hash
 from hw1.run.whereabouts import keep_record
 from hw1.statistics.intervals import mcnemar_p
 
@@ -91,7 +91,7 @@ def reproduce():
 
 
 def locked(deps, outs, params):
-    hashes = ([{"path": path, "md5": digest(path)} for path in paths] for paths in (deps, outs))
+    hashes = ([{"path": path, "md5": dvc_hash(Path(path))} for path in paths] for paths in (deps, outs))
     environment = json.loads(Path("environment.json").read_text())
     files = {"params.yaml": params, "environment.json": environment}
     return {"cmd": "python", "params": files, **dict(zip(("deps", "outs"), hashes, strict=True))}
@@ -213,7 +213,7 @@ def test_results_of_before_a_change_are_told_to_be_outdated(files, reason, repos
 def test_stage_that_has_not_read_what_the_one_before_wrote_is_outdated(repository):
     write({"data/raw/hw1_data.zip": "another"})
     lock = yaml.safe_load(Path("dvc.lock").read_text())
-    lock["stages"]["download"]["outs"][0]["md5"] = digest("data/raw/hw1_data.zip")
+    lock["stages"]["download"]["outs"][0]["md5"] = dvc_hash(Path("data/raw/hw1_data.zip"))
     write({"dvc.lock": yaml.safe_dump(lock)})
     assert verdict("HEAD").startswith("changed since the last run: data/raw/hw1_data.zip; run `dvc repro` first\n")
 

@@ -7,7 +7,8 @@ import pytest
 import yaml
 from cards import card_of, saved
 
-from hw1.predict.measured import Measured, dvc_hash, measured_of, training_of
+from hw1.predict.measured import Measured, measured_of, training_of
+from hw1.run.files import dvc_hash
 from hw1.run.whereabouts import keep_record
 
 WEIGHTS = "models/finetune/C.safetensors"

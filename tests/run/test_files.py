@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hw1.run import files
-from hw1.run.files import lock, whole_file, whole_folder
+from hw1.run.files import dvc_hash, lock, whole_file, whole_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -158,3 +158,19 @@ def test_draft_of_a_killed_process_is_forgotten(tmp_path):
         assert names(draft) == []
         (draft / "whole").touch()
     assert names(tmp_path) == ["a.txt"]
+
+
+def test_hash_of_a_folder_is_the_one_that_dvc_writes_of_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".dvcignore").write_text("# b.py\n__pycache__/\n*.pyc\n/other/\n")
+    (tmp_path / "d/sub").mkdir(parents=True)
+    (tmp_path / "d/__pycache__").mkdir()
+    files = {"b.py": "one\n", "sub/a.py": "two\n", "B.py": "three", "__pycache__/z": "x", "z.pyc": "x"}
+    for name, text in files.items():
+        (tmp_path / "d" / name).write_text(text)
+    assert dvc_hash(Path("d")) == "af49cdb2c7d928c28b252b1843c59ee8.dir"  # dvc add d
+
+
+def test_hash_of_a_file_is_its_md5(tmp_path):
+    (tmp_path / "b.py").write_text("one\n")
+    assert dvc_hash(tmp_path / "b.py") == "5bbf5a52328e7439ae6e719dfe712200"  # md5sum
