@@ -7,9 +7,9 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: repro ui test test-slurm test-chips golden lint check bench torture cards picture setup clean
 
-repro: setup            ## rebuild every result from data to page, print the results table and whether it is git's
+repro: setup            ## rebuild every result, print the table and whether it is git's; JOBS=2, STAGES="evaluate@p2", FORCE=1
 	@python -m hw1.run.ready
-	dvc repro
+	python -m hw1.repro $(if $(JOBS),--jobs $(JOBS)) $(if $(FORCE),--force) $(STAGES)
 	@python -m hw1.run.sender || true  # says itself what it could not send
 	@python -m hw1.report.summary
 	@python -m hw1.experiments.reproduction

@@ -17,13 +17,17 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # Imports go only to the left. run is around every result and in none, so no stage depends on it.
 LAYERS = (
     *("run", "data", "archive", "sources", "images", "engine", "classify", "byol", "segment"),
-    *("evaluate", "statistics", "report", "predict", "inspect", "experiments"),
+    *("evaluate", "statistics", "report", "predict", "inspect", "repro", "experiments"),
 )
 LIBRARY = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "hw1").rglob("*.py"))
 # One home for each library; all others take what they need from there.
 HOMES = {
     "ruamel": {"hw1/run/yaml_reader.py"},
-    "dvc": {"hw1/experiments/pipeline.py"},
+    "dvc": {
+        *("hw1/repro/graph.py", "hw1/repro/worker.py"),
+        *("hw1/experiments/pipeline.py", "hw1/experiments/clones.py"),
+    },
+    "rich": {"hw1/repro/screen.py"},
     "mlflow": {"hw1/run/mlflow_store.py", "hw1/run/mlflow_models.py"},
     "sklearn": {"hw1/evaluate/embeddings.py"},
     "safetensors": {"hw1/engine/weights.py", "hw1/sources/imagenet.py"},

@@ -5,12 +5,13 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 
 import pytest
 import yaml
 from rounding import BOUND, difference
 from safetensors.torch import load_file
-from slurm_cluster import NODES, Cluster, missing, wait_for
+from slurm_cluster import NODES, Cluster, Job, missing, wait_for
 from tiny_project import ROOT, Project, tiny
 
 BYOL = (
@@ -272,3 +273,74 @@ def test_job_with_too_few_tasks_for_the_ranks_ends_with_what_srun_says(copy):
         rf"srun: error: .*More processors requested than permitted\nerror: srun ended with status 1, {GOES_ON}\n",
         job.output,
     )
+
+
+# -- the whole graph
+
+
+class Submitted:
+    """What ``python -m hw1.repro.submit`` said of the jobs that it gave to SLURM, by name."""
+
+    def __init__(self, copy, *targets):
+        command = (sys.executable, "-m", "hw1.repro.submit", *targets)
+        environment = copy.cluster._environment(copy.environment)
+        done = subprocess.run(command, cwd=copy.folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        self.text = done.stdout
+        found = re.findall(r"^(\S+): (?:job|is in the queue as job) (\d+)", done.stdout, re.M)
+        logs = copy.folder / ".dvc/tmp/repro"
+        self.jobs = {name: Job(copy.cluster, number, logs / f"{name}.out") for name, number in found}
+
+
+@pytest.fixture(scope="module")
+def submitted(prepared, cluster, tmp_path_factory):
+    """Two settings of problem 2, each of whose jobs takes a node, and BYOL so long that it can be cancelled."""
+    copy = Copy(prepared, cluster, tmp_path_factory.mktemp("submitted"), batch_size=2)
+    params = copy.folder / "params.yaml"
+    tree = yaml.safe_load(params.read_text())
+    tree["launch"]["slurm"]["train"]["cpus"] = 32
+    params.write_text(yaml.safe_dump(tree, sort_keys=False))
+    copy.first = Submitted(copy, "finetune@A", "finetune@C")
+    return copy
+
+
+def test_each_stage_is_a_job_after_those_that_it_needs(submitted):
+    jobs = submitted.first.jobs
+    assert set(jobs) == {"prepare", "finetune@A", "pretrain@byol", "finetune@C"}
+    shown = submitted.cluster._ask("scontrol", "show", "job", jobs["finetune@C"].number)
+    assert f"afterok:{jobs['pretrain@byol'].number}(" in shown  # which lasts; what has ended is shown no more
+    # Again while they wait or run: none is submitted twice.
+    again = Submitted(submitted, "finetune@A", "finetune@C").jobs
+    assert "finetune@C" in again
+    assert all(job.number == jobs[name].number for name, job in again.items())
+
+
+def test_two_trainings_run_on_two_nodes_at_once_and_leave_what_dvc_records(submitted):
+    jobs = submitted.first.jobs
+    assert jobs["prepare"].ended() == "COMPLETED", jobs["prepare"].output
+    wait_for(lambda: bool(states(submitted)), 90, lambda: jobs["pretrain@byol"].output)
+    assert jobs["finetune@A"].ended() == "COMPLETED", jobs["finetune@A"].output
+    ran = {submitted.cluster._ask("squeue", "-h", "-t", "all", "-o", "%N", "-j", jobs[name].number) for name in jobs}
+    assert {*NODES} <= ran
+    locked = yaml.safe_load((submitted.folder / "dvc.lock").read_text())["stages"]
+    assert {"download", "prepare@office", "finetune@A"} <= set(locked)
+
+
+def test_cancelled_job_leaves_a_state_and_the_same_command_goes_on(submitted):
+    jobs = submitted.first.jobs
+    before = states(submitted)
+    jobs["pretrain@byol"].signal()
+    assert jobs["pretrain@byol"].ended() == "CANCELLED"
+    jobs["pretrain@byol"].gone()
+    assert jobs["finetune@C"].ended() == "CANCELLED"  # what it needs will not be there
+    assert states(submitted)[-1] >= before[-1]
+    again = Submitted(submitted, "finetune@A", "finetune@C")
+    assert set(again.jobs) == {"pretrain@byol", "finetune@C"}
+    again.jobs["pretrain@byol"].says("pretrain@byol: goes on after epoch 0/1, step ")
+    again.jobs["pretrain@byol"].signal()
+    assert again.jobs["finetune@C"].ended() == "CANCELLED"
+    again.jobs["pretrain@byol"].gone()
+
+
+def test_nothing_is_submitted_that_is_up_to_date(submitted):
+    assert Submitted(submitted, "finetune@A").text == "all stages are up to date\n"

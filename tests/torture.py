@@ -1,11 +1,12 @@
 """Kill the pipeline again and again, each time run it anew, and compare with a run that nobody disturbed.
 
-``make torture``: the quick preset, 50 kills. SIGKILL meets, in turn, the stage's process, ``dvc``, or both with
-all they started, at a random moment of every stage. In the end dvc.lock, with the hashes of every output, must
-be that of the undisturbed run.
+``make torture``: the quick preset, 50 kills, of ``dvc repro`` and of two stages side by side in turn. SIGKILL meets the
+stage's process, what started it (``dvc``, or its worker), what started all, or all of them, at a random moment of every
+stage. In the end dvc.lock, with the hashes of every output, must be that of the undisturbed run of ``dvc repro``.
 """
 
 import argparse
+import contextlib
 import os
 import random
 import re
@@ -18,12 +19,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from processes import command_of, descendants
+from processes import command_of, descendants, parents
 from tiny_project import ROOT, Project, tiny
 
 TRAININGS = {"pretrain", "classify", "finetune", "segment"}
-TARGETS = ("stage", "dvc", "group")
-STARTS = re.compile(r"Running stage '([^']+)'")
+COMMANDS = (("dvc", "repro"), (sys.executable, "-m", "hw1.repro", "--jobs", "2"))
+TARGETS = ("stage", "starter", "first", "all")
+STARTS = re.compile(r"Running stage '([^']+)'|^(\S+): begins$", re.M)
 POLL = 0.02  # seconds
 
 
@@ -38,14 +40,14 @@ class Outcome:
 
 
 class Repro:
-    """A ``dvc repro`` in a session of its own, its output in a file."""
+    """One of COMMANDS in a session of its own, its output in a file."""
 
-    def __init__(self, project: Project, log: Path, *options: str):
+    def __init__(self, project: Project, log: Path, *options: str, command: tuple[str, ...] = COMMANDS[0]):
         self.log = log
         log.unlink(missing_ok=True)  # a stage of an earlier run may still write to it
         with open(log, "xb") as file:
             self.process = subprocess.Popen(
-                ["dvc", "repro", *options],
+                [*command, *options],
                 cwd=project.folder,
                 env=project.environment,
                 stdout=file,
@@ -60,17 +62,21 @@ class Repro:
     @property
     def started(self) -> list[str]:
         """The stages begun so far."""
-        return STARTS.findall(self.output)
+        return ["".join(names) for names in STARTS.findall(self.output)]
 
     def kill(self, target: str) -> bool:
         """SIGKILL; False if the target had ended."""
         stages = [pid for pid in descendants(self.process.pid) if b"stages." in command_of(pid)]
         if not stages or self.process.poll() is not None:
             return False
-        if target == "group":
-            os.killpg(self.process.pid, signal.SIGKILL)
-        else:
-            os.kill(stages[-1] if target == "stage" else self.process.pid, signal.SIGKILL)
+        stage, first = stages[-1], self.process.pid
+        above, starter = parents(), stage
+        while b"stages." in command_of(starter):
+            starter = above[starter]
+        victims = {"stage": [stage], "starter": [starter], "first": [first], "all": [first, *descendants(first)]}
+        for victim in victims[target]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
         self.process.wait()
         return True
 
@@ -96,8 +102,9 @@ def disturbed(project: Project, log: Path, seconds: dict[str, float], kills: int
         order[number * len(order) // kills if kills < len(order) else number % len(order)] for number in range(kills)
     )
     while True:
-        target = TARGETS[outcome.targets.total() % len(TARGETS)]
-        repro = Repro(project, log)
+        number = outcome.targets.total()
+        target, command = TARGETS[number // 2 % len(TARGETS)], COMMANDS[number % 2]
+        repro = Repro(project, log, command=command)
         stage = kill_once(repro, project, target, seconds, due, draw)
         outcome.resumed += repro.output.count(": goes on after epoch ")
         if stage is None:
@@ -105,8 +112,8 @@ def disturbed(project: Project, log: Path, seconds: dict[str, float], kills: int
             return outcome
         due[stage] -= 1
         outcome.stages[stage] += 1
-        outcome.targets[target] += 1
-        print(f"{outcome.targets.total():3} {stage:20} {target}", flush=True)
+        outcome.targets[f"{target} of {' '.join(command[-2:])}"] += 1
+        print(f"{outcome.targets.total():3} {stage:20} {target:8} {' '.join(command)}", flush=True)
 
 
 def kill_once(

@@ -49,9 +49,11 @@ def names(count: int) -> list[str]:
 def take(there: Sequence[str], count: int, per_gpu: int, folder: Path | None = None) -> list[str]:
     """Hold ``count`` of the GPUs ``there`` until the process ends; waits until as many are free.
 
-    The locks lie in ``folder``, by default one of the user's in the machine's temporary folder.
+    The locks lie in ``folder``, by default one of the user's in the machine's temporary folder. A job of SLURM has its
+    own: each job has other GPUs, and may call them by the same numbers.
     """
-    folder = folder or Path(tempfile.gettempdir()) / f"hw1-gpus-{os.getuid()}"
+    job = f"-{number}" if (number := os.environ.get("SLURM_JOB_ID")) else ""
+    folder = folder or Path(tempfile.gettempdir()) / f"hw1-gpus-{os.getuid()}{job}"
     folder.mkdir(mode=0o700, exist_ok=True)
     told = False
     while True:

@@ -39,9 +39,26 @@ class Runtime:
 
 
 @dataclass(frozen=True)
+class Resources:
+    cpus: Annotated[int, Range(1, 1024)]
+    gpus: Annotated[int, Range(0, 1024)]
+    minutes: Count
+
+
+@dataclass(frozen=True)
+class Slurm:
+    options: str
+    prepare: Resources
+    train: Resources
+    evaluate: Resources
+    report: Resources
+
+
+@dataclass(frozen=True)
 class Launch:
     devices: Annotated[int, Range(1, 1024)]
     trainings_per_gpu: Count
+    slurm: Slurm
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ ADVICE_ON = {  # what a user can mend, by errno
 }
 ADVICE = "run `dvc repro` to go on from here"
 SENT_ON = "HW1_RANKS"  # in the environment of ranks: who started them, and speaks for them
+STOP = "HW1_STOP"  # in that of a stage: the signal that came before the stage began
+REPRO = "HW1_REPRO"  # in that of stages that run side by side: the identity of what runs them all
 TWICE = 1.0  # seconds after which a signal counts as a second one: a terminal and `make` may both send the first
 
 _received: int | None = None
@@ -53,6 +55,8 @@ def run_stage(main: Callable[[], None]) -> None:
 def watch() -> None:
     """Answer signals, and end when the parent ends; once, before anything else is imported."""
     answer_signals(ADVICE)
+    if STOP in os.environ:
+        os.kill(os.getpid(), int(os.environ[STOP]))
     # Started by hand under nohup, a stage outlives its shell on purpose.
     if "DVC_STAGE" in os.environ or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         threading.Thread(target=_follow, args=(ancestors(),), daemon=True).start()
@@ -145,6 +149,11 @@ def ancestors() -> list[int]:
             # pid (name) state parent ...; the name may hold blanks and brackets
             return [parent, int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1])]
     return [parent]
+
+
+def repro() -> str:
+    """The identity of the ``dvc repro`` that this stage belongs to, or of what runs its stages side by side."""
+    return os.environ.get(REPRO) or identity(ancestors()[-1])
 
 
 def identity(process: int) -> str:

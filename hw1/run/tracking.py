@@ -24,7 +24,7 @@ from typing import Any
 
 from hw1.run.chip import cpu
 from hw1.run.files import link, project_root, sha256
-from hw1.run.supervision import ancestors
+from hw1.run.supervision import repro
 from hw1.run.surroundings import surroundings
 from hw1.run.system_metrics import Sampler
 from hw1.run.whereabouts import keep_record
@@ -207,7 +207,7 @@ def _tell_of_trouble(folder: Path) -> None:
     """What made the last sender fail, once for all stages of one ``dvc repro``."""
     trouble, told = folder / "trouble.txt", folder / "told.txt"
     text = trouble.read_text() if trouble.exists() else ""
-    telling = f"{ancestors()[-1]} {text}"
+    telling = f"{repro()} {text}"
     if text and not (told.exists() and told.read_text() == telling):
         advice = "runs are kept in .mlflow, send them with `python -m hw1.run.sender`"
         print(f"tracking: {text}; {advice}", file=sys.stderr)

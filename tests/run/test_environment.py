@@ -169,7 +169,7 @@ def test_stages_of_one_repro_say_it_once(folder, versions, capsys, monkeypatch):
     FILE.write_text('{"torch": "2.14.0"}')
     monkeypatch.setenv("DVC_STAGE", "prepare@p1")
     assert [told(capsys), told(capsys), told(capsys)] == [1, 0, 0]
-    monkeypatch.setattr(environment, "ancestors", lambda: [1])  # another `dvc repro`
+    monkeypatch.setattr(environment, "repro", lambda: "1-2")  # another `dvc repro`
     assert [told(capsys), told(capsys)] == [1, 0]
 
 

@@ -48,7 +48,7 @@ def test_one_repro_has_one_parent_with_the_page_and_the_numbers(root, store, pag
 
 def test_each_repro_has_a_parent_of_its_own(root, store, monkeypatch):
     for parent in (11, 22):
-        monkeypatch.setattr(surroundings, "ancestors", lambda parent=parent: [parent])
+        monkeypatch.setattr(surroundings, "repro", lambda parent=parent: f"{parent}-1")
         with Tracker.start("finetune@C", {}, {}):
             pass
     assert deliver(root / ".mlflow") == ""

@@ -89,7 +89,7 @@ def test_obstacle_is_told_once_in_a_repro(monkeypatch, capsys, tmp_path):
     (tmp_path / ".dvc/tmp").mkdir(parents=True)
     monkeypatch.setenv("DVC_STAGE", "finetune@A")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setattr(environment, "ancestors", lambda: [1])
+    monkeypatch.setattr(environment, "repro", lambda: "1-2")
     monkeypatch.setattr(numerics, "obstacles", lambda: ["the CPU has no AVX2"])
     for _ in range(2):
         settle(ROOT / "presets/quick.yaml")

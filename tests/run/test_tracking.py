@@ -212,7 +212,7 @@ def test_trouble_is_told_once_a_pipeline(root, capsys, monkeypatch):
     spool = tracking.spool()
     (spool / "trouble.txt").write_text("MLflow failed: refused")
     assert [told(), told(), told()] == [1, 0, 0]
-    monkeypatch.setattr(tracking, "ancestors", lambda: [12345])  # another `dvc repro`
+    monkeypatch.setattr(tracking, "repro", lambda: "1-2")  # another `dvc repro`
     assert [told(), told()] == [1, 0]
     (spool / "trouble.txt").write_text("MLflow failed: a full disk")
     assert [told(), told()] == [1, 0]

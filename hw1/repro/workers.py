@@ -1,0 +1,52 @@
+"""How many stages this machine can run at a time."""
+
+import ctypes
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from hw1.run.params import Params
+
+CGROUP = Path("/sys/fs/cgroup/cpu.max")  # of a container's processes: microseconds of a period that they may compute
+MEMORY = 1.5 * 2**30  # bytes of main memory for a stage, quick's largest takes 1.1 GiB
+
+
+def default_jobs(params: Params) -> int:
+    """As many as there are GPUs for, or where none is used as the cores and the memory are enough for."""
+    per_stage = params.launch.devices
+    if params.runtime.device != "cpu" and (gpus := _gpus()):
+        return max(1, gpus * params.launch.trainings_per_gpu // per_stage)
+    threads = params.runtime.threads or cores()
+    return max(1, min(cores() // (threads * per_stage), int(_available_memory() // MEMORY)))
+
+
+def cores(quota: Path = CGROUP) -> int:
+    """The cores that this process may use: by its affinity, and by what a container is given."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # no such file, or "max" in it
+        allowed, period = map(int, quota.read_text().split())
+        count = min(count, max(1, allowed // period))
+    return count
+
+
+def _gpus() -> int:
+    """How many torch sees; it is not loaded into this process, and not at all without a driver."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    command = [
+        sys.executable,
+        "-c",
+        "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return int(done.stdout) if done.returncode == 0 else 0
+
+
+def _available_memory() -> int:
+    import psutil  # comes with dvc
+
+    return psutil.virtual_memory().available

@@ -1,0 +1,195 @@
+"""Stages side by side, on a project whose stages do what they are told: what runs, what is left, what ends it."""
+
+import os
+import shutil
+import signal
+
+import psutil
+import pytest
+from four_stages import STAGES, Project
+
+
+def test_stages_run_at_the_same_time_each_after_what_it_needs(project):
+    """Left and right each wait for what the other leaves when it begins."""
+    project.tell(left={"seconds": 60, "until": "right.state"}, right={"seconds": 60, "until": "both"})
+    process = project.start("--jobs", "2")
+    project.wait_for("source", "left", "right")
+    (project.folder / "right.state").touch()
+    (project.folder / "both").touch()
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, told
+    assert (project.ran[0], project.text("join.txt").split()) == (
+        "source",
+        ["source", "1", "left", "source", "1", "right", "join"],
+    )
+    assert told.splitlines()[-1].endswith("4 ran, 0 restored, 0 up to date")
+
+
+def test_lock_and_outputs_are_those_of_dvc_repro(project, tmp_path_factory):
+    other = Project(tmp_path_factory.mktemp("other"))
+    project.tell(left={"seconds": 1})  # so that right ends before it
+    project.run("--jobs", "2")
+    other.run("repro", "-q", module="dvc")
+    for name in ("dvc.lock", *(f"{stage}.txt" for stage in STAGES)):
+        assert project.text(name) == other.text(name)
+    assert "up to date" in project.run("status", module="dvc")
+
+
+def test_nothing_runs_that_is_up_to_date_nor_more_than_what_changed(project):
+    project.run()
+    assert sorted(project.ran) == sorted(STAGES)
+    assert project.run() == "all 4 stages are up to date\n"
+    (project.folder / "params.yaml").write_text("seed: 1\nlr: {left: 0.1, right: 0.2}\n")
+    assert "join: up to date after" in project.run()  # what right wrote is as before
+    assert project.ran == ["right"]
+
+
+def test_outputs_come_from_dvcs_cache(project):
+    project.run()
+    lock = project.text("dvc.lock")
+    for name in ("dvc.lock", *(f"{stage}.txt" for stage in STAGES)):
+        (project.folder / name).unlink()
+    assert len(project.ran) == 4
+    assert "0 ran, 4 restored" in project.run("--jobs", "3")
+    assert (project.ran, project.text("dvc.lock")) == ([], lock)
+
+
+def test_targets_and_force(project):
+    project.run("left")
+    assert project.ran == ["source", "left"]
+    project.run("--force", "left")
+    assert project.ran == ["source", "left"]
+    project.run("--single-item", "right")
+    assert project.ran == ["right"]
+    assert project.run("nowhere", status=1).startswith("error: ")
+
+
+def test_frozen_stage_is_left(project):
+    project.run()
+    assert len(project.ran) == 4
+    project.freeze("left")
+    (project.folder / "seed.txt").write_text("2")
+    project.run()
+    assert sorted(project.ran) == ["join", "right", "source"]
+    assert project.text("join.txt").split() == ["source", "1", "left", "source", "2", "right", "join"]
+
+
+def test_stage_that_fails_stops_what_needs_it_and_lets_others_end(project):
+    project.tell(left={"fails": True}, right={"seconds": 1.5})
+    told = project.run("--jobs", "2", status=1)
+    assert sorted(project.ran) == ["left", "right", "source"] and project.has("right.txt")
+    assert "left: error: no luck\n" in told
+    reason = "left: ended with status 1, its lines are above; not run: join"
+    assert told.endswith(f"error: {reason}; what is done is kept, the same command goes on from here\n")
+    project.tell()
+    project.run()
+    assert sorted(project.ran) == ["join", "left"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_reaches_each_stage_once_and_each_writes_its_state(project, number):
+    project.tell(left={"seconds": 60}, right={"seconds": 60})
+    process = project.start("--jobs", "2")
+    project.wait_for("left", "right")
+    process.send_signal(number)
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, told
+    assert project.has("left.state") and project.has("right.state")
+    assert told.count("stopped by SIGINT; run `dvc repro`") == 2  # a second signal would end them without a word
+    assert told.endswith(f"stopped by {number.name}; what is done is kept; the same command goes on from here\n")
+    project.tell()
+    assert len(project.ran) == 3
+    project.run()
+    assert sorted(project.ran) == ["join", "left", "right"]
+
+
+def test_ctrl_c_of_a_terminal_reaches_each_stage_once(project):
+    """As from a terminal, where the signal goes to the whole group that is in front."""
+    project.tell(left={"seconds": 60}, right={"seconds": 60})
+    process = project.start("--jobs", "2", process_group=0)
+    project.wait_for("left", "right")
+    os.killpg(process.pid, signal.SIGINT)
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and told.count("stopped by SIGINT; run `dvc repro`") == 2
+
+
+@pytest.mark.parametrize("victim", ["engine", "worker", "stage"])
+def test_kill_of_any_process_leaves_states_and_no_process(project, victim):
+    project.tell(left={"seconds": 60}, right={"seconds": 2 if victim == "stage" else 60})
+    process = project.start("--jobs", "2")
+    project.wait_for("left", "right")
+    family = psutil.Process(process.pid).children(recursive=True)
+    (left,) = (
+        one for one in family if "left" in one.cmdline() and "step.py" in one.cmdline()[-2:] + one.cmdline()[1:2]
+    )
+    {"engine": psutil.Process(process.pid), "worker": left.parent(), "stage": left}[victim].kill()
+    told, _ = process.communicate(timeout=60)
+    project.until(lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in family))
+    assert process.returncode == (-9 if victim == "engine" else 1), told
+    assert project.has("left.state") == (victim != "stage")
+    assert project.has("right.txt" if victim == "stage" else "right.state")
+    project.tell()
+    assert project.ran
+    project.run()
+    assert sorted(project.ran) == (["join", "left"] if victim == "stage" else ["join", "left", "right"])
+
+
+def test_what_was_edited_while_a_stage_ran_is_not_recorded_as_what_it_came_from(project):
+    project.tell(left={"seconds": 60, "until": "edited"})
+    process = project.start("--jobs", "2")
+    project.wait_for("left")
+    project.until(lambda: "right:" in project.text("dvc.lock"))  # which the edit is to leave alone
+    (project.folder / "code/part.py").write_text("one = 2\n")
+    (project.folder / "params.yaml").write_text("seed: 1\nlr: {left: 0.5, right: 0.1}\n")
+    (project.folder / "edited").touch()
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    reason = "left: code, params.yaml (lr.left) changed while it ran; its outputs are not recorded, it must run again"
+    assert f"error: {reason}; not run: join" in told
+    assert "left:" not in project.text("dvc.lock")
+    assert project.ran
+    project.run()
+    assert "left" in project.ran  # and was not taken from the cache of runs
+
+
+def test_edit_that_the_stage_does_not_depend_on_is_none_of_its_business(project):
+    project.tell(left={"seconds": 60, "until": "edited"})
+    process = project.start("--jobs", "2")
+    project.wait_for("left")
+    project.until(lambda: "right:" in project.text("dvc.lock"))  # which the edit is to leave alone
+    (project.folder / "params.yaml").write_text("seed: 1\nlr: {left: 0.1, right: 0.5}\n")
+    (project.folder / "notes.txt").write_text("new")
+    (project.folder / "edited").touch()
+    assert process.wait(60) == 0
+
+
+def test_stop_before_a_stage_has_begun_ends_it_at_once(project):
+    """A signal while DVC hashes what the stage needs finds no stage to go to."""
+    project.environment["HW1_STOP"] = str(int(signal.SIGINT))
+    project.tell(source={"seconds": 60})
+    told = project.run(status=1)
+    assert "source: ended with status 130" in told and project.ran == []
+
+
+def test_reader_of_its_lines_may_leave(project):
+    project.tell(left={"seconds": 1, "says": "many\n" * 5})
+    process = project.start("--jobs", "2")
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert "many" in project.text(".dvc/tmp/repro/left.log")
+
+
+def test_second_run_begins_with_the_longest_way(project):
+    project.tell(left={"seconds": 1.5})
+    project.run("--jobs", "1")
+    assert project.ran
+    shutil.rmtree(project.folder / ".dvc/cache")
+    for stage in STAGES:
+        (project.folder / f"{stage}.txt").unlink()
+    project.run("--jobs", "1")
+    assert project.ran == ["source", "left", "right", "join"]
+    project.tell(right={"seconds": 1.5})
+    project.run("--jobs", "1", "--force")
+    assert project.ran
+    project.run("--jobs", "1", "--force")
+    assert project.ran == ["source", "right", "left", "join"]

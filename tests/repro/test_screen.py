@@ -1,0 +1,80 @@
+"""What people see: whole lines with the stage's name, and on a terminal the states."""
+
+import os
+import pty
+import re
+from pathlib import Path
+
+import pytest
+
+from hw1.repro.graph import Task
+from hw1.repro.screen import Log, clock
+
+
+@pytest.fixture
+def log(tmp_path):
+    return Log(Task("finetune@A", Path()), tmp_path / "logs/finetune@A.log")
+
+
+def write(log, text):
+    with open(log.path, "ab") as file:
+        file.write(text)
+
+
+def test_half_a_line_waits_for_its_end(log):
+    write(log, b"first\nsec")
+    assert log.lines() == ["finetune@A: first"]
+    write(log, b"ond\nthird")
+    assert log.lines() == ["finetune@A: second"]
+    assert log.lines(last=True) == ["finetune@A: third"]
+
+
+def test_line_that_names_the_stage_does_not_name_it_twice(log):
+    write(log, b"finetune@A  epoch 1/2\nfinetune@AB is another\nfinetune@A: goes on\n")
+    assert log.lines() == ["finetune@A  epoch 1/2", "finetune@A: finetune@AB is another", "finetune@A: goes on"]
+
+
+def test_state_is_the_last_that_ends_in_a_carriage_return(log):
+    assert re.fullmatch(r"finetune@A  0:0\d", log.line)
+    write(log, b"finetune@A  epoch 1/2  9 images/s\rfinetune@A  epoch 2/2\rline\n\xff\n")
+    assert log.lines() == ["finetune@A: line", "finetune@A: \ufffd"]
+    assert log.line == "finetune@A  epoch 2/2"
+
+
+def test_stage_of_one_of_several_seeds_says_so(tmp_path):
+    log = Log(Task("finetune@A", Path(), "seed 2"), tmp_path / "log")
+    write(log, b"finetune@A  epoch 1/2\nother\n")
+    assert log.lines() == ["finetune@A seed 2  epoch 1/2", "finetune@A seed 2: other"]
+
+
+@pytest.mark.parametrize("seconds, text", [(0.4, "0:00"), (67, "1:07"), (7384, "2:03:04")])
+def test_clock(seconds, text):
+    assert clock(seconds) == text
+
+
+def test_lines_of_a_log_have_their_stages_names(project):
+    project.tell(left={"says": "half a line"}, right={"says": "one\ntwo\n"})
+    lines = project.run("--jobs", "2").splitlines()
+    assert {"left: half a line", "right: one", "right: two", "left: at work", "join: begins"} <= set(lines)
+    assert all(re.match(r"(source|left|right|join): |4 stages in ", line) for line in lines)
+
+
+def test_terminal_shows_a_line_for_each_stage_and_one_for_all(project):
+    project.tell(
+        left={"seconds": 60, "until": "seen", "says": "left  epoch 3/3\r"}, right={"seconds": 60, "until": "seen"}
+    )
+    ours, theirs = pty.openpty()
+    process = project.start("--jobs", "2", stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while b"2 running, 1 waiting, time left not known before a whole run" not in shown:
+        shown += os.read(ours, 1 << 16)
+    assert re.search(rb"left  0:0\d.*\n.*right  0:0\d.*\n.*1 of 4 stages done", shown)
+    (project.folder / "seen").touch()
+    try:
+        while piece := os.read(ours, 1 << 16):
+            shown += piece
+    except OSError:  # closed
+        pass
+    assert process.wait(60) == 0
+    assert b"4 stages in 0:" in shown and b"4 ran" in shown
