@@ -1,5 +1,6 @@
 # Everything runs in .venv; DVC's stages find its python because its bin folder comes first on the PATH.
 PYTHON ?= python3
+UI_PORT ?= 5000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # A run starts Python some forty times. Containers that forbid it to keep what it compiled would compile all of it anew.
@@ -14,9 +15,18 @@ repro: setup            ## rebuild every result, print the table and whether it 
 	@python -m hw1.report.summary
 	@python -m hw1.experiments.reproduction
 
-ui: setup               ## MLflow's pages over the runs, on this machine; prints their address
+# The addresses' queries: runs of trainings, newest first, and runs of whole `dvc repro`s.
+RUNS = \#/experiments/1/runs?orderByKey=attributes.start_time&orderByAsc=false&searchFilter=tags.%60hw1
+ui: setup               ## MLflow's pages over the runs, on this machine; prints their addresses; UI_PORT=5001
 	@python -m hw1.run.sender || true  # says itself what it could not send
-	@python -m hw1.run.ui
+ifdef MLFLOW_TRACKING_URI
+	@echo 'the runs are at $(MLFLOW_TRACKING_URI), in the experiment hw1'
+else
+	@echo 'trainings: http://127.0.0.1:$(UI_PORT)/$(RUNS).events%60+LIKE+%27%25%27'
+	@echo 'repros:    http://127.0.0.1:$(UI_PORT)/$(RUNS).repro%60+LIKE+%27%25%27'
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+		mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(UI_PORT) --workers 1
+endif
 
 test: setup             ## run the tests, file by file on two cores
 	pytest -n 2 --dist loadscope --no-loadscope-reorder

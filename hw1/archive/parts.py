@@ -22,6 +22,7 @@ from hw1.data.classes import LAND_COVER
 from hw1.run.params import Prepare, ResizeCrop, Square
 
 Decode = Callable[[str], np.ndarray]
+FEWEST = 2  # pictures of a split: BatchNorm cannot train on one, and one point has no neighbours
 CHUNK = 64  # members, at most, that a thread decodes before it hands them over
 MINI, MINI_TABLE, OFFICE = "p2_data/mini/train", "p2_data/mini/train.csv", "p2_data/office"
 
@@ -29,7 +30,7 @@ MINI, MINI_TABLE, OFFICE = "p2_data/mini/train", "p2_data/mini/train.csv", "p2_d
 def prepare_p1(archive: Archive, prepare: Prepare, out: Path) -> Reading:
     """``train_50`` and ``val_50``: the label is the file name up to the underscore."""
     splits = {
-        split: {member: label_of_name(archive, member) for member in archive.pictures(f"p1_data/{folder}")}
+        split: {member: label_of_name(archive, member) for member in enough(archive, f"p1_data/{folder}")}
         for split, folder in (("train", "train_50"), ("validation", "val_50"))
     }
     _save_labelled(archive, splits, prepare.p1, out)
@@ -47,7 +48,7 @@ def prepare_mini(archive: Archive, prepare: Prepare, out: Path) -> Reading:
         _save_labelled(archive, {"train": split}, prepare.mini, out)
         members = list(split)
     else:
-        members = archive.pictures(MINI)
+        members = enough(archive, MINI)
         _save_images(out / "train_images.npy", members, _resized(archive, prepare.mini))
         Manifest(archive.origin, *sides(prepare.mini), 0, _names(members), []).save(out)
     if given := archive.weights:
@@ -111,6 +112,14 @@ PARTS: dict[str, Callable[[Archive, Prepare, Path], Reading]] = {
 }
 
 
+def enough(archive: Archive, folder: str) -> list[str]:
+    """The pictures of a split; an error where they are too few to train or to score on."""
+    members = archive.pictures(folder)
+    if len(members) < FEWEST:
+        raise archive.fault(folder, f"has {len(members)} picture, at least {FEWEST} are needed; add some")
+    return members
+
+
 def label_of_name(archive: Archive, member: str) -> int:
     """The class in a picture's name, up to the underscore."""
     return archive.label(posixpath.basename(member).split("_")[0], member)
@@ -121,7 +130,7 @@ def labels_of(archive: Archive, folder: str, table: str, notes: list[str]) -> di
 
     Names spelt otherwise in the table are matched (:func:`hw1.archive.spelling.matched`), which joins ``notes``.
     """
-    members = {posixpath.basename(member): member for member in archive.pictures(folder)}
+    members = {posixpath.basename(member): member for member in enough(archive, folder)}
     content = archive.table(table)
     rows = {row.filename: row for row in content.rows}
     files = matched(list(rows), list(members))
@@ -153,6 +162,8 @@ def tiles_of(archive: Archive, folder: str) -> dict[str, tuple[str, str]]:
         raise archive.fault(members[images[tile]], f"has no mask; {shown(tile)}_mask.png must lie beside it")
     for tile in sorted(masks.keys() - images.keys()):
         raise archive.fault(members[masks[tile]], f"has no image; {shown(tile)}_sat.jpg must lie beside it")
+    if len(images) < FEWEST:
+        raise archive.fault(folder, f"has {len(images)} tile with its mask, at least {FEWEST} are needed; add some")
     return {tile: (members[images[tile]], members[masks[tile]]) for tile in sorted(images)}
 
 

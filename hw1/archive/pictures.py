@@ -11,6 +11,7 @@ Image.MAX_IMAGE_PIXELS = None  # Pillow merely warns of large pictures: MAX_PIXE
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")  # what promises to be one
+DARK = 1 << 13  # levels of 16 bits that a picture must reach: below it would be nearly black in 8 bits
 START = 12  # bytes that tell a picture
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # JPEG, PNG, TIFF
 
@@ -56,6 +57,9 @@ def in_rgb(picture: Image.Image) -> Image.Image:
 def _eight_bits(values: np.ndarray) -> Image.Image:
     if values.min() < 0 or values.max() >= 1 << 16:
         raise PictureError("pixels of more than 16 bits; save it with 8 or 16 bits")
+    if 0 < values.max() < DARK:  # reflectances of a satellite, a camera's 12 bits
+        told = f"16-bit levels of {values.min():,} to {values.max():,} out of 65,535, which would be nearly black"
+        raise PictureError(f"{told}; scale them to the whole range, or to 8 bits")
     return Image.fromarray((values >> 8).astype(np.uint8))
 
 

@@ -124,5 +124,6 @@ def begin(
         generator = torch.Generator().manual_seed(params.seed)
         yield Run(machine, generator, tracker, checkpoint, stage, values, manifest, drafts)
         if STAGE.fullmatch(stage):  # a network that predicts, which a backbone does not
-            weights, output = (path if path.suffix else path / FINAL for path in (drafts["weights"], writes["weights"]))
-            tracker.log_model(weights, output, read_metadata(weights))
+            draft = drafts["weights"]
+            weights = draft if draft.suffix else draft / FINAL
+            tracker.log_model(weights, read_metadata(weights))

@@ -15,14 +15,17 @@ from typing import Any
 
 import pandas as pd
 
+from hw1.experiments.lockfile import stages_of
 from hw1.experiments.pipeline import finished, parameters_of, text_of
 from hw1.report.canvas import colour, grid, save
 from hw1.run.errors import InputError
+from hw1.run.files import folder_hash
 from hw1.run.params import load
 from hw1.run.supervision import run_stage
 from hw1.statistics.intervals import wilson_interval
 
 METRICS = "metrics/p2.json"
+MODELS = "models/finetune"
 PREDICTIONS = "plots/predictions/p2.csv"
 
 
@@ -48,11 +51,27 @@ def points(key: str) -> list[Point]:
     for name in finished():
         with contextlib.suppress(InputError):
             value, theirs = apart(parameters_of(name), key)
-            if theirs == here and value not in [point.value for point in found]:
+            evaluated = scores_its_models(text_of("dvc.lock", name).encode(), here["settings"])
+            if theirs == here and evaluated and value not in [point.value for point in found]:
                 found.append(_point(name, value, text_of(METRICS, name), text_of(PREDICTIONS, name)))
     if len(found) < 2:
         raise InputError(f"{key}: no finished experiment varies it alone; `dvc exp run -S {key}=...` makes one")
     return sorted(found, key=lambda point: point.value)
+
+
+def scores_its_models(lock: bytes, settings: Mapping[str, Any]) -> bool:
+    """Whether the models that ``evaluate@p2`` scored are the last that the settings' stages left, by a dvc.lock.
+
+    Of an experiment that trained one setting alone the numbers are those of before.
+    """
+    stages = stages_of(lock, "dvc.lock")
+    try:
+        outputs = {name: md5 for key in settings for name, md5 in stages[f"finetune@{key}"].writes.items()}
+        scored = stages["evaluate@p2"].reads[MODELS]
+    except KeyError:
+        return False
+    files = {path.removeprefix(f"{MODELS}/"): md5 for path, md5 in outputs.items() if path.startswith(f"{MODELS}/")}
+    return scored == folder_hash(files)
 
 
 def apart(parameters: dict[str, Any], key: str) -> tuple[Any, dict[str, Any]]:

@@ -241,7 +241,8 @@ def _git(*arguments: str) -> bytes:
         raise InputError("git is not installed") from None
     except subprocess.CalledProcessError as error:
         words = error.stderr.decode(errors="replace").strip().splitlines() or [f"git {arguments[0]} failed"]
-        raise InputError(words[0].removeprefix("fatal: ")) from None
+        trust = next((line.strip() for line in words if "safe.directory" in line), "")  # a folder of another user
+        raise InputError(words[0].removeprefix("fatal: ") + (f"; run `{trust}`" if trust else "")) from None
 
 
 def _show(rev: str, path: str) -> bytes | None:

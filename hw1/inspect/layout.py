@@ -15,7 +15,7 @@ import numpy as np
 from hw1.archive.archive import Archive
 from hw1.archive.mask_colours import one_class
 from hw1.archive.parallel import in_threads
-from hw1.archive.parts import MINI, MINI_TABLE, OFFICE, label_of_name, labels_of, tiles_of
+from hw1.archive.parts import MINI, MINI_TABLE, OFFICE, enough, label_of_name, labels_of, tiles_of
 from hw1.archive.spelling import few, roots
 from hw1.data.classes import LAND_COVER
 from hw1.inspect.headers import class_range, headers_of, refusals
@@ -142,7 +142,7 @@ def _beyond(splits: Sequence[Split]) -> list[str]:
 
 
 def _p1(archive: Archive, notes: list[str]) -> list[Split]:
-    found = {"train": archive.pictures("p1_data/train_50"), "validation": archive.pictures("p1_data/val_50")}
+    found = {"train": enough(archive, "p1_data/train_50"), "validation": enough(archive, "p1_data/val_50")}
     return [Split(key, there, {name: label_of_name(archive, name) for name in there}) for key, there in found.items()]
 
 
@@ -152,7 +152,7 @@ def _mini(archive: Archive, notes: list[str]) -> list[Split]:
     if MINI_TABLE not in archive:
         without = "" if given else ", so settings B and D have nothing to start from"
         notes.append(f"no labels (no mini/train.csv){without}")
-        return [Split("train", archive.pictures(MINI))]
+        return [Split("train", enough(archive, MINI))]
     labels = labels_of(archive, MINI, MINI_TABLE, notes)
     return [Split("train", list(labels), labels)]
 

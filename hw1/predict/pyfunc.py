@@ -6,6 +6,7 @@ requirements.txt; the code comes with the model.
 
 import base64
 import binascii
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from hw1.predict.model import Predictor
 from hw1.predict.reading import read_bytes
 from hw1.run.errors import InputError
 
+SERVED = "__pyfunc_model_path__"  # in the environment of MLflow's server of a model (3.17)
 EMBEDDED = "data:"  # how a text begins that holds a picture in base64, as web pages have them
 
 
@@ -36,9 +38,10 @@ class PictureModel:
         numbers at the picture's own size.
 
         Args:
-            model_input: a picture, a list of them, an array of them (N, H, W, 3) uint8, or a DataFrame with a column
-                ``image`` or one column only. A picture is a path, a file's bytes, ``data:image/png;base64,...``, an
-                array (H, W, 3) uint8, or one of Pillow.
+            model_input: a picture, a list of them, an array of them (N, H, W, 3) uint8, or a DataFrame or dict with a
+                column ``image`` or one column only. A picture is a path, a file's bytes,
+                ``data:image/png;base64,...``, an array (H, W, 3) uint8, or one of Pillow. Served by MLflow, no path:
+                it would be one of the server's.
             params: none are known.
 
         Raises:
@@ -69,11 +72,13 @@ def _load_pyfunc(path: str) -> PictureModel:
 
 def _pictures(given: Any) -> list[Any]:
     """One item a picture."""
+    if isinstance(given, dict):  # of a server's "instances"
+        given = pd.DataFrame({name: list(column) for name, column in given.items()})
     if isinstance(given, pd.DataFrame):
         if "image" not in given and given.shape[1] != 1:
             raise InputError(f"the columns are {', '.join(map(str, given.columns))}; name that of the pictures image")
         return list(given["image"] if "image" in given else given.iloc[:, 0])
-    if isinstance(given, np.ndarray) and given.ndim == 4:
+    if isinstance(given, np.ndarray) and given.ndim in (1, 4):
         return list(given)
     return list(given) if isinstance(given, list | tuple | pd.Series) else [given]
 
@@ -82,6 +87,8 @@ def _opened(item: Any) -> Image.Image:
     """A picture in RGB."""
     try:
         if isinstance(item, str | Path) and not str(item).startswith(EMBEDDED):
+            if SERVED in os.environ:
+                raise InputError("a served model takes no paths; send pictures as data:image/png;base64,...")
             return decode(read_bytes(Path(item)))
         if isinstance(item, str):
             return decode(base64.b64decode(item.partition(",")[2], validate=True))

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
@@ -84,6 +84,20 @@ def lock(descriptor: int, wait: bool = True) -> bool:
     return True
 
 
+def is_locked(path: Path) -> bool | None:
+    """Whether some process, also another container's or host's, has the :func:`lock`; None where there are no locks."""
+    with open(path, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            return None
+    return False
+
+
 def project_root() -> Path:
     """Where what belongs to no one run lies: in an experiment's own folder that of the checkout, as DVC says."""
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()
@@ -111,15 +125,22 @@ def dvc_hash(path: Path) -> str:
     """
     if path.is_dir():
         ignored = _ignored_names()
-        names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
-        listed = [
-            {"md5": dvc_hash(path / name), "relpath": name}
-            for name in names
-            if not any(fnmatch(part, pattern) for part in name.split("/") for pattern in ignored)
-        ]
-        return f"{_md5(json.dumps(listed).encode()).hexdigest()}.dir"
+        names = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
+        return folder_hash(
+            {
+                name: dvc_hash(path / name)
+                for name in names
+                if not any(fnmatch(part, pattern) for part in name.split("/") for pattern in ignored)
+            }
+        )
     with open(path, "rb") as file:
         return hashlib.file_digest(file, _md5).hexdigest()
+
+
+def folder_hash(files: Mapping[str, str]) -> str:
+    """DVC's hash of a folder, from those of its files by their paths in it."""
+    listed = [{"md5": files[name], "relpath": name} for name in sorted(files)]
+    return f"{_md5(json.dumps(listed).encode()).hexdigest()}.dir"
 
 
 def _md5(content: bytes = b"") -> "hashlib._Hash":

@@ -1,14 +1,15 @@
 """What is in a stage's events, as MLflow keeps it: a run for each training, under one for the whole ``dvc repro``."""
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hw1.run import runs_table
 from hw1.run.mlflow_models import send_model
 from hw1.run.record import Record
 from hw1.run.tracking import is_written
@@ -18,6 +19,10 @@ KIND = ("mlflow.experimentKind", "custom_model_development")  # else MLflow 3 op
 EVENTS = "hw1.events"  # tag of a run, the name of its file
 REPRO = "hw1.repro"  # tag of the run of a whole `dvc repro`: which one it is
 OF_ALL = ("dvc.run", "dvc.exp.", "git.", "mlflow.", "version.")  # tags of a stage that all of its `dvc repro` share
+PLACES = (  # tables and columns of MLflow's database that hold addresses of artifacts
+    *(("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location")),
+    *(("model_versions", "source"), ("model_versions", "storage_location")),
+)
 BATCH = 500  # metrics in one call; MLflow takes 1000 of metrics, parameters and tags together
 
 
@@ -30,7 +35,11 @@ class Store:
 
     @classmethod
     def connect(cls, root: Path) -> "Store":
-        """To ``MLFLOW_TRACKING_URI``, or the database in the root; makes the experiment if need be."""
+        """To ``MLFLOW_TRACKING_URI``, or the database in the root; makes the experiment if need be.
+
+        Raises:
+            LookupError: the address is none, or the experiment was deleted.
+        """
         os.environ |= {
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -41,17 +50,22 @@ class Store:
         from mlflow import MlflowClient
 
         given = os.environ.get("MLFLOW_TRACKING_URI")
-        client = MlflowClient(given or f"sqlite:///{root / 'mlflow.db'}")
+        if given and "://" not in given and ":" in given:
+            raise LookupError(f"MLFLOW_TRACKING_URI: {given} is no address; write http://{given}")
+        # Relative: a folder's name may have characters that mean something in an address.
+        client = MlflowClient(given or f"sqlite:///{os.path.relpath(root / 'mlflow.db')}")
+        place = None if given else (root / "mlartifacts").as_uri()
         if experiment := client.get_experiment_by_name(EXPERIMENT):
             number = experiment.experiment_id
-        else:  # MLflow freezes the place of the pictures at the experiment's creation, absolute.
-            number = client.create_experiment(EXPERIMENT, None if given else (root / "mlartifacts").as_uri())
-        tags = experiment.tags if experiment else {}
-        if KIND[0] not in tags:
+            if experiment.lifecycle_stage == "deleted":
+                advice = f"`mlflow experiments restore --experiment-id {number}` brings it back"
+                raise LookupError(f"the experiment {EXPERIMENT} was deleted; {advice}")
+            if place and experiment.artifact_location != place:
+                _move(root / "mlflow.db", experiment.artifact_location, place)
+        else:
+            number = client.create_experiment(EXPERIMENT, place)
+        if not experiment or KIND[0] not in experiment.tags:
             client.set_experiment_tag(number, *KIND)
-        for key, view in runs_table.TAGS.items():
-            if tags.get(key) != view:
-                client.set_experiment_tag(number, key, view)
         return cls(client, number)
 
     def send(self, events: Path, after_failure: bool) -> None:
@@ -63,21 +77,21 @@ class Store:
             LookupError: its pictures must wait for a run that could not be sent.
         """
         gone = not is_written(events)  # asked first: nothing is appended after it
-        record = Record.read(events)
+        record, files = Record.read(events), events.with_suffix("")
         if record.start:
             run = self._send_run(events, record, gone)
             if record.model:
-                send_model(self.client, self.experiment, run, record)
+                send_model(self.client, self.experiment, run, record, files)
         for event in record.pictures:
             drawn = self.find("history.sha256", event["history"])
             if drawn is None and after_failure:
                 raise LookupError("pictures wait for their run, which could not be sent yet")
-            for file in event["files"] if drawn else ():
-                self.client.log_artifact(drawn, file, "pictures")
+            for name in event["files"] if drawn else ():
+                self.client.log_artifact(drawn, str(files / name), "pictures")
         if record.results:
-            self._send_results(record.results)
+            self._send_results(record.results, files)
         if record.end or gone:
-            shutil.rmtree(events.with_suffix(""), ignore_errors=True)
+            shutil.rmtree(files, ignore_errors=True)
             events.unlink()
 
     def find(self, tag: str, value: str) -> str | None:
@@ -122,15 +136,24 @@ class Store:
         name = tags.get("dvc.exp.name") or f"dvc repro {when}"
         return self.client.create_run(self.experiment, began, kept | own, name).info.run_id
 
-    def _send_results(self, results: dict[str, Any]) -> None:
+    def _send_results(self, results: dict[str, Any], files: Path) -> None:
         from mlflow.entities import Metric
 
         whole = self._of_repro(results["tags"], results["time"])
         metrics = [Metric(key, value, results["time"], 0) for key, value in results["numbers"].items()]
         self.client.log_batch(whole, metrics)
         self.client.set_terminated(whole, "FINISHED", results["time"])
-        for file in results["files"]:
-            self.client.log_artifact(whole, file, "results")
+        for name in results["files"]:
+            self.client.log_artifact(whole, str(files / name), "results")
+
+
+def _move(database: Path, before: str, now: str) -> None:
+    """Tell MLflow's database that the project was moved: it keeps whole addresses of pictures and models."""
+    with contextlib.closing(sqlite3.connect(database)) as db, db:
+        for table, column in PLACES:
+            condition = f"substr({column}, 1, ?) = ?"
+            moved = f"update {table} set {column} = ? || substr({column}, ?) where {condition}"
+            db.execute(moved, (now, len(before) + 1, len(before), before))
 
 
 def _dataset_inputs(datasets: list[dict[str, Any]]) -> list[Any]:

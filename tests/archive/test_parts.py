@@ -18,6 +18,7 @@ from torchvision import transforms
 
 from hw1.archive.archive import GIVEN, Archive
 from hw1.archive.parts import PARTS
+from hw1.archive.pictures import PictureError, decode
 from hw1.data.arrays import Manifest, load_array, load_masks
 from hw1.run.errors import InputError
 from hw1.run.params import Prepare, ResizeCrop
@@ -298,3 +299,37 @@ def test_very_large_picture_ends_the_stage_on_one_line(workplace, course):
     assert_one_line(
         run_stage(workplace, "p1"), "p1_data/train_50/0_2.png: 10000 x 10000 pixels, at most 50,000,000 are read"
     )
+
+
+# -- very small sets
+
+
+@pytest.mark.parametrize(
+    "part, split, keep",
+    [
+        *(("p1", "p1_data/train_50", "0_2.png"), ("p1", "p1_data/val_50", "0_0.png")),
+        *(("office", "p2_data/office/val", ""), ("p3", "p3_data/train", ""), ("p3", "p3_data/validation", "")),
+    ],
+)
+def test_split_of_one_picture_is_told_before_anything_trains(part, split, keep, prepared, course):
+    inside = sorted(name for name in course if name.startswith(f"hw1_data/{split}/"))
+    kept = [name for name in inside if name.endswith(keep)][:1]
+    if part == "p3":
+        kept = [name for name in inside if name.split("/")[-1][:4] == inside[0].split("/")[-1][:4]]
+    for name in set(inside) - set(kept):
+        del course[name]
+    with pytest.raises(
+        InputError, match=f"{split}: has 1 (picture|tile with its mask), at least 2 are needed; add some"
+    ):
+        prepared(part, course)
+
+
+@pytest.mark.parametrize("levels, told", [(3_000, "16-bit levels of 0 to 3,000 out of 65,535"), (40_000, "")])
+def test_sixteen_bits_that_would_be_nearly_black_are_told(levels, told):
+    content = io.BytesIO()
+    Image.fromarray((np.arange(64).reshape(8, 8) * levels // 63).astype(np.uint16)).save(content, "PNG")
+    if told:
+        with pytest.raises(PictureError, match=f"{told}, which would be nearly black; scale them"):
+            decode(content.getvalue())
+    else:
+        assert np.asarray(decode(content.getvalue())).max() == levels >> 8

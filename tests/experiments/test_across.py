@@ -9,8 +9,15 @@ from PIL import Image
 from hw1.experiments import across
 from hw1.experiments.across import apart, draw, points, table
 from hw1.run.errors import InputError
+from hw1.run.files import folder_hash
 
-PARAMS = "seed: 1\nlr: {lr}\nfinetune: {{epochs: {epochs}, loss: cross_entropy}}\n"
+PARAMS = "seed: 1\nlr: {lr}\nfinetune: {{epochs: {epochs}, loss: cross_entropy}}\nsettings: {{A: 1, B: 2}}\n"
+LOCK = """stages:
+  finetune@A: {{cmd: a, outs: [{{path: models/finetune/A.safetensors, md5: {a}}}]}}
+  finetune@B: {{cmd: b, outs: [{{path: models/finetune/B.safetensors, md5: bb}}, {{path: history.csv, md5: hh}}]}}
+  evaluate@p2: {{cmd: e, deps: [{{path: models/finetune, md5: {scored}}}]}}
+"""
+SCORED = folder_hash({"A.safetensors": "aa", "B.safetensors": "bb"})
 
 
 def metrics(a, b):
@@ -33,6 +40,7 @@ def experiments(tmp_path, monkeypatch):
     for name, lr, epochs, accuracy in (("high", 1, 3, 0.25), ("low", 1e-2, 3, 0.375), ("longer", 1e-3, 9, 0.9)):
         files[name, "params.yaml"] = PARAMS.format(lr=lr, epochs=epochs)
         files[name, "metrics/p2.json"] = metrics(accuracy, accuracy)
+        files[name, "dvc.lock"] = LOCK.format(a="aa", scored=SCORED)
         files[name, "plots/predictions/p2.csv"] = PREDICTIONS
 
     def text_of(path, name):
@@ -63,6 +71,13 @@ def test_experiments_that_vary_the_parameter_alone_are_taken_in_its_order(experi
 def test_experiment_without_the_parameter_is_left_out(experiments):
     experiments["older", "params.yaml"] = "seed: 1\n"
     assert [point.name for point in points("lr")] == ["low", "working tree", "high"]
+
+
+@pytest.mark.parametrize("lock", [LOCK.format(a="newer", scored=SCORED), "stages: {}"])
+def test_experiment_whose_models_were_not_scored_is_left_out(lock, experiments):
+    """Of `dvc exp run -S lr=1 finetune@A` the numbers are those of before."""
+    experiments["high", "dvc.lock"] = lock
+    assert [point.name for point in points("lr")] == ["low", "working tree"]
 
 
 def test_drawing_has_a_line_per_setting(experiments, tmp_path):

@@ -112,3 +112,32 @@ def test_picture_cut_short_is_named(classifier, pictures):
     buffer = io.BytesIO(pictures[0].read_bytes()[:200])
     with pytest.raises(InputError, match="not a whole PNG"):
         _load_pyfunc(str(classifier)).predict(buffer.getvalue())
+
+
+def embedded(path):
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+@pytest.mark.parametrize("payload", ["inputs", "instances", "dataframe_split", "dataframe_records"])
+def test_served_model_takes_mlflows_four_payloads(payload, classifier, pictures, monkeypatch):
+    """As MLflow's server reads them."""
+    from mlflow.pyfunc.scoring_server import _SERVER_MODEL_PATH, infer_and_parse_data
+
+    monkeypatch.setenv(_SERVER_MODEL_PATH, "model")
+    sent = [embedded(path) for path in pictures]
+    records = [{"image": each} for each in sent]
+    split = {"columns": ["image"], "data": [[each] for each in sent]}
+    content = {"inputs": sent, "instances": records, "dataframe_split": split, "dataframe_records": records}[payload]
+    model = _load_pyfunc(str(classifier))
+    found = model.predict(infer_and_parse_data({payload: content}))
+    monkeypatch.delenv(_SERVER_MODEL_PATH)
+    assert found["label"].tolist() == model.predict([str(path) for path in pictures])["label"].tolist()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_served_model_says_nothing_of_the_servers_files(there, classifier, pictures, monkeypatch):
+    monkeypatch.setenv("__pyfunc_model_path__", "model")
+    path = str(pictures[0]) if there else "/nowhere"
+    with pytest.raises(InputError) as told:
+        _load_pyfunc(str(classifier)).predict([path])
+    assert str(told.value) == "a served model takes no paths; send pictures as data:image/png;base64,..."

@@ -1,5 +1,6 @@
 """Which stages a figure or table comes from, what they ran with, and the records beside the page."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -104,3 +105,10 @@ def test_records_are_of_the_histories_at_hand(provenance, tmp_path, monkeypatch)
     assert json.loads(script.removeprefix("window.records = ").removesuffix(";\n")) == {
         "finetune@C": {"date": "2026-11-27", "device": "CPU"}
     }
+
+
+def test_setting_that_was_removed_is_no_origin_of_what_is_shown():
+    params = load(ROOT / "presets/quick.yaml")
+    without = dataclasses.replace(params, settings={key: params.settings[key] for key in "ABCD"})
+    stages = names(Provenance.read(without, LOCK, ROOT / "presets").of("claims"))
+    assert "finetune@D" in stages and "finetune@E" not in stages

@@ -1,7 +1,6 @@
-"""A project's root with tracking on, without the processes that send and sample."""
+"""A project's root with tracking on, without the process that sends."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from mlflow_server import Server
@@ -12,12 +11,11 @@ from hw1.run.mlflow_store import Store
 
 @pytest.fixture
 def root(tmp_path, monkeypatch) -> Path:
-    """No sender is started, and nobody looks at the machine."""
+    """No sender is started."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     for name in ("HW1_TRACKING", "HW1_TRACKING_MODELS", "DVC_STAGE", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(tracking, "_start_sender", lambda folder: None)
-    monkeypatch.setattr(tracking, "Sampler", lambda write: SimpleNamespace(stop=lambda: None))
     return tmp_path
 
 

@@ -44,7 +44,7 @@ def train(weights: Path, accuracy: float = 0.5, digest: str = "") -> None:
         tracker.log_dataset(data, "made up", {"train": 8, "validation": 4}, trained_on=True)
         tracker.log_epoch({"epoch": 1, "train_loss": 2.0, "val_accuracy": 0.1})
         tracker.log_epoch({"epoch": 2, "train_loss": 1.0, "val_accuracy": accuracy})
-        tracker.log_model(weights, weights, read_metadata(weights))
+        tracker.log_model(weights, read_metadata(weights))
 
 
 def aliases(store: Store) -> dict[str, int]:
@@ -112,7 +112,7 @@ def test_trained_network_comes_back_from_the_registry_and_predicts_a_picture(uri
     assert [(each.key, each.value, each.dataset_name) for each in logged.metrics] == [
         ("val_accuracy", 0.5, "p1-validation")
     ]
-    assert aliases(store) == {"current": 1, "best": 1}
+    assert aliases(store) == {"current": 1}
     picture = tmp_path / "elsewhere" / "picture.png"
     picture.parent.mkdir()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)).save(picture)
@@ -121,11 +121,11 @@ def test_trained_network_comes_back_from_the_registry_and_predicts_a_picture(uri
     assert not list((root / ".mlflow").glob("*.jsonl*")) and not list((root / ".mlflow").glob("*/"))
 
 
-def test_model_on_this_machine_shares_the_bytes_of_the_output(root, store, weights):
+def test_model_is_a_copy_of_its_own(root, store, weights):
     train(weights)
     assert deliver(root / ".mlflow") == ""
     (kept,) = (root / "mlartifacts").rglob("weights.safetensors")
-    assert kept.samefile(weights)
+    assert kept.read_bytes() == weights.read_bytes() and not kept.samefile(weights) and not kept.is_symlink()
 
 
 def test_model_is_that_of_the_training_though_its_file_was_replaced_since(root, store, weights):
@@ -138,11 +138,28 @@ def test_model_is_that_of_the_training_though_its_file_was_replaced_since(root, 
     assert kept.read_bytes() == before
 
 
-def test_best_is_the_highest_score_on_the_data_of_the_current(root, store, weights):
-    for accuracy, digest in ((0.9, "easy"), (0.5, "hard"), (0.7, "hard"), (0.6, "hard")):
-        train(weights, accuracy, digest)
-    assert deliver(root / ".mlflow") == ""
-    assert aliases(store) == {"current": 4, "best": 3}
+@pytest.mark.parametrize("name", ["moved", "a?b # c"])
+def test_model_loads_and_new_ones_lie_where_the_project_is_after_it_was_moved(name, tmp_path, monkeypatch, weights):
+    """Also in a folder whose name means something in an address."""
+    picture = tmp_path / "picture.png"
+    Image.new("RGB", (40, 40)).save(picture)
+    monkeypatch.delenv("HW1_TRACKING", raising=False)
+    monkeypatch.setattr("hw1.run.tracking._start_sender", lambda folder: None)
+    for folder in ("first", name):
+        root = tmp_path / folder
+        root.mkdir() if folder == "first" else (tmp_path / "first").rename(root)
+        monkeypatch.setenv("DVC_ROOT", str(root))
+        monkeypatch.chdir(root)
+        train(weights)
+        assert deliver(root / ".mlflow") == ""
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".db") == []
+    store = Store.connect(root)
+    assert aliases(store) == {"current": 2}
+    for version in (1, 2):
+        monkeypatch.setattr(sys.modules[__name__], "PREDICT", PREDICT.replace("@current", f"/{version}"))
+        _, labels = predicted("sqlite:///mlflow.db", root, picture)
+        assert len(labels) == 1
+    assert len(list((root / "mlartifacts").rglob("weights.safetensors"))) == 2
 
 
 def test_version_sent_late_is_not_the_current_one(root, store, weights):
@@ -153,24 +170,23 @@ def test_version_sent_late_is_not_the_current_one(root, store, weights):
     assert deliver(root / ".mlflow") == ""
     hidden.rename(first)
     assert deliver(root / ".mlflow") == ""
-    assert aliases(store) == {"current": 1, "best": 2}
+    assert aliases(store) == {"current": 1}
 
 
 DYING = ["create_logged_model", "finalize_logged_model", "log_outputs", "create_model_version"]
 
 
-@pytest.mark.parametrize("method", [*DYING, "set_registered_model_alias", "_upload"])
+@pytest.mark.parametrize("method", [*DYING, "set_registered_model_alias", "log_model_artifacts"])
 def test_model_sent_in_part_and_then_again_is_one(method, root, store, weights, monkeypatch):
     train(weights)
-    place = mlflow_models if method == "_upload" else type(store.client)
-    original = getattr(place, method)
+    original = getattr(type(store.client), method)
 
     def dies_after(*arguments, **options):
         original(*arguments, **options)
         raise ConnectionError("the server died")
 
     with monkeypatch.context() as patch:
-        patch.setattr(place, method, dies_after)
+        patch.setattr(type(store.client), method, dies_after)
         assert deliver(root / ".mlflow") == "MLflow failed: the server died"
     (run,) = store.client.search_runs([store.experiment], "tags.`hw1.events` LIKE '%'")
     assert run.info.status == "FINISHED" and run.data.metrics["val_accuracy"] == 0.5  # whole without its model
@@ -180,7 +196,7 @@ def test_model_sent_in_part_and_then_again_is_one(method, root, store, weights, 
     assert [output.model_id for output in run.outputs.model_outputs] == [logged.model_id]
     assert str(logged.status) == "READY" and len(logged.metrics) == 1
     assert [version.run_id for version in store.client.search_model_versions()] == [run.info.run_id]
-    assert aliases(store) == {"current": 1, "best": 1}
+    assert aliases(store) == {"current": 1}
     assert not list((root / ".mlflow").glob("*.jsonl"))
 
 

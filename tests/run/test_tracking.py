@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +15,9 @@ from hw1.run import surroundings, tracking
 from hw1.run.chip import model
 from hw1.run.mlflow_store import Store
 from hw1.run.tracking import Tracker
+
+
+ROOT = Path(__file__).parents[2]
 
 
 class Client:
@@ -80,7 +85,7 @@ def test_run_has_the_tags_by_which_mlflow_fills_its_columns(root, monkeypatch):
     for stage in ("classify@A", "finetune@C"):
         with Tracker.start(stage, {}, {"device": "cpu"}):
             pass
-    starts = [json.loads(path.read_text().split("\n")[1]) for path in sorted((root / ".mlflow").glob("*.jsonl"))]
+    starts = [json.loads(path.read_text().split("\n")[0]) for path in sorted((root / ".mlflow").glob("*.jsonl"))]
     tags = starts[1]["tags"]
     assert tags["mlflow.source.name"] == "dvc repro finetune@C" and tags["mlflow.source.git.commit"] == "abc"
     assert tags["mlflow.user"] and "finetune@C" in tags["mlflow.note.content"] and tags["device"] == "cpu"
@@ -105,13 +110,39 @@ def test_exception_ends_the_run_as_failed(root):
 
 
 def test_run_whose_process_is_gone_ends_as_killed(root):
-    Tracker.start("x", {}, {})
+    code = "from hw1.run.tracking import Tracker; import os; Tracker.start('x', {}, {}); os.kill(os.getpid(), 9)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == -9
     path = events_of(root)
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    path = path.rename(path.with_name(path.name.replace(f"-{os.getpid()}.", f"-{gone.pid}.")))
     assert sent(path)[-1] == ("end", "KILLED")
     assert not path.exists()
+
+
+def test_process_of_another_container_is_seen_to_write_though_its_number_is_none_here(root):
+    """A sender in a PID namespace of its own sees no process of the stage's number."""
+    Tracker.start("x", {}, {})
+    code = "import sys, pathlib; from hw1.run.tracking import is_written; print(is_written(pathlib.Path(sys.argv[1])))"
+    command = ["unshare", "-r", "--fork", "--pid", "--mount-proc", sys.executable, "-c", code, str(events_of(root))]
+    if not shutil.which("unshare") or subprocess.run([*command[:5], "true"], capture_output=True).returncode:
+        pytest.skip("no PID namespaces here")
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_strangers_process_with_the_number_of_a_killed_stage_does_not_keep_its_run_alive(root):
+    with Tracker.start("x", {}, {}) as tracker:
+        path = events_of(root)
+        os.close(tracker._lock)  # as the kernel does; this very process, of that number, lives
+        assert sent(path)[-1] == ("end", "KILLED")
+        tracker.on = False
+
+
+@pytest.mark.parametrize("age, written", [(60, True), (2 * tracking.DOUBT, False)])
+def test_without_locks_a_stage_counts_as_writing_for_a_day(age, written, root, monkeypatch):
+    Tracker.start("x", {}, {})
+    monkeypatch.setattr(tracking, "is_locked", lambda path: None)
+    os.utime(events_of(root), (time.time() - age,) * 2)
+    assert tracking.is_written(events_of(root)) is written
 
 
 def test_run_whose_process_lives_stays_open(root):
@@ -138,7 +169,7 @@ def test_long_history_is_sent_in_calls_that_mlflow_takes(root, monkeypatch):
             tracker.log_epoch({"epoch": epoch, "loss": 1.0})
     sizes = []
     monkeypatch.setattr(Client, "log_batch", lambda self, run, *entities: sizes.append(list(map(len, entities))))
-    tags = len(json.loads(events_of(root).read_text().splitlines()[1])["tags"])
+    tags = len(json.loads(events_of(root).read_text().splitlines()[0])["tags"])
     sent(events_of(root))
     assert sizes == [[500, 1, tags], [500, 1, tags], [201, 1, tags]]
 
@@ -157,8 +188,8 @@ def test_pictures_are_copied_before_the_originals_can_go(root, tmp_path):
     with Tracker("plots") as tracker:
         tracker.log_pictures(history, [picture])
     picture.unlink()
-    event = json.loads(events_of(root).read_text().splitlines()[1])
-    assert Path(event["files"][0]).read_bytes() == b"png"
+    event = json.loads(events_of(root).read_text().splitlines()[0])
+    assert (events_of(root).with_suffix("") / event["files"][0]).read_bytes() == b"png"
 
 
 @pytest.mark.parametrize("obstacle", ["spool", "events"])
