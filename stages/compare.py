@@ -5,7 +5,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from hw1.run.arguments import stage_arguments
@@ -22,15 +21,16 @@ def main() -> None:
         __doc__,
         predictions="the folder of p1.csv, p2.csv, p3.csv",
         seeds="the folder of the same of other seeds, {seed}/p1.csv and so on",
-        evaluation="the folder of the evaluations, of which the points and masks of the pictures are read",
+        evaluation="the folder of the evaluations, of which the points and the tiles' pixels over the epochs are read",
         out="the folder of tables to write",
         claims="the JSON of verdicts to write",
     )
-    predictions = read_predictions(args.predictions)
-    tables = of_one_training(predictions) | of_seeds(args.seeds, args.predictions, load().seed)
+    predictions, params = read_predictions(args.predictions), load()
+    tables = of_one_training(predictions) | of_seeds(args.seeds, args.predictions, params.seed)
     projections = pd.read_csv(args.evaluation / "p1/projections.csv")
-    with np.load(args.evaluation / "p3/masks.npz") as masks:
-        tried = claims.tried(tables["pairs"], tables["seed_pairs"], projections, masks)
+    epochs = pd.read_csv(args.evaluation / "p3/epochs.csv", dtype={"image": str})
+    settings = {key: (setting.backbone, setting.train) for key, setting in params.settings.items()}
+    tried = claims.tried(tables["pairs"], tables["seed_pairs"], projections, epochs, settings)
     tables["claims"] = to_frame(tried, claims.COLUMNS)
     with whole_folder(args.out) as out, whole_file(args.claims) as verdicts:
         for name, table in tables.items():

@@ -230,10 +230,16 @@ def test_claims_are_the_committed_ones():
 
 
 def test_refreshing_replaces_the_claims_and_nothing_else():
-    text = f"before\n\n{CLAIMS}|---|---|---|\n| P1: old | holds | holds |\n| P1: older | holds | holds |\n\n| after |\n"
-    claim = {"problem": "p3", "text": "B above A", "in_report": "untested", "here": "not resolved"}
-    rows = "| P3: B above A | untested | not resolved |\n"
-    assert with_claims(text, [claim]) == f"before\n\n{CLAIMS}|---|---|---|\n{rows}\n| after |\n"
+    text = f"before\n\n{CLAIMS}|---|---|---|---|\n| P1: old | it | holds | holds |\n\n| after |\n"
+    claim = {
+        "problem": "p3",
+        "text": "B far above A",
+        "reading": "B above A",
+        "in_report": "untested",
+        "here": "not resolved",
+    }
+    rows = "| P3: B far above A | B above A | untested | not resolved |\n"
+    assert with_claims(text, [claim]) == f"before\n\n{CLAIMS}|---|---|---|---|\n{rows}\n| after |\n"
     with pytest.raises(InputError, match="no table of claims"):
         with_claims("nothing", [claim])
 

@@ -130,7 +130,7 @@ def labels_of(archive: Archive, folder: str, table: str, notes: list[str]) -> di
 
     Names spelt otherwise in the table are matched (:func:`hw1.archive.spelling.matched`), which joins ``notes``.
     """
-    members = {posixpath.basename(member): member for member in enough(archive, folder)}
+    members = {posixpath.basename(member): member for member in archive.pictures(folder)}
     content = archive.table(table)
     rows = {row.filename: row for row in content.rows}
     files = matched(list(rows), list(members))
@@ -143,6 +143,7 @@ def labels_of(archive: Archive, folder: str, table: str, notes: list[str]) -> di
     notes += [f"{posixpath.basename(table)}: {note}" for note in content.notes]
     notes += spelt_otherwise(files, posixpath.basename(table))
     labels = {file: archive.label(rows[name].label, f"{table}, line {rows[name].line}") for name, file in files.items()}
+    enough(archive, folder)
     return {member: labels[name] for name, member in members.items()}
 
 

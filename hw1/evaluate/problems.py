@@ -49,7 +49,8 @@ class Evaluation:
     model said of each validation image; the rest is for pictures and page.
 
     ``confusions`` (K, K) int64 by model; ``arrays`` are pictures and masks by name; ``projections``
-    rows of method, epoch, x, y, label.
+    rows of method, epoch, x, y, label; ``of_epochs`` is problem 3's table of predictions after each epoch of the
+    pictures, its models called ``A 13``.
     """
 
     metrics: dict[str, Any]
@@ -58,6 +59,7 @@ class Evaluation:
     confusions: dict[str, Tensor]
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     projections: list[tuple] = field(default_factory=list)
+    of_epochs: list[Sequence[Any]] = field(default_factory=list)
 
 
 def evaluate_p1(params: Params, machine: Machine, sources: Sources) -> Evaluation:
@@ -85,16 +87,18 @@ def evaluate_p3(params: Params, machine: Machine, sources: Sources) -> Evaluatio
     for index in shown:
         arrays |= {f"image/{names[index]}": images[index], f"truth/{names[index]}": truth[index]}
     predictions: list[Sequence[Any]] = [("image", "model", "class", "both", "truth", "predicted", "pixels")]
+    of_epochs = predictions.copy()
     confusions, networks, epochs = {}, {}, {}
     for model in MODELS:
         epochs[model] = []
         for network, card in _snapshots(sources.models / model, machine):
             masks = _predicted(network, images, truth, shown, card, machine)
             arrays |= {f"{model}/{names[i]}/{card.epoch}": mask for i, mask in zip(shown, masks, strict=True)}
+            batches = Batches(images, None, card.training.batch_size, machine)
+            _, counts = segment(network, batches, truth, machine, segment_loss(card.training))
+            of_epochs += _tile_rows(names, f"{model} {card.epoch}", counts)
             epochs[model].append(card.epoch)
-        batches = Batches(images, None, card.training.batch_size, machine)
-        _, counts = segment(network, batches, truth, machine, segment_loss(card.training))
-        predictions += _tile_rows(names, model, counts)
+        predictions += _tile_rows(names, model, counts)  # after the last
         confusions[model], networks[model] = counts.sum(0), _facts(network, card, machine)
     majority = majority_confusion(confusions["A"])
     summary = _summary(manifest, networks) | {
@@ -105,18 +109,19 @@ def evaluate_p3(params: Params, machine: Machine, sources: Sources) -> Evaluatio
         "epochs": epochs,
     }
     metrics = {"data": manifest.origin, **_ious(confusions, sources.histories)}
-    return Evaluation(metrics, predictions, summary, confusions, arrays)
+    return Evaluation(metrics, predictions, summary, confusions, arrays, of_epochs=of_epochs)
 
 
 PROBLEMS = {"p1": evaluate_p1, "p2": evaluate_p2, "p3": evaluate_p3}
 
 
 def save(result: Evaluation, metrics: Path, predictions: Path, folder: Path) -> None:
-    """Write the two files, and summary.json, confusion.npz, masks.npz and projections.csv into ``folder``."""
+    """Write the two files, and into ``folder`` summary.json, confusion.npz, masks.npz and two tables."""
     with whole_folder(folder) as draft:
         (draft / "summary.json").write_text(json.dumps(result.summary, indent=2) + "\n")
         _save_npz(draft / "confusion.npz", {model: counts.numpy() for model, counts in result.confusions.items()})
         _save_npz(draft / "masks.npz", result.arrays)
+        _save_csv(draft / "epochs.csv", result.of_epochs)
         _save_csv(draft / "projections.csv", [("method", "epoch", "x", "y", "label"), *result.projections])
     with whole_file(predictions) as draft:
         _save_csv(draft, result.predictions)

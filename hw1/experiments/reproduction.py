@@ -184,7 +184,7 @@ def numbers(rev: str, here: list[Headline], there: list[Headline]) -> str:
         )
         for row in cells
     ]
-    tests = "the committed predictions against those here, on the same images (McNemar; mIoU: bootstrap over tiles)"
+    tests = "the committed predictions against those here, on the same images (McNemar; mIoU: swapped tile by tile)"
     return "\n".join(["", *lines, f"difference, deviation: in points; p: {tests}"])
 
 
@@ -208,7 +208,7 @@ def _paired_images(ours: "pd.DataFrame", theirs: "pd.DataFrame", model: str) -> 
     if not ours[["image", "label"]].equals(theirs[["image", "label"]]):
         return None
     (pair,) = accuracy_pairs("", ours[["image", "label"]].assign(here=ours[model], committed=theirs[model]))
-    return pair["p_mcnemar"]
+    return pair["p"]
 
 
 def _paired_tiles(ours: "pd.DataFrame", theirs: "pd.DataFrame", model: str) -> float | None:
@@ -221,7 +221,7 @@ def _paired_tiles(ours: "pd.DataFrame", theirs: "pd.DataFrame", model: str) -> f
     if not sides[0][truth].equals(sides[1][truth]):
         return None
     both = pd.concat([side.assign(model=name) for side, name in zip(sides, ("here", "committed"), strict=True)])
-    return next(row["p_bootstrap"] for row in iou_pairs(ious_of(both)) if row["measure"] == "miou")
+    return next(row["p"] for row in iou_pairs(ious_of(both)) if row["measure"] == "miou")
 
 
 def _deviations(rev: str) -> dict[tuple[str, str], float]:

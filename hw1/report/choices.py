@@ -143,6 +143,12 @@ def _fine_tuning(given_backbone: bool) -> list[Choice]:
             "one draw of weights is the start of setting A, of BYOL and of a supervised backbone trained here",
             why="the settings then differ only in what their names say",
         ),
+        Choice(
+            "P2, what D and E train",
+            "the classifier alone",
+            "the classifier alone",
+            why="the author's public code freezes nothing: its D and E are B and C with fewer epochs",
+        ),
         Choice("P2, classifier of A to E", "one architecture for all, not printed", "one linear layer"),
     ]
 
@@ -154,13 +160,14 @@ def _segmentation(params: Params) -> list[Choice]:
             "not printed",
             "; ".join(f"{key}: {_optimiser_words(getattr(params.segment, key))}" for key in "AB"),
             "A: Adam, learning rate 0.0005, batch 16, cross entropy; B: SGD, learning rate 0.001, batch 8, focal loss",
-            "the author's public code has these",
+            "the author's public code has these, but for the focal factor, which there acts on the batch's mean",
         ),
         Choice(
             "P3, initial weights",
             "not printed",
             "; ".join(f"{key}: {FROM[getattr(params.segment, key).weights]}" for key in "AB"),
             "A: ImageNet; B: ImageNet",
+            "the author's public code starts B from COCO's, its ASPP included",
         ),
         Choice(
             "P3 A, sizes that are no multiple of 32",

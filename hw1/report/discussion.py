@@ -91,11 +91,12 @@ def ranking_sentences(
     settings: Mapping[str, Setting], accuracy: Mapping[str, float], statistics: Statistics, chance: float
 ) -> list[str]:
     """The order of the settings, how much of it is resolved, and how it agrees with the report's."""
-    ours, report = statistics.pairs.get(("p2", "accuracy"), {}), published_settings()
+    (ours, over_seeds), report = statistics.of_settings(), published_settings()
     order = sorted(accuracy, key=accuracy.get, reverse=True)
     listed = ", ".join(f"{key} {100 * accuracy[key]:.1f} %" for key in order)
     resolved = sum(pair.resolved for pair in ours.values())
-    sentences = [f"From the highest to the lowest: {listed}. Of {len(ours)} pairs {resolved} are resolved."]
+    where = "are told apart over seeds" if over_seeds else "are seen in these weights"
+    sentences = [f"From the highest to the lowest: {listed}. Of {len(ours)} pairs {resolved} {where}."]
     near = [key for key in order if statistics.intervals["p2", key, "accuracy"][0] <= chance]
     at_chance = f"Not told from chance: {', '.join(near)}" if near else "Every setting's interval lies above chance"
     sentences.append(f"{at_chance} ({100 * chance:.1f} %).")
@@ -107,9 +108,8 @@ def ranking_sentences(
     images = published.COURSE_DATA["office"]["validation"]
     sentences.append(
         f"Of the report's {len(report)} pairs its own {images} images resolve "
-        f"{sum(pair.resolved for pair in report.values())}, as far as its printed accuracies tell. Resolved in both: "
-        f"{len(both)}, in the same direction: {same}. Resolved in the report only: {only_report}; here only: "
-        f"{only_ours}."
+        f"{sum(pair.resolved for pair in report.values())}, as far as its printed accuracies tell. Of these "
+        f"{len(both)} {where} as well, {same} in the same direction; {only_report} are not, and {only_ours} only here."
     )
     return sentences
 
@@ -144,12 +144,13 @@ def segmentation_sentences(
             if pair.resolved and sign * pair.points > 0
         ]
         sentences.append(
-            f"{model} has the higher IoU in {', '.join(ahead) if ahead else 'no class'}, as far as resolved."
+            f"In these weights {model} has the higher IoU in {', '.join(ahead) if ahead else 'no class told apart'}."
         )
     open_ = [name for name, pair in compared.items() if not pair.resolved]
     if open_:
         tiles = compared[open_[0]].images
-        sentences.append(f"Not resolved by {tiles:,} tiles, corrected for {len(compared)} classes: {', '.join(open_)}.")
+        left = f"Not told apart on {tiles:,} tiles, corrected for {len(compared)} classes"
+        sentences.append(f"{left}: {', '.join(open_)}.")
     absent = [name for name, values in iou.items() if None in values.values()]
     if absent:
         sentences.append(f"Without an IoU, as neither truth nor prediction holds it: {', '.join(absent)}.")

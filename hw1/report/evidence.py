@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 
 from hw1.statistics import published
-from hw1.statistics.claims import printed_p_values
+from hw1.statistics.claims import SEEN, UNSEEN, printed_p_values
 from hw1.statistics.comparison import LEVEL
-from hw1.statistics.replications import FEW
+from hw1.statistics.replications import enough
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Pair:
     unit: str = "images"
     resolvable: float = math.nan
     images_needed: float = math.nan
+    printed: bool = False  # the report's own figures
 
     @property
     def resolved(self) -> bool:
@@ -41,7 +42,9 @@ class Pair:
 
     @property
     def verdict(self) -> str:
-        return f"{'resolved' if self.resolved else 'not resolved'} by {self.images:,} {self.unit}"
+        if self.printed:
+            return f"{'resolved' if self.resolved else 'not resolved'} by its {self.images:,} {self.unit}"
+        return f"{SEEN if self.resolved else UNSEEN} on {self.images:,} {self.unit}"
 
     def turned(self, first: str) -> "Pair":
         """The same with ``first`` first."""
@@ -69,12 +72,17 @@ class SeedPair(Pair):
 
     @property
     def resolved(self) -> bool:
-        return self.p < LEVEL and self.seeds >= FEW
+        return self.p < LEVEL and self.judged
+
+    @property
+    def judged(self) -> bool:
+        """Whether there are enough seeds and images for a verdict."""
+        return enough(self.seeds, self.images)
 
     @property
     def verdict(self) -> str:
-        if self.seeds < FEW:
-            return f"{self.seeds} seeds are too few to judge"
+        if not self.judged:
+            return f"{self.seeds} seeds and {self.images:,} {self.unit} are too few to judge"
         verdict = "holds" if self.resolved else "is not resolved"
         return f"{verdict} over {self.seeds} seeds and {self.images:,} {self.unit}"
 
@@ -99,6 +107,15 @@ class Statistics:
     seed_pairs: Mapping[str, Pairs]
     claims: list[dict[str, Any]]
 
+    def of_settings(self) -> tuple[Pairs, bool]:
+        """The pairs of problem 2's settings that verdicts come from, and whether they are over seeds: where there are
+        enough, else of one training each.
+        """
+        over = self.seed_pairs.get("p2", {})
+        if over and all(pair.judged for pair in over.values()):
+            return over, True
+        return self.pairs.get(("p2", "accuracy"), {}), False
+
     @classmethod
     def read(cls, folder: Path) -> "Statistics":
         # A setting may be called NA: only empty cells are no numbers.
@@ -111,8 +128,7 @@ class Statistics:
         }
         pairs: dict[tuple[str, str], dict[tuple[str, str], Pair]] = {}
         for row in tables["pairs"].itertuples():
-            p = row.p_bootstrap_holm if row.problem == "p3" else row.p_mcnemar_holm
-            pairs.setdefault((row.problem, row.measure), {})[row.first, row.second] = Pair(**_common(row, p))
+            pairs.setdefault((row.problem, row.measure), {})[row.first, row.second] = Pair(**_common(row, row.p_holm))
         seed_pairs: dict[str, dict[tuple[str, str], SeedPair]] = {}
         for row in tables["seed_pairs"].itertuples():
             seed_pairs.setdefault(row.problem, {})[row.first, row.second] = SeedPair(
@@ -146,7 +162,7 @@ def _common(row: Any, p: float) -> dict[str, Any]:
 def compare_published(accuracy: Mapping[str, float], images: int) -> Pairs:
     """Every pair of accuracies (percent) of which only the numbers are known, as if from different images."""
     return {
-        (first, second): Pair(first, second, accuracy[first] - accuracy[second], p, images)
+        (first, second): Pair(first, second, accuracy[first] - accuracy[second], p, images, printed=True)
         for (first, second), p in printed_p_values(accuracy, images).items()
     }
 

@@ -20,6 +20,7 @@ from hw1.report.provenance import Provenance
 from hw1.report.settings import fc1_inputs, pretrained, settings_tables
 from hw1.run.params import Params
 from hw1.statistics import published
+from hw1.statistics.reports import REPORTS
 
 PARTS = {"p1": "P1", "mini": "P2, pre-training", "office": "P2, fine-tuning", "p3": "P3, tiles"}
 
@@ -189,6 +190,7 @@ def _statements(inputs: Inputs) -> dict[str, Any]:
         "ranking": discussion.ranking_sentences(params.settings, metrics["p2"]["accuracy"], statistics, p2["chance"]),
         "themes": discussion.setting_sentences(params.settings, statistics),
         "claims": statistics.claims,
+        "seven": REPORTS,
         "report_images": published.COURSE_DATA["office"]["validation"],
         "count_text": discussion.count_text,
         "pairs": statistics.pairs.get(("p2", "accuracy"), {}),

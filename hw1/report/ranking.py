@@ -5,9 +5,7 @@ from itertools import combinations
 from pathlib import Path
 
 from hw1.report.canvas import COLOURS, GREY, INK, grid, save
-from hw1.report.evidence import Pairs, Statistics, between
-
-Numbers = dict[str, tuple[float, float, float]]  # by model: value and interval, fractions
+from hw1.report.evidence import Statistics, between
 
 
 def groups(order: Sequence[str], resolved: Callable[[str, str], bool]) -> list[tuple[str, ...]]:
@@ -26,10 +24,17 @@ def groups(order: Sequence[str], resolved: Callable[[str, str], bool]) -> list[t
 def setting_ranking(
     accuracy: Mapping[str, float], statistics: Statistics, captions: Mapping[str, str], images: int, path: Path
 ) -> None:
-    """The settings of problem 2 by their mean over seeds, where some are kept, else by the ``accuracy`` of the one
-    training that there is.
+    """The settings of problem 2 by their mean over seeds, where there are enough, else by the ``accuracy`` of the one
+    training shown.
     """
-    numbers, pairs, source = _over_seeds(statistics) or _of_one_training(statistics, accuracy)
+    pairs, over_seeds = statistics.of_settings()
+    if over_seeds:
+        rows = [row for row in statistics.seeds if row["problem"] == "p2"]
+        numbers = {row["model"]: (row["mean"], row["low"], row["high"]) for row in rows}
+        source, among = f"mean of {rows[0]['seeds']} seeds", ""
+    else:
+        numbers = {key: (value, *statistics.intervals["p2", key, "accuracy"]) for key, value in accuracy.items()}
+        source, among = "one training each", " in these weights"
     order = sorted(numbers, key=lambda key: numbers[key][0], reverse=True)
     figure, (axes,) = grid(1, 1, (8.6, 0.62 * len(order) + 1.6))
     for row, key in enumerate(order):
@@ -46,19 +51,7 @@ def setting_ranking(
     axes.grid(axis="y", visible=False)
     axes.set(title=f"Problem 2: {source}, {images} validation images", xlabel="accuracy (%)")
     axes.text(
-        0.99, 0.03, "orange: not told apart; lines: 95 % intervals", transform=axes.transAxes, ha="right", color=GREY
+        *(0.99, 0.03, f"orange: not told apart{among}; lines: 95 % intervals"),
+        **{"transform": axes.transAxes, "ha": "right", "color": GREY},
     )
     save(figure, path)
-
-
-def _over_seeds(statistics: Statistics) -> tuple[Numbers, Pairs, str] | None:
-    rows = [row for row in statistics.seeds if row["problem"] == "p2"]
-    if not rows:
-        return None
-    numbers = {row["model"]: (row["mean"], row["low"], row["high"]) for row in rows}
-    return numbers, statistics.seed_pairs["p2"], f"mean of {rows[0]['seeds']} seeds"
-
-
-def _of_one_training(statistics: Statistics, accuracy: Mapping[str, float]) -> tuple[Numbers, Pairs, str]:
-    numbers = {key: (value, *statistics.intervals["p2", key, "accuracy"]) for key, value in accuracy.items()}
-    return numbers, statistics.pairs.get(("p2", "accuracy"), {}), "one training each"

@@ -94,7 +94,9 @@ class _Run:
                             os.killpg(group, signal.SIGINT)
                     told = True
                 screen.refresh()
-        times.record(self._root, {task.stage: self._seconds[task] for task, how in self._done.items() if how == RAN})
+        known = times.recorded(self._root)  # of a stage that never ran here, how long it took to see that it need not
+        told_of = [task for task, how in self._done.items() if how == RAN or task.stage not in known]
+        times.record(self._root, {task.stage: self._seconds[task] for task in told_of})
         if self._failed and not told:
             raise InputError(self._failure())
         return Counter(self._done.values())

@@ -89,7 +89,7 @@ class Tracker:
 
     def log_epoch(self, row: Mapping[str, float]) -> None:
         """Record an epoch's row; its step is ``row["epoch"]``."""
-        self.log_metrics({key: value for key, value in row.items() if key != "epoch"}, int(row["epoch"]))
+        self._metrics(int(row["epoch"]), {key: value for key, value in row.items() if key != "epoch"})
 
     def log_resumption(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Record the epochs that an interrupted process has trained before this one."""
@@ -97,9 +97,9 @@ class Tracker:
         for row in rows:
             self.log_epoch(row)
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Record numbers of a step, by default of the run as a whole."""
-        self._append("metrics", step=step, metrics={key: float(value) for key, value in metrics.items()})
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Record numbers that belong to the run as a whole."""
+        self._metrics(0, metrics)
 
     @_recording
     def log_history(self, history: Path) -> None:
@@ -140,6 +140,9 @@ class Tracker:
         """Copy files that may be gone before they are sent; their names."""
         self._files.mkdir(exist_ok=True)
         return [Path(shutil.copy(file, self._files)).name for file in files]
+
+    def _metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._append("metrics", step=step, metrics={key: float(value) for key, value in metrics.items()})
 
     @_recording
     def _append(self, event: str, **content: Any) -> None:

@@ -17,10 +17,10 @@ from hw1.data.classes import LAND_COVER
 from hw1.data.iou import ious, mean_of
 from hw1.statistics.intervals import (
     bootstrap,
-    bootstrap_p,
     holm,
     mcnemar_p,
     percentile_interval,
+    swap_p,
     wilson_interval,
 )
 from hw1.statistics.power import images_needed, resolvable
@@ -32,7 +32,7 @@ Row = dict[str, Any]
 INTERVALS = ("problem", "model", "measure", "value", "low", "high", "images", "method")
 PAIRS = (
     *("problem", "first", "second", "measure", "difference", "low", "high", "images", "only_first", "only_second"),
-    *("p_mcnemar", "p_mcnemar_holm", "p_bootstrap", "p_bootstrap_holm", "resolved", "resolvable", "images_needed"),
+    *("p", "p_holm", "resolved", "resolvable", "images_needed"),
 )
 
 
@@ -52,9 +52,9 @@ def accuracy_intervals(problem: str, predictions: pd.DataFrame) -> list[Row]:
 
 
 def accuracy_pairs(problem: str, predictions: pd.DataFrame) -> list[Row]:
-    """Every pair of models on the same images: McNemar's test, and the bootstrap over images, paired.
+    """Every pair of models on the same images: the p-value of McNemar's test, the interval of the paired bootstrap.
 
-    A difference is resolved where Holm's correction for all pairs leaves McNemar's p-value below LEVEL.
+    A difference is resolved where Holm's correction for all pairs leaves the p-value below LEVEL.
     """
     right = hits(predictions)
     drawn = bootstrap(right.to_numpy(), lambda sums: sums / len(right))
@@ -65,35 +65,41 @@ def accuracy_pairs(problem: str, predictions: pd.DataFrame) -> list[Row]:
         differences = drawn[:, right.columns.get_loc(first)] - drawn[:, right.columns.get_loc(second)]
         rows.append(
             _pair(problem, first, second, "accuracy", one.mean() - two.mean(), differences, len(right))
-            | {"only_first": only[0], "only_second": only[1], "p_mcnemar": mcnemar_p(*only)}
+            | {"only_first": only[0], "only_second": only[1], "p": mcnemar_p(*only)}
         )
-    return _corrected(rows, by="p_mcnemar")
+    return _corrected(rows)
 
 
 @dataclass(frozen=True)
 class Ious:
     """Mean IoU and the six IoUs of each model, and of the commonest class named everywhere: ``values`` (models, 7) of
-    the set and ``drawn`` (RESAMPLES, models, 7) of draws of as many tiles, the same ones for all.
+    the set and ``drawn`` (RESAMPLES, models, 7) of draws of as many tiles, the same ones for all; ``counts`` (tiles,
+    models, 6, 3) of pixels: in both, in the truth, in the prediction.
     """
 
     models: list[str]
-    tiles: int
+    counts: np.ndarray
     values: np.ndarray
     drawn: np.ndarray
+
+    @property
+    def tiles(self) -> int:
+        return len(self.counts)
 
 
 def ious_of(predictions: pd.DataFrame) -> Ious:
     """From the table of each tile's pixels by class."""
     models, table = tile_counts(predictions)
     counts = np.concatenate([table[..., :3], _of_majority(table[:, :1])], axis=1)  # (tiles, models, 6, 3)
-
-    def seven(sums: np.ndarray) -> np.ndarray:
-        values = ious(sums)
-        return np.concatenate([mean_of(values)[..., None], values], -1)
-
     drawn = bootstrap(counts, lambda sums: seven(sums).reshape(len(sums), -1))
     values = seven(counts.sum(0))
-    return Ious([*models, MAJORITY], len(table), values, drawn.reshape(len(drawn), *values.shape))
+    return Ious([*models, MAJORITY], counts, values, drawn.reshape(len(drawn), *values.shape))
+
+
+def seven(sums: np.ndarray) -> np.ndarray:
+    """Mean IoU and the six IoUs (..., 7) of counts (..., 6, 3)."""
+    values = ious(sums)
+    return np.concatenate([mean_of(values)[..., None], values], -1)
 
 
 def tile_counts(predictions: pd.DataFrame) -> tuple[list[str], np.ndarray]:
@@ -134,20 +140,21 @@ def iou_intervals(found: Ious) -> list[Row]:
 
 def iou_pairs(found: Ious) -> list[Row]:
     """Every pair of segmenters, and each with the commonest class named everywhere, by mean IoU; the segmenters by
-    each class's IoU as well: the bootstrap over tiles, paired.
+    each class's IoU as well: the p-value by swapping the two tile by tile, the interval of the paired bootstrap.
 
     Holm's correction is for all pairs by mean IoU, and for all pairs and classes together.
     """
     by_mean, by_class = [], []
     for first, second in combinations(range(len(found.models)), 2):
+        p_values = swap_p(found.counts[:, [first, second]], seven)
         for place, measure in enumerate(MEASURES):
             difference = found.values[first, place] - found.values[second, place]
             drawn = found.drawn[:, first, place] - found.drawn[:, second, place]
             names = found.models[first], found.models[second]
             if measure == "miou" or not (np.isnan(difference) or MAJORITY in names):
-                row = _pair("p3", *names, measure, difference, drawn, found.tiles)
+                row = _pair("p3", *names, measure, difference, drawn, found.tiles) | {"p": float(p_values[place])}
                 (by_mean if measure == "miou" else by_class).append(row)
-    return _corrected(by_mean, by="p_bootstrap") + _corrected(by_class, by="p_bootstrap")
+    return _corrected(by_mean) + _corrected(by_class)
 
 
 def _interval(
@@ -167,19 +174,15 @@ def _pair(
         "low": low,
         "high": high,
         "images": images,
-        "p_bootstrap": bootstrap_p(drawn),
         "resolvable": resolvable(error),
         "images_needed": images_needed(difference, error * images**0.5),
     }
 
 
-def _corrected(rows: list[Row], by: str) -> list[Row]:
-    """The rows with Holm's p-values; ``by`` decides what is resolved."""
-    for name in ("p_mcnemar", "p_bootstrap"):
-        if rows and name in rows[0]:
-            for row, p in zip(rows, holm([row[name] for row in rows]), strict=True):
-                row[f"{name}_holm"] = p
-    return [row | {"resolved": int(row[f"{by}_holm"] < LEVEL)} for row in rows]
+def _corrected(rows: list[Row]) -> list[Row]:
+    """The rows with Holm's p-values, which decide what is resolved."""
+    corrected = holm([row["p"] for row in rows])
+    return [row | {"p_holm": p, "resolved": int(p < LEVEL)} for row, p in zip(rows, corrected, strict=True)]
 
 
 def to_frame(rows: Sequence[Row], columns: Sequence[str]) -> pd.DataFrame:

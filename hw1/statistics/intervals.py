@@ -78,11 +78,35 @@ def percentile_interval(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def bootstrap_p(differences: np.ndarray) -> float:
-    """Two-sided p-value of a difference, from its bootstrap values (R,): twice the share beyond zero."""
-    differences = differences[~np.isnan(differences)]  # of a class that no drawn image has
-    beyond = min((differences <= 0).sum(), (differences >= 0).sum())
-    return min(1.0, 2 * float(beyond + 1) / (len(differences) + 1))
+def swap_p(counts: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Two-sided p-values (K,) of the difference of two models on the same images, by swapping them image by image.
+
+    Were both the same, each image's counts could be either's (a paired permutation test). Of up to 13 images every
+    swap is tried, of more RESAMPLES at random: so of n images no p-value is below 2 / 2^n.
+
+    counts (N, 2, ...) are numbers of each image and model; statistic maps sums (R, ...) to (R, K). A statistic that is
+    no number, as of a class that no image has, has the p-value 1.
+    """
+    n = len(counts)
+    flat = counts.reshape(n, 2, -1).astype(np.float64)
+    total, change = flat.sum(0), flat[:, 1] - flat[:, 0]
+    exact = 2**n <= RESAMPLES
+    if exact:
+        swapped = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    else:
+        swapped = np.random.default_rng(SEED).integers(0, 2, (RESAMPLES, n), np.uint8)
+    observed, beyond = None, 0
+    shape = counts.shape[2:]
+    for start in range(0, len(swapped), PART):
+        moved = swapped[start : start + PART].astype(np.float64) @ change
+        sums = (total[0] + moved, total[1] - moved)
+        first, second = (statistic(each.reshape(-1, *shape)) for each in sums)
+        if observed is None:
+            observed = np.abs(np.subtract(*(statistic(each.reshape(1, *shape))[0] for each in total)))
+        with np.errstate(invalid="ignore"):
+            beyond = beyond + (np.abs(first - second) >= observed - 1e-12).sum(0)
+    p = beyond / len(swapped) if exact else (beyond + 1) / (len(swapped) + 1)
+    return np.where(np.isnan(observed), 1.0, p)
 
 
 @dataclass(frozen=True)

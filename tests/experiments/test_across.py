@@ -103,4 +103,7 @@ def test_key_over_which_nothing_can_be_drawn_is_named(key, message, experiments)
 
 def test_apart_takes_one_value_out_of_the_parameters():
     parameters = yaml.safe_load(PARAMS.format(lr=0.1, epochs=3))
-    assert apart(parameters, "finetune.epochs") == (3, {"seed": 1, "lr": 0.1, "finetune": {"loss": "cross_entropy"}})
+    assert apart(parameters, "finetune.epochs") == (
+        3,
+        {"seed": 1, "lr": 0.1, "finetune": {"loss": "cross_entropy"}, "settings": {"A": 1, "B": 2}},
+    )

@@ -141,11 +141,11 @@ def _write_statistics(folder: Path, p2: dict[str, float], absent_class: str | No
             difference = values[problem, first, measure] - values[problem, second, measure]
             p = 0.01 if abs(difference) > 0.08 else 0.4
             spread = (difference - 0.06, difference + 0.06, 48 if problem == "p3" else 406, 9, 9)
-            pairs.append((problem, first, second, measure, difference, *spread, p, p, p, p, int(p < 0.05), 0.05, 700.0))
+            pairs.append((problem, first, second, measure, difference, *spread, p, p, int(p < 0.05), 0.05, 700.0))
     for model, value in (("A", 0.425), ("B", 0.625)):
         gap = value - 0.05
         bounds = (gap, gap - 0.06, gap + 0.06, 48)
-        pairs.append(("p3", model, comparison.MAJORITY, "miou", *bounds, 0, 0, 0.01, 0.01, 0.01, 0.01, 1, 0.05, 7.0))
+        pairs.append(("p3", model, comparison.MAJORITY, "miou", *bounds, 0, 0, 0.01, 0.01, 1, 0.05, 7.0))
     pd.DataFrame(pairs, columns=comparison.PAIRS).to_csv(folder / "pairs.csv", index=False)
     headline = {key[:2]: value for key, value in values.items() if "." not in key[2]}
     measures = {"p1": "accuracy", "p2": "accuracy", "p3": "miou"}
@@ -165,9 +165,42 @@ def _write_statistics(folder: Path, p2: dict[str, float], absent_class: str | No
             seed_pairs.append((problem, first, second, measures[problem], *numbers, *outlook))
     pd.DataFrame(seed_pairs, columns=SEED_PAIRS).to_csv(folder / "seed_pairs.csv", index=False)
     claims = [
-        ("p1_b_above_a", "p1", "B is above A", "A 30.7 %, B 90.2 %", "holds", "B − A +25.0", "holds", "made up"),
-        ("p2_b_best", "p2", "B is the best", "A 41 %", "not resolved", "B − A +1.0", "not resolved", "made up"),
-        ("p3_masks", "p3", "masks get better", "pictures only", "untested", "A: 1, 2", "does not hold", "made up"),
+        (
+            "p1_b_above_a",
+            "p1",
+            "B is above A",
+            "the same",
+            "A 30.7 %, B 90.2 %",
+            "holds",
+            "7 of 7",
+            "B − A +25.0",
+            "holds",
+            "made up",
+        ),
+        (
+            "p2_b_best",
+            "p2",
+            "B is the best",
+            "B above each",
+            "A 41 %",
+            "not resolved",
+            "5 of 7",
+            "B − A +1.0",
+            "not resolved",
+            "made up",
+        ),
+        (
+            "p3_masks",
+            "p3",
+            "masks get better",
+            "mIoU rises",
+            "pictures only",
+            "untested",
+            "pictures only",
+            "A: 1, 2",
+            "does not hold",
+            "made up",
+        ),
     ]
     pd.DataFrame(claims, columns=COLUMNS).to_csv(folder / "claims.csv", index=False)
 

@@ -41,12 +41,15 @@ def sentence_on(params, accuracy, first, second, **options):
 
 def test_a_large_difference_is_resolved_with_its_p_and_interval(params):
     found = sentence_on(params, ACCURACY, "A", "B")
-    assert "(B) is 18.5 points above random weights (A): resolved by 406 images (p = 0.010, 95 % interval -2.0" in found
+    assert (
+        "(B) is 18.5 points above random weights (A): seen in these weights on 406 images (p = 0.010, 95 % interval "
+        in found
+    )
 
 
 def test_a_small_difference_is_not_resolved(params):
     found = sentence_on(params, ACCURACY | {"B": 0.43}, "A", "B")
-    assert "(B) is 2.0 points above random weights (A): not resolved by 406 images" in found
+    assert "(B) is 2.0 points above random weights (A): not seen in these weights on 406 images" in found
 
 
 def test_the_higher_setting_is_named_first(params):
@@ -56,7 +59,7 @@ def test_the_higher_setting_is_named_first(params):
 
 def test_the_report_keeps_its_own_direction_when_ours_is_reversed(params):
     found = sentence_on(params, ACCURACY | {"A": 0.70}, "A", "B")
-    assert "In the report A is 18.5 points below B: resolved by 406 images." in found
+    assert "In the report A is 18.5 points below B: resolved by its 406 images." in found
 
 
 def test_equal_settings_are_level(params):
@@ -73,7 +76,7 @@ def test_seeds_are_spoken_of_where_there_are_some(params):
     assert "In the mean over seeds B is 19.5 points above A: holds over 5 seeds and 406 images (p" in holds
     open_ = sentence_on(params, ACCURACY, "B", "D", seeds=5)
     assert "is not resolved over 5 seeds and 406 images (p = 0.30" in open_
-    assert "4 seeds are too few to judge" in sentence_on(params, ACCURACY, "A", "B", seeds=4)
+    assert "4 seeds and 406 images are too few to judge" in sentence_on(params, ACCURACY, "A", "B", seeds=4)
 
 
 def test_a_changed_setting_is_not_compared_with_the_reports(params):
@@ -90,7 +93,7 @@ def test_published_figures_resolve_six_of_ten_pairs():
 
 def test_published_gap_of_b_and_d_is_not_resolved():
     pair = between(published_settings(), "B", "D")
-    assert (round(pair.points, 1), pair.verdict) == (5.6, "not resolved by 406 images")
+    assert (round(pair.points, 1), pair.verdict) == (5.6, "not resolved by its 406 images")
 
 
 def test_pair_can_be_turned():
@@ -110,20 +113,23 @@ def test_ranking_names_a_setting_that_is_not_above_chance(params):
 
 def test_ranking_counts_agreement_with_the_report(params):
     # Ours resolves the report's six, and A-C of 8.6 points too.
-    said = "Resolved in both: 6, in the same direction: 6. Resolved in the report only: 0; here only: 1."
+    said = "Of these 6 are seen in these weights as well, 6 in the same direction; 0 are not, and 1 only here."
     assert said in ranking(params, ACCURACY)[-1]
 
 
 def test_ranking_counts_a_reversed_difference_as_another_direction(params):
     # A-B and A-D turned round.
-    assert "Resolved in both: 6, in the same direction: 4." in ranking(params, ACCURACY | {"A": 0.9})[-1]
+    assert (
+        "Of these 6 are seen in these weights as well, 4 in the same direction;"
+        in ranking(params, ACCURACY | {"A": 0.9})[-1]
+    )
 
 
 def test_classifier_sentence_follows_the_numbers():
     pairs = {("A", "B"): Pair("A", "B", 20.0, 0.0001, 500, (15.0, 25.0))}
     said = discussion.classifier_sentence(pairs)
     assert said.startswith(
-        "B is 20.0 points below A: resolved by 500 images (p < 0.001, 95 % interval -25.0 to -15.0)."
+        "B is 20.0 points below A: seen in these weights on 500 images (p < 0.001, 95 % interval -25.0 to -15.0)."
     )
 
 
@@ -146,11 +152,12 @@ def segmentation(metrics=METRICS):
 @pytest.mark.parametrize(
     "sentence",
     [
-        "The mean IoU of B is 10.0 points below that of A: resolved by 48 tiles (p = 0.010, 95 % interval -12.0 to "
-        "-8.0). In the report it is 16.5 points above it; without each tile's counts there is no interval for that.",
-        "A has the higher IoU in urban (by 30.0 points), as far as resolved.",
-        "B has the higher IoU in no class, as far as resolved.",
-        "Not resolved by 48 tiles, corrected for 2 classes: forest.",
+        "The mean IoU of B is 10.0 points below that of A: seen in these weights on 48 tiles (p = 0.010, 95 % "
+        "interval -12.0 to -8.0). In the report it is 16.5 points above it; without each "
+        "tile's counts there is no interval for that.",
+        "In these weights A has the higher IoU in urban (by 30.0 points).",
+        "In these weights B has the higher IoU in no class told apart.",
+        "Not told apart on 48 tiles, corrected for 2 classes: forest.",
         "Without an IoU, as neither truth nor prediction holds it: water.",
     ],
 )
@@ -159,7 +166,7 @@ def test_segmentation_sentences_claim_what_is_resolved(sentence):
 
 
 def test_segmenter_is_held_against_naming_one_class_everywhere():
-    said = 'Naming every pixel "forest" would give a mean IoU of 10.0 %. B is 3.0 points above it: not resolved by 48 '
+    said = 'Naming every pixel "forest" would give a mean IoU of 10.0 %. B is 3.0 points above it: not seen in '
     assert segmentation()[-1].startswith(said)
 
 

@@ -123,9 +123,12 @@ def test_given_archive_of_other_size_is_called_not_comparable(rerun):
 
 def test_discussion_changes_its_verdict_with_the_numbers(page, rerun):
     sentence = "the supervised backbone (B) is {} points above random weights (A): {}"
-    assert sentence.format("19.0", "resolved by 406 images (p = 0.010, 95 % interval 13.0 to 25.0)") in page.words
+    assert (
+        sentence.format("19.0", "seen in these weights on 406 images (p = 0.010, 95 % interval 13.0 to 25.0)")
+        in page.words
+    )
     close = {"A": 0.41, "B": 0.43, "C": 0.50, "D": 0.54, "E": 0.34}
-    assert sentence.format("2.0", "not resolved by 406 images") in rerun(p2=close).words
+    assert sentence.format("2.0", "not seen in these weights on 406 images") in rerun(p2=close).words
 
 
 def test_results_have_intervals(page):

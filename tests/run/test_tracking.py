@@ -16,7 +16,6 @@ from hw1.run.chip import model
 from hw1.run.mlflow_store import Store
 from hw1.run.tracking import Tracker
 
-
 ROOT = Path(__file__).parents[2]
 
 

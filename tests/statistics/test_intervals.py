@@ -5,12 +5,12 @@ import pytest
 
 from hw1.statistics.intervals import (
     bootstrap,
-    bootstrap_p,
     holm,
     mcnemar_p,
     over_seeds,
     over_seeds_and_images,
     percentile_interval,
+    swap_p,
     two_proportion_p,
     wilson_interval,
 )
@@ -90,9 +90,22 @@ def test_percentile_interval_is_the_middle_of_what_is_a_number():
     assert percentile_interval(np.array([*range(1001), np.nan])) == (25, 975)
 
 
-@pytest.mark.parametrize("values, p", [([1, 2, 3], 0.5), ([-1, 1, 1], 1.0), ([0, 0, 0], 1.0)])
-def test_bootstrap_p_is_twice_the_share_beyond_zero(values, p):
-    assert bootstrap_p(np.array(values)) == p
+def test_swaps_of_few_images_are_all_tried():
+    """Of three images that the second has right and the first has not, two of the eight swaps are as far apart."""
+    counts = np.array([[0, 1], [0, 1], [0, 1]])[..., None]
+    assert swap_p(counts, lambda sums: sums).tolist() == [2 / 8]
+    assert swap_p(counts[:1], lambda sums: sums).tolist() == [1]
+
+
+def test_swaps_of_many_images_are_mcnemars_test():
+    counts = np.array([[1, 0]] * 15 + [[0, 1]] * 5 + [[1, 1]] * 20)[..., None]
+    (p,) = swap_p(counts, lambda sums: sums)
+    assert p == pytest.approx(mcnemar_p(15, 5), abs=0.01)
+
+
+def test_statistic_that_is_no_number_has_no_evidence():
+    with np.errstate(invalid="ignore"):
+        assert swap_p(np.zeros((3, 2, 1)), lambda sums: sums / sums).tolist() == [1]
 
 
 def test_mean_over_seeds_is_students():
