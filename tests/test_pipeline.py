@@ -215,7 +215,8 @@ def test_second_clone_pulls_every_result_and_trains_nothing(project, tmp_path):
 
 
 def test_seeds_are_trained_side_by_side_once_and_shown_on_the_page(project):
-    project.run("dvc", "exp", "run", "--queue", "-n", "low", "-S", "lr=1e-5")  # for the next tests
+    project.run("dvc", "exp", "run", "--queue", "-n", "low", "-S", "lr=1e-5")  # for the next tests, beside this one
+    project.run("dvc", "queue", "start")
     output = project.run(sys.executable, "-m", "hw1.experiments.seeds", "1", "2", "--jobs", "2")
     assert "finetune@C seed 2: done in" in output and "`dvc repro` puts them on the page" in output
     before = project.run("git", "status", "--porcelain")
@@ -239,7 +240,6 @@ def test_trainings_of_seeds_are_in_the_tracking_database(project):
 
 
 def test_experiment_with_another_lr_reruns_finetuning_and_what_hangs_on_it(project):
-    project.run("dvc", "queue", "start")
     while "Success" not in (told := project.run("dvc", "queue", "status")):
         assert "Failed" not in told
         time.sleep(1)

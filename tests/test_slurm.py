@@ -336,10 +336,14 @@ def test_cancelled_job_leaves_a_state_and_the_same_command_goes_on(submitted):
     assert states(submitted)[-1] >= before[-1]
     again = Submitted(submitted, "finetune@A", "finetune@C")
     assert set(again.jobs) == {"pretrain@byol", "finetune@C"}
-    again.jobs["pretrain@byol"].says("pretrain@byol: goes on after epoch 0/1, step ")
-    again.jobs["pretrain@byol"].signal()
+    training = again.jobs["pretrain@byol"]
+    training.says("pretrain@byol: goes on after epoch 0/1, step ")
+    training.signal("--signal=USR1", "--batch")  # as SLURM does two minutes before the time is over
+    wait_for(lambda: training.restarts() == 1, 90, lambda: training.output)
+    wait_for(lambda: training.output.count(": goes on after epoch 0/1, step ") >= 2, 90, lambda: training.output)
+    training.signal()
     assert again.jobs["finetune@C"].ended() == "CANCELLED"
-    again.jobs["pretrain@byol"].gone()
+    training.gone()
 
 
 def test_nothing_is_submitted_that_is_up_to_date(submitted):

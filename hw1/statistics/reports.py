@@ -79,7 +79,7 @@ class Agreement:
     @property
     def text(self) -> str:
         bounds = f"{self.points:+.1f}, {self.low:.1f} to {self.high:.1f}"
-        return f"{self.above} of {self.reports} ({bounds}; sign test p = {self.p:.2g})"
+        return f"{self.above} of {self.reports} ({bounds}, sign test p = {self.p:.2g})"
 
 
 def agreement(problem: str, first: str, second: str) -> Agreement:

@@ -67,7 +67,7 @@ def test_only_values_that_are_not_the_presets_are_told(tmp_path):
         "cmd": "python -m stages.finetune  A\n --data x",
         "deps": [{"path": "data/prepared/office", "md5": "ab.dir"}],
     }
-    entry["params"] = {"params.yaml": {"seed": 5, "lr": 0.0003, "settings.A": {"backbone": "byol", "train": "full"}}}
+    entry["params"] = {"params.yaml": {"lr": 0.0003, "settings.A": {"backbone": "byol", "train": "full"}}}
     entry["params"]["environment.json"] = {"torch": "2.15.0"}
     entry["outs"] = [{"path": "models/history/finetune/A.csv", "md5": "cd"}]
     lock = tmp_path / "dvc.lock"

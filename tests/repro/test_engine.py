@@ -86,7 +86,7 @@ def test_stage_that_fails_stops_what_needs_it_and_lets_others_end(project):
     assert sorted(project.ran) == ["join", "left"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_signal_reaches_each_stage_once_and_each_writes_its_state(project, number):
     project.tell(left={"seconds": 60}, right={"seconds": 60})
     process = project.start("--jobs", "2")

@@ -64,7 +64,7 @@ def wide_merges():
     return f"a: &x {{{keys}}}\nb: {{<<: [{'*x, ' * 4_000}]}}\n"
 
 
-SEED = "seed: 5 "
+SEED = "seed: 101 "
 WRONG = {
     "nothing": "",
     "a comment": "# nothing\n",
@@ -133,7 +133,7 @@ RIGHT = {
     "byte order mark": "\ufeff" + QUICK,
     "Windows lines": QUICK.replace("\n", "\r\n"),
     "a document's begin and end": f"---\n{QUICK}\n...\n",
-    "an alias": QUICK.replace(SEED, "seed: &one 5 "),
+    "an alias": QUICK.replace(SEED, "seed: &one 101 "),
     "a merge": QUICK.replace(
         "  E: {backbone: byol, train: classifier}", "  E:\n    <<: {backbone: byol, train: full}\n    train: classifier"
     ),

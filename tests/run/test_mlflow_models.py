@@ -138,14 +138,13 @@ def test_model_is_that_of_the_training_though_its_file_was_replaced_since(root, 
     assert kept.read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["moved", "a?b # c"])
-def test_model_loads_and_new_ones_lie_where_the_project_is_after_it_was_moved(name, tmp_path, monkeypatch, weights):
-    """Also in a folder whose name means something in an address."""
+def test_model_loads_and_new_ones_lie_where_the_project_is_after_it_was_moved(tmp_path, monkeypatch, weights):
+    """Into a folder whose name means something in an address."""
     picture = tmp_path / "picture.png"
     Image.new("RGB", (40, 40)).save(picture)
     monkeypatch.delenv("HW1_TRACKING", raising=False)
     monkeypatch.setattr("hw1.run.tracking._start_sender", lambda folder: None)
-    for folder in ("first", name):
+    for folder in ("first", "a?b # c"):
         root = tmp_path / folder
         root.mkdir() if folder == "first" else (tmp_path / "first").rename(root)
         monkeypatch.setenv("DVC_ROOT", str(root))
@@ -156,10 +155,9 @@ def test_model_loads_and_new_ones_lie_where_the_project_is_after_it_was_moved(na
     assert not [path for path in tmp_path.iterdir() if "mlflow" in path.name]  # a database beside the folder
     store = Store.connect(root)
     assert aliases(store) == {"current": 2}
-    for version in (1, 2):
-        monkeypatch.setattr(sys.modules[__name__], "PREDICT", PREDICT.replace("@current", f"/{version}"))
-        _, labels = predicted("sqlite:///mlflow.db", root, picture)
-        assert len(labels) == 1
+    monkeypatch.setattr(sys.modules[__name__], "PREDICT", PREDICT.replace("@current", "/1"))  # of before it was moved
+    _, labels = predicted("sqlite:///mlflow.db", root, picture)
+    assert len(labels) == 1
     assert len(list((root / "mlartifacts").rglob("weights.safetensors"))) == 2
 
 

@@ -63,8 +63,8 @@ def test_number_as_dvc_or_a_hand_writes_it_is_a_float(tmp_path, text):
         ("lr: 0.0005 ", "lr: fast ", "lr: got 'fast', allowed: a number"),
         ("lr: 0.0005 ", "lr: 0 ", "lr: got 0, allowed: above 0"),
         ("lr: 0.0005 ", "lr: .inf ", "lr: got inf, allowed: a number"),
-        ("seed: 5 ", "seed: 1.5 ", "seed: got 1.5, allowed: a whole number"),
-        ("seed: 5 ", "seed: true ", "seed: got True, allowed: a whole number"),
+        ("seed: 101 ", "seed: 1.5 ", "seed: got 1.5, allowed: a whole number"),
+        ("seed: 101 ", "seed: true ", "seed: got True, allowed: a whole number"),
         ("batch_size: 32 ", "batch_size: 0 ", "pretrain.byol.batch_size: got 0, allowed: 2 or more"),
         ("deterministic: false", "deterministic: 0", "runtime.deterministic: got 0, allowed: true or false"),
         ("device: auto", "device: tpu", "runtime.device: got 'tpu', allowed: auto, cpu, cuda"),
@@ -85,11 +85,11 @@ def test_number_as_dvc_or_a_hand_writes_it_is_a_float(tmp_path, text):
         ),
         ("  sha256: ''", "  #", "data.sha256: missing"),
         ("sha256: ''", "sha256: abc", "data.sha256: got 'abc', allowed: '' or 64"),
-        ("seed: 5 ", "seed: yes ", "seed: got 'yes', allowed: a whole number"),
+        ("seed: 101 ", "seed: yes ", "seed: got 'yes', allowed: a whole number"),
         ("crop: 32}", "crop: 320}", "prepare.office.crop: got 320, allowed: at most resize, 36"),
         ("mask_ids: ['0013'", "mask_ids: [13", "evaluate.mask_ids[0]: got 13, allowed: text"),
-        ("seed: 5 ", "seed: 1\nseed: 2 ", "key 'seed' twice"),
-        ("seed: 5 ", "seed: [1 ", "not valid YAML"),
+        ("seed: 101 ", "seed: 1\nseed: 2 ", "key 'seed' twice"),
+        ("seed: 101 ", "seed: [1 ", "not valid YAML"),
         ("weights: mini               # report: imagenet", "weights: imagenet #", "classify.B.weights: got 'imagenet'"),
     ],
 )
@@ -102,7 +102,7 @@ def test_error_names_the_key_what_was_given_and_what_is_allowed(tmp_path, old, n
 
 @pytest.mark.parametrize(("text", "seed"), [("010", 10), ("0o17", 15), ("0x1F", 31), ("1_000", 1000)])
 def test_whole_number_in_another_spelling_is_the_one_that_dvc_tracks(tmp_path, text, seed):
-    assert load(edited(tmp_path, "seed: 5 ", f"seed: {text} ")).seed == seed
+    assert load(edited(tmp_path, "seed: 101 ", f"seed: {text} ")).seed == seed
 
 
 def test_missing_file_says_where_to_run(tmp_path):

@@ -27,6 +27,6 @@ def test_counts_and_tests_are_those_of_an_independent_library(pair, above):
 
 
 def test_byols_help_is_the_same_in_all_and_d_above_c_in_the_report_alone():
-    assert agreement("p2", "C", "A").text == "7 of 7 (+9.5, 2.1 to 17.0; sign test p = 0.016)"
+    assert agreement("p2", "C", "A").text == "7 of 7 (+9.5, 2.1 to 17.0, sign test p = 0.016)"
     (alone,) = [report for report in REPORTS if report.figures["p2"]["D"] > report.figures["p2"]["C"]]
     assert alone is REPORTS[0]
