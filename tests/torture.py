@@ -73,11 +73,14 @@ class Repro:
         above, starter = parents(), stage
         while b"stages." in command_of(starter):
             starter = above[starter]
+        workers = [pid for pid in descendants(first) if b"hw1.repro" in command_of(pid)]
         victims = {"stage": [stage], "starter": [starter], "first": [first], "all": [first, *descendants(first)]}
         for victim in victims[target]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
         self.process.wait()
+        while any(b"hw1.repro" in command_of(pid) for pid in workers):  # `dvc repro` refuses beside them, and says so
+            time.sleep(POLL)
         return True
 
 

@@ -3,18 +3,21 @@
 dvc is imported in the functions that need it: a machine that only trains need not have it.
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from hw1.run.errors import InputError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
+Result = TypeVar("Result")
 LOCK = "dvc.lock"
+PATIENCE = 60.0  # seconds in which a training ends its step and writes its state
 WAIT = 0.05  # seconds between two tries to get DVC's lock; DVC's own are 0.5
 
 
@@ -72,6 +75,23 @@ def load_dvc() -> None:
     dvc.lock.DEFAULT_TIMEOUT = 6 * WAIT  # DVC tries again after a sixth
 
 
+def patiently(call: Callable[[], Result]) -> Result:
+    """What ``call`` returns, tried again while another command of DVC has what it needs: for seconds, those of workers
+    whose engine was killed.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return call()
+        except DvcException as error:
+            if not isinstance(error.__cause__ or error, LockError) or time.monotonic() > deadline:
+                raise
+            time.sleep(1.0)
+
+
 def words(error: BaseException) -> str:
     """An error of DVC and its causes, in one line."""
     told = []
@@ -102,7 +122,7 @@ def plan(
         stages = plan_repro(graph, stages)
         fresh = set()
         for stage in stages if not force else ():  # each after all that it needs
-            if fresh.issuperset(graph.successors(stage)) and not stage.changed():
+            if fresh.issuperset(graph.successors(stage)) and not patiently(stage.changed):
                 fresh.add(stage)
         task = {stage: Task(stage.addressing, folder, of) for stage in stages}
         needs = {task[stage]: {task[need] for need in graph.successors(stage)} for stage in stages}

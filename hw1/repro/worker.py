@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hw1.repro.graph import Task, opened
+from hw1.repro.graph import Task, opened, patiently
 from hw1.run.errors import InputError
 from hw1.run.files import lock
 from hw1.run.supervision import REPRO, STOP
@@ -76,7 +76,8 @@ def reproduce(task: Task, force: bool, log: Path) -> str:
             os.environ[REPRO] = f"{os.environ[REPRO].partition(' ')[0]} {task.of}"
         try:
             with opened(task.folder) as repo, _Heard() as heard:
-                done = repo.reproduce(task.stage, single_item=True, force=force, repro_fn=_reproduce)
+                options = {"single_item": True, "force": force, "repro_fn": _reproduce}
+                done = patiently(lambda: repo.reproduce(task.stage, **options))
             return UNCHANGED if not done else RAN if heard.running else RESTORED
         finally:
             sys.stdout.flush()
