@@ -15,15 +15,16 @@ repro: setup            ## rebuild every result, print the table and whether it 
 	@python -m hw1.report.summary
 	@python -m hw1.experiments.reproduction
 
-# The addresses' queries: runs of trainings, newest first, and runs of whole `dvc repro`s.
-RUNS = \#/experiments/1/runs?orderByKey=attributes.start_time&orderByAsc=false&searchFilter=tags.%60hw1
+# The addresses' queries: runs of trainings and of whole `dvc repro`s, newest first. Sorted by their start MLflow would
+# fold trainings into these; the tag hw1.events begins with the time.
+RUNS = \#/experiments/1/runs?orderByAsc=false&searchFilter=tags.%60hw1
 ui: setup               ## MLflow's pages over the runs, on this machine; prints their addresses; UI_PORT=5001
 	@python -m hw1.run.sender || true  # says itself what it could not send
 ifdef MLFLOW_TRACKING_URI
 	@echo 'the runs are at $(MLFLOW_TRACKING_URI), in the experiment hw1'
 else
-	@echo 'trainings: http://127.0.0.1:$(UI_PORT)/$(RUNS).events%60+LIKE+%27%25%27'
-	@echo 'repros:    http://127.0.0.1:$(UI_PORT)/$(RUNS).repro%60+LIKE+%27%25%27'
+	@echo 'trainings: http://127.0.0.1:$(UI_PORT)/$(RUNS).events%60+LIKE+%27%25%27&orderByKey=tags.%60hw1.events%60'
+	@echo 'repros:    http://127.0.0.1:$(UI_PORT)/$(RUNS).repro%60+LIKE+%27%25%27&orderByKey=attributes.start_time'
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 		mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(UI_PORT) --workers 1
 endif

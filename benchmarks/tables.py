@@ -11,12 +11,13 @@ from benchmarks.timing import Speed
 
 @dataclass
 class Table:
-    """``rows`` of text under ``columns``; ``note`` says how they were measured, ``date`` when."""
+    """``rows`` of text under ``columns``; ``note`` says how they were ``made``, ``date`` when."""
 
     title: str
     columns: Sequence[str]
     note: str = ""
     rows: list[Sequence[str]] = field(default_factory=list)
+    made: str = "Measured"
     date: str = field(default_factory=lambda: datetime.date.today().isoformat())
 
     def add(self, *cells: object) -> None:
@@ -25,7 +26,7 @@ class Table:
     def markdown(self) -> str:
         lines = [f"## {self.title}", ""]
         lines += [f"| {' | '.join(row)} |" for row in (self.columns, ["---"] * len(self.columns), *self.rows)]
-        return "\n".join([*lines, "", " ".join(filter(None, (self.note, f"Measured on {self.date}."))), ""])
+        return "\n".join([*lines, "", " ".join(filter(None, (self.note, f"{self.made} on {self.date}."))), ""])
 
 
 def ratio(ours: Speed, theirs: Speed) -> str:

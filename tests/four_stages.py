@@ -29,7 +29,9 @@ def main():
         while not stop_requested() and time.monotonic() < end and not Path(told.get("until", "nothing")).exists():
             time.sleep(0.02)
         if stop_requested():
+            time.sleep(told.get("ends", 0))
             Path(f"{name}.state").write_text("state")
+            Path("told.json").write_text("{}")
     if "says" in told:
         print(told["says"], end="", flush=True)
     if told.get("fails"):
@@ -74,7 +76,9 @@ class Project:
         (self.folder / "dvc.yaml").write_text(self._pipeline(frozen=name))
 
     def tell(self, **stages: dict) -> None:
-        """What each is to do: take ``seconds``, or ``until`` a file is there, what it ``says``, if it ``fails``."""
+        """Say what each is to do: take ``seconds``, or ``until`` a file is there, what it ``says``, if it ``fails``,
+        and the seconds in which it ``ends`` when stopped, after which no stage is told anything.
+        """
         (self.folder / "told.json").write_text(json.dumps(stages))
 
     def start(self, *arguments: str, module: str = "hw1.repro", **options: object) -> subprocess.Popen:

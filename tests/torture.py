@@ -26,6 +26,7 @@ TRAININGS = {"pretrain", "classify", "finetune", "segment"}
 COMMANDS = (("dvc", "repro"), (sys.executable, "-m", "hw1.repro", "--jobs", "2"))
 TARGETS = ("stage", "starter", "first", "all")
 STARTS = re.compile(r"Running stage '([^']+)'|^(\S+): begins$", re.M)
+ENDS = re.compile(r"^(\S+): (?:done in|restored from|up to date after)", re.M)  # `dvc repro` runs one at a time
 POLL = 0.02  # seconds
 
 
@@ -64,9 +65,18 @@ class Repro:
         """The stages begun so far."""
         return ["".join(names) for names in STARTS.findall(self.output)]
 
-    def kill(self, target: str) -> bool:
-        """SIGKILL; False if the target had ended."""
-        stages = [pid for pid in descendants(self.process.pid) if b"stages." in command_of(pid)]
+    @property
+    def running(self) -> list[str]:
+        """The stages begun and not ended: of ``dvc repro`` the last."""
+        output = self.output
+        begun = ["".join(names) for names in STARTS.findall(output)]
+        if "Running stage '" in output:
+            return begun[-1:]
+        return [stage for stage in begun if stage not in ENDS.findall(output)]
+
+    def kill(self, target: str, name: str) -> bool:
+        """SIGKILL, of a stage by its name or of what is above it; False if it had ended."""
+        stages = [pid for pid in descendants(self.process.pid) if is_stage(pid, name)]
         if not stages or self.process.poll() is not None:
             return False
         stage, first = stages[-1], self.process.pid
@@ -79,7 +89,7 @@ class Repro:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
         self.process.wait()
-        while any(b"hw1.repro" in command_of(pid) for pid in workers):  # `dvc repro` refuses beside them, and says so
+        while any(Path(f"/proc/{pid}").exists() for pid in workers):  # `dvc repro` refuses beside them, and says so
             time.sleep(POLL)
         return True
 
@@ -135,19 +145,26 @@ def kill_once(
     """
     current, begun, moment, trains = None, 0.0, 0.0, False
     while repro.process.poll() is None:
-        stage = repro.started[-1] if repro.started else None
-        if stage != current:
-            if current and due[current] > 0:  # it ended before its moment: the next one gets its kills
-                due[stage] += due.pop(current)
-            current, begun, moment = stage, time.monotonic(), draw.uniform(0, 0.9 * seconds[stage])
-            trains = due[stage] % 2 == 0 and stage.split("@")[0] in TRAININGS
-            before = states(project, stage)
-        if trains and states(project, stage) - before:
+        running = repro.running
+        for stage in set(repro.started) - set(running) if running else ():
+            due[running[-1]] += due.pop(stage, 0)  # it ended before its moment: another one gets its kills
+        wanted = [stage for stage in running if due[stage] > 0]
+        if wanted and current not in wanted:
+            current, begun, moment = wanted[0], time.monotonic(), draw.uniform(0, 0.9 * seconds[wanted[0]])
+            trains = due[current] % 2 == 0 and current.split("@")[0] in TRAININGS
+            before = states(project, current)
+        if trains and states(project, current) - before:
             trains, begun, moment = False, time.monotonic(), draw.uniform(0, within)
-        if current and due[current] > 0 and not trains and time.monotonic() - begun >= moment and repro.kill(target):
+        if current in wanted and not trains and time.monotonic() - begun >= moment and repro.kill(target, current):
             return current
         time.sleep(POLL)
     return None
+
+
+def is_stage(pid: int, name: str) -> bool:
+    """Whether a process is the stage of that name, or what DVC put between itself and it."""
+    stage, _, item = name.partition("@")
+    return re.search(rf"stages\.{stage}\b.?{item}\b".encode(), command_of(pid)) is not None
 
 
 def states(project: Project, stage: str) -> set[str]:

@@ -1,19 +1,15 @@
 """A function applied to many things by all cores, in order and a bounded way ahead."""
 
 import itertools
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from hw1.run.chip import cores
+
 T, R = TypeVar("T"), TypeVar("R")
 AHEAD = 2  # chunks for each thread, at most, that are done or under way before they are wanted
-
-
-def cores() -> int:
-    """Cores this process may use, which in a container can be far fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_threads(function: Callable[[T], R], items: Iterable[T], chunk: int) -> Iterator[R]:

@@ -13,12 +13,13 @@ from PIL import Image
 
 from hw1.archive.archive import Archive
 from hw1.archive.mask_colours import one_class
-from hw1.archive.parallel import cores, in_threads
+from hw1.archive.parallel import in_threads
 from hw1.archive.pictures import resized_crop, square_tile
 from hw1.archive.spelling import few, matched, pairs, shown, spelt_otherwise
 from hw1.archive.tally import NO_PAIR, Reading
 from hw1.data.arrays import GIVEN_WEIGHTS, Manifest, save_masks
 from hw1.data.classes import LAND_COVER
+from hw1.run.chip import cores
 from hw1.run.params import Prepare, ResizeCrop, Square
 
 Decode = Callable[[str], np.ndarray]

@@ -51,8 +51,8 @@ def points(key: str) -> list[Point]:
     for name in finished():
         with contextlib.suppress(InputError):
             value, theirs = apart(parameters_of(name), key)
-            evaluated = scores_its_models(text_of("dvc.lock", name).encode(), here["settings"])
-            if theirs == here and evaluated and value not in [point.value for point in found]:
+            new = theirs == here and value not in [point.value for point in found]
+            if new and scores_its_models(text_of("dvc.lock", name).encode(), here["settings"]):
                 found.append(_point(name, value, text_of(METRICS, name), text_of(PREDICTIONS, name)))
     if len(found) < 2:
         raise InputError(f"{key}: no finished experiment varies it alone; `dvc exp run -S {key}=...` makes one")

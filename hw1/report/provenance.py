@@ -85,8 +85,9 @@ class Provenance:
             locked = read_yaml(lock).get("stages", {})
         except InputError:  # a stage run by hand: the page is whole without
             locked = {}
-        gone = {name for name in locked if name.startswith("finetune@") and name[9:] not in params.settings}
-        return cls(preset, {name: _stage(name, locked[name], values) for name in locked if name not in gone})
+        settings = {f"finetune@{key}" for key in params.settings}  # dvc.lock keeps those that were removed
+        here = {name: entry for name, entry in locked.items() if not name.startswith("finetune@") or name in settings}
+        return cls(preset, {name: _stage(name, entry, values) for name, entry in here.items()})
 
     def of(self, shown: str) -> list[Stage]:
         """The stages that lead to a figure or table, in the order in which they ran."""

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from hw1.repro import times
 from hw1.repro.graph import Plan, Task, keep_order, load_dvc, locked
-from hw1.repro.screen import Log, Screen, clock
+from hw1.repro.screen import Log, Screen
 from hw1.repro.worker import RAN, RESTORED, UNCHANGED, begin, reproduce
 from hw1.run.errors import InputError
-from hw1.run.progress import SCREEN
+from hw1.run.progress import SCREEN, clock
 from hw1.run.supervision import REPRO, answer_signals, deferred, identity, stop_requested
 
 LOGS = Path(".dvc/tmp/repro")
@@ -106,7 +106,7 @@ class _Run:
         load_dvc()
         sys.stdout.flush()
         sys.stderr.flush()
-        pool = ProcessPoolExecutor(self._jobs, multiprocessing.get_context("fork"), initializer=begin)
+        pool = ProcessPoolExecutor(self._jobs, multiprocessing.get_context("fork"), begin, (os.getpid(),))
         wait([pool.submit(int)])
         return pool
 

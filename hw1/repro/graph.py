@@ -48,7 +48,7 @@ class Plan:
 
 @contextmanager
 def opened(folder: Path = Path()) -> Iterator["Repo"]:
-    """DVC's view of the project, which waits for DVC's lock where another command has it.
+    """Open DVC's view of the project, which waits for DVC's lock where another command has it.
 
     Raises:
         InputError: with DVC's words, on anything that DVC refuses.
@@ -76,8 +76,8 @@ def load_dvc() -> None:
 
 
 def patiently(call: Callable[[], Result]) -> Result:
-    """What ``call`` returns, tried again while another command of DVC has what it needs: for seconds, those of workers
-    whose engine was killed.
+    """Return what ``call`` does, tried again while another command of DVC has what it needs, such as workers whose
+    engine was killed, for as long as their stages take to end.
     """
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
@@ -112,21 +112,26 @@ def plan(
     Raises:
         InputError: as for :func:`opened`, as on a target that does not exist.
     """
+    from dvc.repo import lock_repo
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
-    with opened(folder) as repo, repo.lock:
-        graph = get_active_graph(repo.index.graph)
-        stages = collect_stages(repo, targets or ["dvc.yaml"])
-        if single_item:
-            graph = graph.subgraph(stages)
-        stages = plan_repro(graph, stages)
-        fresh = set()
-        for stage in stages if not force else ():  # each after all that it needs
-            if fresh.issuperset(graph.successors(stage)) and not patiently(stage.changed):
-                fresh.add(stage)
-        task = {stage: Task(stage.addressing, folder, of) for stage in stages}
-        needs = {task[stage]: {task[need] for need in graph.successors(stage)} for stage in stages}
-        return Plan(needs, frozenset(task[stage] for stage in fresh))
+    def look() -> Plan:
+        with lock_repo(repo):  # let go between two tries: whoever has what is needed must get it to end
+            graph = get_active_graph(repo.index.graph)
+            stages = collect_stages(repo, targets or ["dvc.yaml"])
+            if single_item:
+                graph = graph.subgraph(stages)
+            stages = plan_repro(graph, stages)
+            fresh = set()
+            for stage in stages if not force else ():  # each after all that it needs
+                if fresh.issuperset(graph.successors(stage)) and not stage.changed():
+                    fresh.add(stage)
+            task = {stage: Task(stage.addressing, folder, of) for stage in stages}
+            needs = {task[stage]: {task[need] for need in graph.successors(stage)} for stage in stages}
+            return Plan(needs, frozenset(task[stage] for stage in fresh))
+
+    with opened(folder) as repo:
+        return patiently(look)
 
 
 def locked(folder: Path) -> list[str]:
@@ -141,12 +146,12 @@ def keep_order(folder: Path, before: Sequence[str], order: Sequence[str]) -> Non
     """Put the stages that ``before`` lacks into ``order`` in dvc.lock, where they stand as they ended."""
     from dvc.utils.serialize import modify_yaml
 
+    if set(order) <= set(before):
+        return
     now = locked(folder)
     wanted = [name for name in before if name in now]
     wanted += [name for name in order if name in now and name not in before]
     wanted += [name for name in now if name not in wanted]
-    if wanted == now:
-        return
     with opened(folder) as repo, repo.lock, modify_yaml(str(folder / LOCK)) as tree:
         stages = dict(tree["stages"])
         tree["stages"].clear()

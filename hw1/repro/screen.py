@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hw1.repro.graph import Task
+from hw1.run.progress import clock
 
 PIECE = re.compile(rb"[^\r\n]*[\r\n]")
 
@@ -54,13 +55,6 @@ class Log:
     def line(self) -> str:
         """The stage's state: what it said last, or how long it runs."""
         return self._named(self.state) if self.state else f"{self.task.name}  {clock(time.monotonic() - self.begun)}"
-
-
-def clock(seconds: float) -> str:
-    """Such as 0:07 or 2:03:04."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 class Screen:

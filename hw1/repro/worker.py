@@ -30,13 +30,13 @@ _busy = threading.Lock()
 _ending = False
 
 
-def begin() -> None:
-    """Make this process, forked from the engine, a worker."""
+def begin(engine: int) -> None:
+    """Make this process, forked from the engine of that number, a worker."""
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, _note)  # a handler and not SIG_IGN, which the stage would inherit
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGHUP, signal.SIG_IGN if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else _end)
-    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_follow, args=(engine,), daemon=True).start()
     logging.getLogger("dvc").setLevel(logging.WARNING)
 
 

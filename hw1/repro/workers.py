@@ -1,15 +1,12 @@
 """How many stages this machine can run at a time."""
 
 import ctypes
-import os
 import subprocess
 import sys
-from contextlib import suppress
-from pathlib import Path
 
+from hw1.run.chip import cores
 from hw1.run.params import Params
 
-CGROUP = Path("/sys/fs/cgroup/cpu.max")  # of a container's processes: microseconds of a period that they may compute
 MEMORY = 1.5 * 2**30  # bytes of main memory for a stage, quick's largest takes 1.1 GiB
 
 
@@ -20,15 +17,6 @@ def default_jobs(params: Params) -> int:
         return max(1, gpus * params.launch.trainings_per_gpu // per_stage)
     threads = params.runtime.threads or cores()
     return max(1, min(cores() // (threads * per_stage), int(_available_memory() // MEMORY)))
-
-
-def cores(quota: Path = CGROUP) -> int:
-    """The cores that this process may use: by its affinity, and by what a container is given."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with suppress(OSError, ValueError):  # no such file, or "max" in it
-        allowed, period = map(int, quota.read_text().split())
-        count = min(count, max(1, allowed // period))
-    return count
 
 
 def _gpus() -> int:

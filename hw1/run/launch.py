@@ -21,6 +21,7 @@ import torch
 import torch.distributed
 
 from hw1.run import gpus
+from hw1.run.chip import cores
 from hw1.run.errors import InputError
 from hw1.run.gpus import sees_gpu
 from hw1.run.memory import told_in_one_line
@@ -223,6 +224,5 @@ def _this_stage() -> list[str]:
 
 def _environment(devices: int, launcher: str) -> dict[str, str]:
     """Of the ranks that ``launcher`` starts, beside what this process has."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, cores // devices)))
+    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // devices)))
     return {"OMP_NUM_THREADS": threads, SENT_ON: launcher, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(PATIENCE)}

@@ -11,6 +11,13 @@ SCREEN = "HW1_SCREEN"  # in the environment where someone else shows the state, 
 INTERVAL = 1.0  # seconds between two such states
 
 
+def clock(seconds: float) -> str:
+    """Write seconds as 0:07 or 2:03:04."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
 class Progress:
     """Counts images; ``stream`` gets the bar only where it is a terminal.
 
@@ -81,9 +88,8 @@ class Progress:
         if not done:
             done, seconds = self._before, self._seconds_before
         rate = done / max(seconds, 1e-9)
-        left = round((self._epochs * self._images - self._done) / max(rate, 1e-9))
-        hours, minutes = divmod(left // 60, 60)
-        return f"{rate:,.0f} images/s  {f'{hours}:{minutes:02}' if hours else minutes}:{left % 60:02} left"
+        left = (self._epochs * self._images - self._done) / max(rate, 1e-9)
+        return f"{rate:,.0f} images/s  {clock(left)} left"
 
     def _write(self, text: str) -> None:
         """A line in the place of the bar, which comes back with the next images."""

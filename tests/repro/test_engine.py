@@ -1,8 +1,10 @@
 """Stages side by side, on a project whose stages do what they are told: what runs, what is left, what ends it."""
 
+import json
 import os
 import shutil
 import signal
+import subprocess
 
 import psutil
 import pytest
@@ -134,16 +136,46 @@ def test_kill_of_any_process_leaves_states_and_no_process(project, victim):
     assert sorted(project.ran) == (["join", "left"] if victim == "stage" else ["join", "left", "right"])
 
 
-def test_what_was_edited_while_a_stage_ran_is_not_recorded_as_what_it_came_from(project):
+def test_next_call_waits_for_workers_whose_engine_was_killed(project):
+    """They hold DVC's records of what they write until their stages have ended."""
+    project.tell(left={"seconds": 60, "ends": 3}, right={"seconds": 60, "ends": 3})
+    process = project.start("--jobs", "2")
+    project.wait_for("left", "right")
+    process.kill()
+    process.communicate(timeout=60)
+    assert sorted(project.ran) == ["left", "right", "source"]
+    project.run("--jobs", "2")
+    assert project.has("left.state") and project.has("right.state")
+    assert sorted(project.ran) == ["join", "left", "right"]
+
+
+def test_next_call_waits_for_another_command_of_dvc(project):
+    project.run()
+    shell = "sleep 4 > /dev/null 2>&1 & echo $!"
+    number = int(subprocess.run(shell, shell=True, capture_output=True, text=True).stdout)
+    record = {"read": {}, "write": {str(project.folder / "left.txt"): {"pid": number, "cmd": "sleep"}}}
+    (project.folder / ".dvc/tmp/rwlock").write_text(json.dumps(record))
+    assert project.run().endswith("all 4 stages are up to date\n")
+    assert not psutil.pid_exists(number)
+
+
+def edited_while_left_runs(project, **edits):
+    """Status and lines of a run in which files get other texts while left, and no other stage, is at work."""
     project.tell(left={"seconds": 60, "until": "edited"})
     process = project.start("--jobs", "2")
     project.wait_for("left")
-    project.until(lambda: "right:" in project.text("dvc.lock"))  # which the edit is to leave alone
-    (project.folder / "code/part.py").write_text("one = 2\n")
-    (project.folder / "params.yaml").write_text("seed: 1\nlr: {left: 0.5, right: 0.1}\n")
+    project.until(lambda: "right:" in project.text("dvc.lock"))
+    for name, text in edits.items():
+        (project.folder / name).write_text(text)
     (project.folder / "edited").touch()
     told, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
+    return process.returncode, told
+
+
+def test_what_was_edited_while_a_stage_ran_is_not_recorded_as_what_it_came_from(project):
+    edits = {"code/part.py": "one = 2\n", "params.yaml": "seed: 1\nlr: {left: 0.5, right: 0.1}\n"}
+    status, told = edited_while_left_runs(project, **edits)
+    assert status == 1
     reason = "left: code, params.yaml (lr.left) changed while it ran; its outputs are not recorded, it must run again"
     assert f"error: {reason}; not run: join" in told
     assert "left:" not in project.text("dvc.lock")
@@ -153,14 +185,9 @@ def test_what_was_edited_while_a_stage_ran_is_not_recorded_as_what_it_came_from(
 
 
 def test_edit_that_the_stage_does_not_depend_on_is_none_of_its_business(project):
-    project.tell(left={"seconds": 60, "until": "edited"})
-    process = project.start("--jobs", "2")
-    project.wait_for("left")
-    project.until(lambda: "right:" in project.text("dvc.lock"))  # which the edit is to leave alone
-    (project.folder / "params.yaml").write_text("seed: 1\nlr: {left: 0.1, right: 0.5}\n")
-    (project.folder / "notes.txt").write_text("new")
-    (project.folder / "edited").touch()
-    assert process.wait(60) == 0
+    edits = {"notes.txt": "new", "params.yaml": "seed: 1\nlr: {left: 0.1, right: 0.5}\n"}
+    status, told = edited_while_left_runs(project, **edits)
+    assert (status, "left: done in" in told) == (0, True)
 
 
 def test_stop_before_a_stage_has_begun_ends_it_at_once(project):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hw1.repro.graph import Task
-from hw1.repro.screen import Log, clock
+from hw1.repro.screen import Log
 
 
 @pytest.fixture
@@ -45,11 +45,6 @@ def test_stage_of_one_of_several_seeds_says_so(tmp_path):
     log = Log(Task("finetune@A", Path(), "seed 2"), tmp_path / "log")
     write(log, b"finetune@A  epoch 1/2\nother\n")
     assert log.lines() == ["finetune@A seed 2  epoch 1/2", "finetune@A seed 2: other"]
-
-
-@pytest.mark.parametrize("seconds, text", [(0.4, "0:00"), (67, "1:07"), (7384, "2:03:04")])
-def test_clock(seconds, text):
-    assert clock(seconds) == text
 
 
 def test_lines_of_a_log_have_their_stages_names(project):

@@ -6,7 +6,7 @@ import pytest
 from closure import ROOT
 
 from hw1.repro import workers
-from hw1.repro.workers import cores, default_jobs
+from hw1.repro.workers import default_jobs
 from hw1.run.params import load
 
 PARAMS = load(ROOT / "presets/quick.yaml")
@@ -41,11 +41,3 @@ def test_gpus_are_shared_by_devices_of_a_training(machine, gpus, devices, per_gp
     machine(8, gpus=gpus)
     assert default_jobs(params(0, devices, per_gpu)) == jobs
     assert default_jobs(params(0, devices, per_gpu, device="cpu")) == 1
-
-
-@pytest.mark.parametrize(
-    "text, most", [("150000 100000", 1), ("max 100000", 999), ("900000000 100000", 999), ("x", 999)]
-)
-def test_container_has_the_cores_that_it_is_given(tmp_path, text, most):
-    (tmp_path / "cpu.max").write_text(text)
-    assert cores(tmp_path / "cpu.max") == min(most, cores(tmp_path / "none"))

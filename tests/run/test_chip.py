@@ -1,10 +1,11 @@
-"""The CPU's name, for the record."""
+"""The CPU: its name, for the record, and the cores that may be used."""
 
 import platform
 
+import pytest
 import torch
 
-from hw1.run.chip import cpu, model
+from hw1.run.chip import cores, cpu, model
 
 X86 = "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Intel(R) Xeon(R) CPU @ 2.00GHz\n\nprocessor\t: 1\n"
 ARM = "processor\t: 0\nBogoMIPS\t: 243.75\nCPU implementer\t: 0x41\n"
@@ -27,3 +28,11 @@ def test_instructions_are_those_that_torch_computes_with(monkeypatch):
     assert cpu() == f"{model()}, AVX512, AMX"
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     assert cpu() == f"{model()}, AVX512"
+
+
+@pytest.mark.parametrize(
+    "text, most", [("150000 100000", 1), ("max 100000", 999), ("900000000 100000", 999), ("x", 999)]
+)
+def test_container_has_the_cores_that_it_is_given(tmp_path, text, most):
+    (tmp_path / "cpu.max").write_text(text)
+    assert cores(tmp_path / "cpu.max") == min(most, cores(tmp_path / "none"))

@@ -166,3 +166,8 @@ print("done", file=sys.stderr)
     process.stdout.close()
     _, told = process.communicate(b"go on\n", timeout=30)
     assert (process.returncode, told) == (0, b"done\n")
+
+
+@pytest.mark.parametrize("seconds, text", [(0.4, "0:00"), (67, "1:07"), (7384, "2:03:04")])
+def test_time_is_written_as_a_clock_shows_it(seconds, text):
+    assert module.clock(seconds) == text
