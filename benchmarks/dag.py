@@ -105,7 +105,7 @@ def paper_seconds(needs: Needs, params: Params, tflop: Mapping[str, float]) -> d
     training = {"pretrain@byol": params.pretrain.byol}
     training |= {f"classify@{key}": getattr(params.classify, key) for key in "AB"}
     training |= {f"segment@{key}": getattr(params.segment, key) for key in "AB"}
-    training |= {f"finetune@{key}": params.finetune for key in params.settings}
+    training |= {f"finetune@{key}": params.finetuning(key) for key in params.settings}
     found = {}
     for task in needs:
         if recipe := training.get(task.stage):

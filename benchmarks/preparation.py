@@ -15,7 +15,7 @@ from benchmarks.tables import Table, ratio
 from benchmarks.timing import Contestant, race
 from hw1.archive.archive import Archive
 from hw1.archive.parts import prepare_mini
-from hw1.run.params import Square, load
+from hw1.run.params import ResizeCrop, load
 
 COUNT = 2000
 SIDE = 84  # px of Mini-ImageNet's images in the course's archive
@@ -36,7 +36,7 @@ def archive() -> Path:
 
 def ours(size: int) -> Contestant:
     source = Archive(archive())
-    params = dataclasses.replace(load("presets/paper.yaml").prepare, mini=Square(size))
+    params = dataclasses.replace(load("presets/paper.yaml").prepare, mini=ResizeCrop(size, size, "bicubic"))
     out = Path(tempfile.mkdtemp(prefix="hw1-bench-"))
 
     def run() -> float:

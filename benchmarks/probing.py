@@ -87,7 +87,7 @@ def supervised(of: Sizes) -> Contestant:
 
 
 def noise(of: Sizes, batch_size: int) -> np.ndarray:
-    side = of.params.prepare.mini.size
+    side = of.params.prepare.mini.crop
     return np.random.default_rng(0).integers(0, 256, (STEPS * batch_size, side, side, 3), np.uint8)
 
 

@@ -29,7 +29,7 @@ def main() -> None:
     tables = of_one_training(predictions) | of_seeds(args.seeds, args.predictions, params.seed)
     projections = pd.read_csv(args.evaluation / "p1/projections.csv")
     epochs = pd.read_csv(args.evaluation / "p3/epochs.csv", dtype={"image": str})
-    settings = {key: (setting.backbone, setting.train) for key, setting in params.settings.items()}
+    settings = {key: setting.meaning for key, setting in params.settings.items()}
     tried = claims.tried(tables["pairs"], tables["seed_pairs"], projections, epochs, settings)
     tables["claims"] = to_frame(tried, claims.COLUMNS)
     with whole_folder(args.out) as out, whole_file(args.claims) as verdicts:

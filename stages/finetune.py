@@ -1,7 +1,6 @@
 """Fine-tune one setting of problem 2: its backbone, whole or frozen, under one linear classifier."""
 
 from hw1.classify.classification import p2_recipe
-from hw1.engine.card import save_model
 from hw1.engine.loop import fit, write_history
 from hw1.engine.recipe import begin
 from hw1.run.arguments import stage_arguments
@@ -14,7 +13,7 @@ def main() -> None:
         *(__doc__, "setting"),
         data="the prepared office",
         backbone="the weights to start from",
-        out="the weights to write",
+        out="the folder of weights to write",
         history="the CSV to write",
     )
     params, stage = load(), f"finetune@{args.setting}"
@@ -23,9 +22,7 @@ def main() -> None:
     reads, writes = (args.data, args.backbone), {"weights": args.out, "history": args.history}
     with begin(stage, params, used, reads, writes) as run:
         recipe = p2_recipe(params, args.setting, args.data, args.backbone, run)
-        rows = fit(recipe, run)
-        save_model(recipe.network, run.drafts["weights"], run.card(recipe))
-        write_history(rows, recipe.columns, run)
+        write_history(fit(recipe.keeping([recipe.training.epochs], run), run), recipe.columns, run)
 
 
 if __name__ == "__main__":

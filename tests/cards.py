@@ -24,7 +24,8 @@ def used(stage: str) -> dict:
 
 
 def card_of(stage: str, classes: int = 7, resize: int = 36, crop: int = 32) -> Card:
-    return Card.of(stage, 5, Manifest("synthetic", resize, crop, classes, [], []), used(stage))
+    filter = "bilinear" if stage.startswith("segment") else "bicubic"
+    return Card.of(stage, 5, Manifest("synthetic", resize, crop, filter, classes, [], []), used(stage))
 
 
 def saved(stage: str, path: Path, classes: int = 7) -> nn.Module:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from hw1.run.params import Prepare, ResizeCrop, Square
 
-SIZES = Prepare(p1=Square(8), mini=Square(10), office=ResizeCrop(18, 12), p3=Square(16))
+SIZES = Prepare(p1=Square(8), mini=ResizeCrop(10, 10, "bilinear"), office=ResizeCrop(18, 12, "bicubic"), p3=Square(16))
 
 
 def noise(seed, height, width):

@@ -33,8 +33,8 @@ def test_artifact_is_an_output_of_a_stage_or_lies_in_one(repo):
 
 
 def test_final_model_of_every_training_that_others_may_use_is_one():
-    finals = [f"finetune/{setting}" for setting in PARAMS["settings"]]
-    finals += [f"{task}/{model}/weights" for task in ("classify", "segment") for model in "AB"]
+    models = {"classify": "AB", "finetune": PARAMS["settings"], "segment": "AB"}
+    finals = [f"{task}/{model}/weights" for task, names in models.items() for model in names]
     finals += ["backbone/byol", "backbone/supervised"]
     offered = [artifact["path"] for artifact in ARTIFACTS.values()]
     assert sorted(offered) == sorted(f"models/{final}.safetensors" for final in finals)

@@ -1,6 +1,7 @@
 """The real DAG, end to end, on a tiny data set in a clone of its own: repro, experiments, MLflow, errors."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -58,6 +59,24 @@ def test_metrics_hold_a_fraction_for_every_model(project):
         *project.json("metrics/p2.json")["accuracy"].values(),
     ]
     assert len(accuracies) == 7 and all(0 <= value <= 1 for value in accuracies)
+
+
+@pytest.mark.parametrize(
+    "problem, data, task, measure", [("p2", "office", "finetune", "accuracy"), ("p3", "p3", "segment", "miou")]
+)
+def test_weights_of_the_best_epoch_score_what_the_histories_say(project, problem, data, task, measure, tmp_path):
+    before = project.json(f"metrics/{problem}.json")
+    assert before["keep"] == "last"
+    text = (project.folder / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("keep: last", "keep: best"))
+    sources = {"data": f"data/prepared/{data}", "models": f"models/{task}", "history": f"models/history/{task}"}
+    options = [part for name, path in sources.items() for part in (f"--{name}", project.folder / path)]
+    written = ("--metrics", "m.json", "--predictions", "p.csv", "--out", "evaluation")
+    command = [sys.executable, "-m", "stages.evaluate", problem, *map(str, options), *written]
+    environment = os.environ | {"PYTHONPATH": str(project.folder), "HW1_TRACKING": "off"}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    best = json.loads((tmp_path / "m.json").read_text())
+    assert best["keep"] == "best" and best[measure] == pytest.approx(before[f"best_{measure}"], abs=1e-6)
     p3 = project.json("metrics/p3.json")
     assert {project.json(f"metrics/{problem}.json")["data"] for problem in ("p1", "p2", "p3")} == {"synthetic"}
     assert sorted(p3["miou"]) == ["A", "B"] and len(p3["iou"]) == 6
@@ -73,7 +92,7 @@ def test_final_accuracy_is_the_last_row_of_the_history(project):
     "problem, measure, weights",
     [
         ("p1", "accuracy", "classify/B/weights"),
-        ("p2", "accuracy", "finetune/C"),
+        ("p2", "accuracy", "finetune/C/weights"),
         ("p3", "miou", "segment/A/weights"),
     ],
 )
@@ -190,7 +209,7 @@ def test_same_seed_trains_and_scores_to_the_same_bytes_with_torch_as_it_is(proje
     ran = stages_run(project.run("env", f"PYTHONPATH={real}", *anew))
     assert ran == sorted(stages)
     assert [project.outputs(stage) for stage in stages] == before
-    assert "metrics/p2.json" in before[-1] and "models/finetune/C.safetensors" in before[-2]
+    assert "metrics/p2.json" in before[-1] and "models/finetune/C" in before[-2]
 
 
 def test_second_clone_pulls_every_result_and_trains_nothing(project, tmp_path):
@@ -205,7 +224,7 @@ def test_second_clone_pulls_every_result_and_trains_nothing(project, tmp_path):
     project.run("sh", "-c", f"cd {clone} && dvc pull -q && dvc status -q")
     assert "Data and pipelines are up to date." in project.run("sh", "-c", f"cd {clone} && dvc repro")
     pulled = {path.relative_to(clone) for part in ("models", "report") for path in (clone / part).rglob("*.*")}
-    assert {path.as_posix() for path in pulled} >= {"models/finetune/C.safetensors", "report/index.html"}
+    assert {path.as_posix() for path in pulled} >= {"models/finetune/C/weights.safetensors", "report/index.html"}
     for path in pulled:
         assert (clone / path).read_bytes() == (project.folder / path).read_bytes()
     # One copy of each file: the workspace's is a link into the cache, where the file system has no reflinks.

@@ -51,7 +51,7 @@ def prepare_mini(archive: Archive, prepare: Prepare, out: Path) -> Reading:
     else:
         members = enough(archive, MINI)
         _save_images(out / "train_images.npy", members, _resized(archive, prepare.mini))
-        Manifest(archive.origin, *sides(prepare.mini), 0, _names(members), []).save(out)
+        Manifest(archive.origin, *steps(prepare.mini), 0, _names(members), []).save(out)
     if given := archive.weights:
         archive.copy_weights(given, out / GIVEN_WEIGHTS)
         notes.append("the supervised backbone is the archive's")
@@ -98,7 +98,9 @@ def prepare_p3(archive: Archive, prepare: Prepare, out: Path) -> Reading:
     for split, classes in seen.items():
         if flaw := one_class(classes):
             raise archive.fault(f"p3_data/{split}", f"{flaw}: nothing to learn or to score; are these the right masks?")
-    Manifest(archive.origin, *sides(prepare.p3), len(LAND_COVER), list(train), list(validation)).save(out)
+    Manifest(
+        archive.origin, prepare.p3.size, prepare.p3.size, "bilinear", len(LAND_COVER), list(train), list(validation)
+    ).save(out)
     reading = _told(archive, {"train": train, "validation": validation}, "p3_data", what="tiles with masks")
     alone = {member for split in seen for member in archive.pictures(f"p3_data/{split}")} & reading.left_out.keys()
     reading.left_out |= dict.fromkeys(alone, NO_PAIR)
@@ -197,13 +199,14 @@ def _told(
 
 def _resized(archive: Archive, geometry: Square | ResizeCrop) -> Decode:
     """Members as (size, size, 3) uint8."""
-    resize, crop = sides(geometry)
-    return lambda member: resized_crop(archive.image(member), resize, crop)
+    return lambda member: resized_crop(archive.image(member), *steps(geometry))
 
 
-def sides(geometry: Square | ResizeCrop) -> tuple[int, int]:
-    """To what an image is resized, and what of it is kept, in px."""
-    return (geometry.size, geometry.size) if isinstance(geometry, Square) else (geometry.resize, geometry.crop)
+def steps(geometry: Square | ResizeCrop) -> tuple[int, int, str]:
+    """To what side in px an image is resized, what of it is kept, and by which filter: bicubic, where none is named."""
+    if isinstance(geometry, Square):
+        return geometry.size, geometry.size, "bicubic"
+    return geometry.resize, geometry.crop, geometry.filter
 
 
 def _save_labelled(
@@ -221,7 +224,7 @@ def _save_labelled(
         _save_images(out / f"{split}_images.npy", list(labels), _resized(archive, geometry))
         np.save(out / f"{split}_labels.npy", np.array(list(labels.values()), np.int64))
     names = (_names(splits["train"]), _names(splits.get("validation", ())))
-    Manifest(archive.origin, *sides(geometry), classes, *names).save(out)
+    Manifest(archive.origin, *steps(geometry), classes, *names).save(out)
 
 
 def _save_images(path: Path, items: Sequence, decode: Callable) -> None:

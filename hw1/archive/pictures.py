@@ -68,11 +68,13 @@ def size(data: bytes) -> tuple[int, int]:
     return opened(data).size
 
 
-def resized_crop(picture: Image.Image, resize: int, crop: int) -> np.ndarray:
-    """Bicubic resize to a square of ``resize`` px, its centre of ``crop`` px: (crop, crop, 3) uint8."""
+def resized_crop(picture: Image.Image, resize: int, crop: int, filter: str) -> np.ndarray:
+    """Resize to a square of ``resize`` px, ``bicubic`` or ``bilinear``, its centre of ``crop`` px: (crop, crop, 3)
+    uint8.
+    """
     edge = round((resize - crop) / 2)  # as torchvision's CenterCrop
     if picture.size != (resize, resize):
-        picture = picture.resize((resize, resize), Image.Resampling.BICUBIC)
+        picture = picture.resize((resize, resize), Image.Resampling[filter.upper()])
     return np.asarray(picture.crop((edge, edge, edge + crop, edge + crop)))
 
 

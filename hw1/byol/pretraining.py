@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def supervised_recipe(backbone: nn.Module, params: Params, data: Path, monitor: 
         )
     classifier = FinetunedClassifier(backbone, feature_width(backbone), classes, frozen=False)
     network = run.machine.place(classifier, "backbone")
-    recipe = labels_recipe(network, training, training.lr, "pretrain.supervised", data, run)
+    recipe = labels_recipe(network, training, "pretrain.supervised", data, run)
     return replace(recipe, validate=monitor)
 
 
@@ -113,7 +113,7 @@ def target_update(network: Byol, training: ByolTraining) -> Callable[[int, int],
     return after_step
 
 
-def collapse_watch(training: ByolTraining) -> Callable[[Mapping[str, float]], Row]:
+def collapse_watch(training: ByolTraining) -> Callable[[Row, Sequence[Row]], Row]:
     """What the loop calls with the row of an epoch: adds how far the projections spread, and whether they collapsed.
 
     ``spread`` is the std of the normalised projections as a share of 1/sqrt(d), what it is when they point in all
@@ -124,7 +124,7 @@ def collapse_watch(training: ByolTraining) -> Callable[[Mapping[str, float]], Ro
     """
     stops, told = training.on_collapse == "stop", False
 
-    def after_epoch(row: Mapping[str, float]) -> Row:
+    def after_epoch(row: Row, _: Sequence[Row]) -> Row:
         nonlocal told
         spread = row["projection_std"] * training.projection**0.5
         collapsed = spread < training.collapse_spread

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_classifier, feature_width
 from hw1.data.arrays import load_array
-from hw1.engine.losses import LOSSES, correct
+from hw1.engine.losses import correct, cross_entropy
 from hw1.engine.metrics import accuracy
 from hw1.engine.recipe import LossOf, Recipe, Row, Run
 from hw1.engine.validation import classify
@@ -19,7 +19,7 @@ from hw1.images.batches import Batches
 from hw1.images.input import AS_STORED, NetworkInput, input_of
 from hw1.images.machine import Machine
 from hw1.images.shares import share_of
-from hw1.run.params import ConvNeXt, Finetune, Params, SmallCnn, Supervised
+from hw1.run.params import Params, Supervised
 
 TRAIN_COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy")
 COLUMNS = (*TRAIN_COLUMNS, "val_loss", "val_accuracy")
@@ -30,7 +30,7 @@ def p1_recipe(params: Params, model: str, data: Path, start: Path, run: Run) -> 
     training, section = getattr(params.classify, model), f"classify.{model}"
     weights = load_start(start, getattr(training, "weights", "none"))
     network = build_classifier(training, run.manifest.classes, weights)
-    return _recipe(run.machine.place(network, f"{section}.hidden"), data, training, training.lr, section, run)
+    return _recipe(run.machine.place(network, f"{section}.hidden"), data, training, section, run)
 
 
 def p2_recipe(params: Params, setting: str, data: Path, start: Path, run: Run) -> Recipe:
@@ -39,36 +39,28 @@ def p2_recipe(params: Params, setting: str, data: Path, start: Path, run: Run) -
     load_weights(backbone, start)
     frozen = params.setting(setting).train == "classifier"
     network = FinetunedClassifier(backbone, feature_width(backbone), run.manifest.classes, frozen)
-    return _recipe(run.machine.place(network, "backbone"), data, params.finetune, params.lr, "finetune", run)
+    return _recipe(run.machine.place(network, "backbone"), data, params.finetuning(setting), "finetune", run)
 
 
-def labels_recipe(
-    network: nn.Module,
-    training: SmallCnn | ConvNeXt | Finetune | Supervised,
-    lr: float,
-    section: str,
-    data: Path,
-    run: Run,
-) -> Recipe:
+def labels_recipe(network: nn.Module, training: Supervised, section: str, data: Path, run: Run) -> Recipe:
     """A network, placed on the device, on the images and labels of prepared data; nothing is validated."""
     return Recipe(
         network=network,
         batches=labelled_batches(data, "train", training.batch_size, run.machine),
         loss_of=classifier_loss(network, training, run.generator),
         training=training,
-        lr=lr,
+        lr=training.lr,
         section=section,
         columns=TRAIN_COLUMNS,
     )
 
 
-def _recipe(
-    network: nn.Module, data: Path, training: SmallCnn | ConvNeXt | Finetune, lr: float, section: str, run: Run
-) -> Recipe:
+def _recipe(network: nn.Module, data: Path, training: Supervised, section: str, run: Run) -> Recipe:
     validation = labelled_batches(data, "validation", training.batch_size, run.machine)
     return replace(
-        labels_recipe(network, training, lr, section, data, run),
+        labels_recipe(network, training, section, data, run),
         columns=COLUMNS,
+        score="val_accuracy",
         validate=classifier_scores(network, validation, run.machine, run.manifest.classes, input_of(training)),
     )
 
@@ -79,11 +71,9 @@ def labelled_batches(data: Path, split: str, batch_size: int, machine: Machine) 
     return Batches(images, labels, batch_size, machine)
 
 
-def classifier_loss(
-    network: nn.Module, training: SmallCnn | ConvNeXt | Finetune | Supervised, generator: torch.Generator
-) -> LossOf:
+def classifier_loss(network: nn.Module, training: Supervised, generator: torch.Generator) -> LossOf:
     """Loss of a batch of stored images (n, 3, H, W) uint8, augmented anew each time; a rank's part of it."""
-    loss_function, fed = LOSSES[training.loss], input_of(training)
+    fed = input_of(training)
 
     def augmented(images: Tensor) -> Tensor:
         return augment(training.augmentation, images, generator)
@@ -91,7 +81,7 @@ def classifier_loss(
     def loss_of(images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         batch = share_of(images).total
         logits = network(fed(images, augmented))
-        loss = loss_function(logits, labels, batch)
+        loss = cross_entropy(logits, labels, batch)
         return loss, {"train_loss": loss.detach(), "train_accuracy": correct(logits, labels, batch)}
 
     return loss_of

@@ -22,12 +22,13 @@ GIVEN_WEIGHTS = "pretrain_model_SL.pt"  # the course's supervised ResNet50, a st
 class Manifest:
     """What a part holds: the archive's origin, number of classes (0: no labels), names of the images of each split.
 
-    Each image was resized to a square of ``resize`` px, of which the centre of ``crop`` px is stored.
+    Each image was resized to a square of ``resize`` px by ``filter``, of which the centre of ``crop`` px is stored.
     """
 
     origin: str
     resize: int
     crop: int
+    filter: str
     classes: int
     train: Sequence[str]
     validation: Sequence[str]

@@ -5,25 +5,27 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from torch import nn
 
 from hw1.data.arrays import Manifest
 from hw1.data.classes import LAND_COVER
 from hw1.engine.weights import read_metadata, save_weights
-from hw1.images.input import IMAGENET_MEAN, IMAGENET_STD
+from hw1.images.input import IMAGENET_MEAN, IMAGENET_STD, input_of
 from hw1.run.errors import InputError
 from hw1.run.params import Classify, ConvNeXt, Finetune, Pixels, Range, Segment, Training, section
 
 NORMALISATION = {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}  # of RGB values divided by 255
+RAW = {"mean": [0.0, 0.0, 0.0], "std": [1 / 255, 1 / 255, 1 / 255]}  # which leaves the levels of 0 to 255
 STAGE = re.compile(r"(classify|segment)@[AB]|finetune@\w+")
 
 
 @dataclass(frozen=True)
 class Facts:
     """What a card says in plain values: the ``stage`` of DVC that trained the network, the ``epoch`` it is after, its
-    number of ``classes``, and the ``origin`` and sizes in px of the stored images (:class:`hw1.data.arrays.Manifest`).
+    number of ``classes``, and of the stored images the ``origin``, the sizes in px and the filter they were resized by
+    (:class:`hw1.data.arrays.Manifest`).
     """
 
     stage: str
@@ -32,6 +34,7 @@ class Facts:
     origin: str
     resize: Pixels
     crop: Pixels
+    filter: Literal["bicubic", "bilinear"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Card(Facts):
     @classmethod
     def of(cls, stage: str, epoch: int, manifest: Manifest, parameters: Mapping[str, Any]) -> "Card":
         """The card of a network trained on the part that ``manifest`` describes."""
-        return cls(stage, epoch, manifest.classes, manifest.origin, manifest.resize, manifest.crop, dict(parameters))
+        images = manifest.origin, manifest.resize, manifest.crop, manifest.filter
+        return cls(stage, epoch, manifest.classes, *images, dict(parameters))
 
     @property
     def task(self) -> str:
@@ -76,6 +80,9 @@ class Card(Facts):
             path = f"{self.task}.{self.model}"
         prefix = f"{path}."
         values = {key.removeprefix(prefix): value for key, value in self.parameters.items() if key.startswith(prefix)}
+        if self.task == "finetune":  # what the setting has in the place of finetune's
+            fields = {field.name: f"settings.{self.model}.{field.name}" for field in dataclasses.fields(Finetune)}
+            values |= {name: self.parameters[key] for name, key in fields.items() if key in self.parameters}
         return section(kind, values | ({"weights": "none"} if "weights" in values else {}), path)
 
     @property
@@ -86,7 +93,7 @@ class Card(Facts):
     def metadata(self) -> dict[str, Any]:
         """Everything, and how a picture becomes the network's input, as plain JSON."""
         steps: list[dict[str, Any]] = [
-            {"resize": self.resize, "filter": "bilinear" if self.task == "segment" else "bicubic"},
+            {"resize": self.resize, "filter": self.filter},
             {"centre_crop": self.crop},
         ]
         if isinstance(self.training, ConvNeXt):
@@ -96,7 +103,7 @@ class Card(Facts):
             "network": self.network,
             "input_size": [3, self.input_side, self.input_side],
             "preparation": steps,
-            "normalisation": NORMALISATION,
+            "normalisation": NORMALISATION if input_of(self.training).normalised else RAW,
         }
 
 
@@ -113,7 +120,7 @@ def read_card(path: Path) -> Card:
         facts = section(Facts, {name: metadata[name] for name in names if name in metadata}, "")
         if not STAGE.fullmatch(facts.stage) or not isinstance(metadata.get("parameters"), dict):
             raise InputError("its stage or its parameters are not said")
-        if metadata.get("normalisation") != NORMALISATION:
+        if metadata.get("normalisation") not in (NORMALISATION, RAW):
             raise InputError("it was trained with another normalisation")
         if facts.crop > facts.resize:
             raise InputError(f"crop: got {facts.crop}, allowed: at most resize, {facts.resize}")

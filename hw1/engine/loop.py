@@ -72,7 +72,7 @@ class _Fitting:
         course.begin_epoch(batches)
         sizes = batches.sizes[course.step :]
         for size, (images, targets) in zip(sizes, batches.take(course.order, skip=course.step), strict=True):
-            rate = learning_rate(recipe.training.schedule, recipe.lr, course.done, steps)
+            rate = learning_rate(recipe.training, recipe.lr, course.done, steps)
             with sharing(size):
                 course.sums.add(self._step(images, targets, rate), size)
             course.done += 1
@@ -93,7 +93,7 @@ class _Fitting:
             with undeferred() if world() == 1 else contextlib.nullcontext():  # else ranks would stop apart
                 row |= self._validated()
             _check_finite(row, recipe.section)
-            row |= recipe.after_epoch(row)
+            row |= recipe.after_epoch(row, course.rows)
         except (SystemExit, OSError):  # a signal, a full disk
             if world() == 1:  # else this rank may be the only one that comes here, and saving takes all
                 self._save(epoch, wait=True)

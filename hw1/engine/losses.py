@@ -14,6 +14,3 @@ def cross_entropy(logits: Tensor, labels: Tensor, count: int | None = None) -> T
 def correct(logits: Tensor, labels: Tensor, count: int | None = None) -> Tensor:
     """Rows whose largest logit is the label, as a share of all (or of ``count``): scalar float32."""
     return (logits.argmax(1) == labels).sum() / (count or len(labels))
-
-
-LOSSES = {"cross_entropy": cross_entropy}  # by their name in params.yaml

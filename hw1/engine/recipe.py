@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hw1.data.arrays import Manifest
 from hw1.engine.card import STAGE, Card, save_model
-from hw1.engine.weights import FINAL, read_metadata, snapshot_file
+from hw1.engine.weights import BEST, FINAL, read_metadata, snapshot_file
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine, start
 from hw1.run.checkpoint import NO_CHECKPOINT, Checkpoint, checkpointed
@@ -40,7 +40,8 @@ class Recipe:
         columns: of the history.
         validate: what an epoch's row gets after its steps, of the network in eval mode.
         after_step: gets the number of the step done and of all steps; what it returns last goes into the epoch's row.
-        after_epoch: gets the row of the epoch done and returns what belongs into it too.
+        after_epoch: gets the row of the epoch done and those before it, and returns what belongs into it too.
+        score: the column, of what ``validate`` gives, by which an epoch is the best.
         gradient_norm: record the norm of all gradients together, the mean over steps weighed by images.
     """
 
@@ -53,19 +54,24 @@ class Recipe:
     columns: Sequence[str] = ()
     validate: Callable[[], Row] = dict
     after_step: Callable[[int, int], Row] = lambda step, steps: {}
-    after_epoch: Callable[[Row], Row] = lambda row: {}
+    after_epoch: Callable[[Row, Sequence[Row]], Row] = lambda row, before: {}
+    score: str = ""
     gradient_norm: bool = False
 
     def keeping(self, epochs: Sequence[int], run: "Run") -> "Recipe":
-        """The same, leaving the network's weights after each of ``epochs`` in the run's folder of weights."""
+        """The same, leaving the network's weights after each of ``epochs``, and those of the epoch with the largest
+        score, in the run's folder of weights.
+        """
         card, folder = run.card(self), run.drafts["weights"]
 
-        def after_epoch(row: Row) -> Row:
+        def after_epoch(row: Row, before: Sequence[Row]) -> Row:
             epoch = int(row["epoch"])
-            if epoch in epochs:
-                path = snapshot_file(folder, epoch, self.training.epochs)
+            paths = [snapshot_file(folder, epoch, self.training.epochs)] if epoch in epochs else []
+            if all(row[self.score] > other[self.score] for other in before):
+                paths.append(folder / BEST)
+            for path in paths:
                 save_model(self.network, path, replace(card, epoch=epoch))
-            return self.after_epoch(row)
+            return self.after_epoch(row, before)
 
         return replace(self, after_epoch=after_epoch)
 
@@ -124,6 +130,5 @@ def begin(
         generator = torch.Generator().manual_seed(params.seed)
         yield Run(machine, generator, tracker, checkpoint, stage, values, manifest, drafts)
         if STAGE.fullmatch(stage):  # a network that predicts, which a backbone does not
-            draft = drafts["weights"]
-            weights = draft if draft.suffix else draft / FINAL
+            weights = drafts["weights"] / FINAL
             tracker.log_model(weights, read_metadata(weights))

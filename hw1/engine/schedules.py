@@ -18,8 +18,12 @@ def build_optimiser(training: Training, parameters: Iterable[nn.Parameter]) -> t
     return torch.optim.SGD(trained, lr=0.0, momentum=momentum, weight_decay=decay, fused=True)
 
 
-def learning_rate(schedule: str, peak: float, step: int, steps: int) -> float:
-    """Rate of step ``step`` of ``steps``: ``constant``, or ``cosine`` from ``peak`` down to 0."""
-    if schedule == "cosine":
+def learning_rate(training: Training, peak: float, step: int, steps: int) -> float:
+    """Rate of step ``step`` of ``steps``: ``constant``, ``cosine`` from ``peak`` down to 0, or ``exponential``, in each
+    epoch ``gamma`` times the last one's.
+    """
+    if training.schedule == "cosine":
         return peak * (1 + math.cos(math.pi * step / steps)) / 2
+    if training.schedule == "exponential":
+        return peak * training.gamma ** (step * training.epochs // steps)
     return peak

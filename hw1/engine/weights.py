@@ -17,6 +17,8 @@ from hw1.run.files import whole_file
 Tensors = Mapping[str, Tensor]
 NOTHING: Tensors = MappingProxyType({})  # of a network that starts from random weights
 FINAL = "weights.safetensors"  # the weights after the last epoch, in a training's folder
+BEST = "best.safetensors"  # those after the epoch that did best on the validation images
+KEPT = {"last": FINAL, "best": BEST}  # by ``evaluate.keep``
 
 
 def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from hw1.data.classes import LAND_COVER
 from hw1.engine.card import Card, read_card
 from hw1.engine.metrics import accuracy, best, iou, majority_confusion, mean_iou, overlaps
 from hw1.engine.validation import Classified, classify, features, most_likely, segment, tile_scores
-from hw1.engine.weights import FINAL, picture_epochs, snapshot_file
+from hw1.engine.weights import BEST, FINAL, KEPT, picture_epochs, snapshot_file
 from hw1.evaluate.architecture import architecture
 from hw1.evaluate.trained import load_model
 from hw1.images.batches import Batches
@@ -64,8 +64,8 @@ class Evaluation:
 
 def evaluate_p1(params: Params, machine: Machine, sources: Sources) -> Evaluation:
     """Accuracy of A and B; PCA and t-SNE of A's second-last layer at three epochs."""
-    weights = {model: sources.models / model / FINAL for model in MODELS}
-    result = _evaluate_classifiers(weights, machine, sources)
+    weights = {model: sources.models / model / KEPT[params.evaluate.keep] for model in MODELS}
+    result = _evaluate_classifiers(params, weights, machine, sources)
     result.projections, width = _projections(params, machine, sources.data, sources.models / "A")
     epochs = [epoch for method, epoch in dict.fromkeys(row[:2] for row in result.projections) if method == "tsne"]
     result.summary |= {"features": width, "epochs": epochs}
@@ -74,8 +74,8 @@ def evaluate_p1(params: Params, machine: Machine, sources: Sources) -> Evaluatio
 
 def evaluate_p2(params: Params, machine: Machine, sources: Sources) -> Evaluation:
     """Accuracy of every setting in params.yaml, in its order."""
-    weights = {setting: sources.models / f"{setting}.safetensors" for setting in params.settings}
-    return _evaluate_classifiers(weights, machine, sources)
+    weights = {setting: sources.models / setting / KEPT[params.evaluate.keep] for setting in params.settings}
+    return _evaluate_classifiers(params, weights, machine, sources)
 
 
 def evaluate_p3(params: Params, machine: Machine, sources: Sources) -> Evaluation:
@@ -89,16 +89,23 @@ def evaluate_p3(params: Params, machine: Machine, sources: Sources) -> Evaluatio
     predictions: list[Sequence[Any]] = [("image", "model", "class", "both", "truth", "predicted", "pixels")]
     of_epochs = predictions.copy()
     confusions, networks, epochs = {}, {}, {}
+
+    def counted(network: nn.Module, card: Card) -> Tensor:
+        batches = Batches(images, None, card.training.batch_size, machine)
+        return segment(network, batches, truth, machine, segment_loss(card.training))[1]
+
     for model in MODELS:
         epochs[model] = []
         for network, card in _snapshots(sources.models / model, machine):
             masks = _predicted(network, images, truth, shown, card, machine)
             arrays |= {f"{model}/{names[i]}/{card.epoch}": mask for i, mask in zip(shown, masks, strict=True)}
-            batches = Batches(images, None, card.training.batch_size, machine)
-            _, counts = segment(network, batches, truth, machine, segment_loss(card.training))
+            counts = counted(network, card)
             of_epochs += _tile_rows(names, f"{model} {card.epoch}", counts)
             epochs[model].append(card.epoch)
-        predictions += _tile_rows(names, model, counts)  # after the last
+        if params.evaluate.keep == "best":  # else the last of the three
+            network, card = _load(sources.models / model / BEST, machine)
+            counts = counted(network, card)
+        predictions += _tile_rows(names, model, counts)
         confusions[model], networks[model] = counts.sum(0), _facts(network, card, machine)
     majority = majority_confusion(confusions["A"])
     summary = _summary(manifest, networks) | {
@@ -108,7 +115,7 @@ def evaluate_p3(params: Params, machine: Machine, sources: Sources) -> Evaluatio
         "requested_ids": list(params.evaluate.mask_ids),
         "epochs": epochs,
     }
-    metrics = {"data": manifest.origin, **_ious(confusions, sources.histories)}
+    metrics = {"data": manifest.origin, "keep": params.evaluate.keep, **_ious(confusions, sources.histories)}
     return Evaluation(metrics, predictions, summary, confusions, arrays, of_epochs=of_epochs)
 
 
@@ -155,7 +162,7 @@ def _snapshots(folder: Path, machine: Machine) -> Iterator[tuple[nn.Module, Card
     return (_load(snapshot_file(folder, epoch, epochs), machine) for epoch in picture_epochs(epochs))
 
 
-def _evaluate_classifiers(weights: dict[str, Path], machine: Machine, sources: Sources) -> Evaluation:
+def _evaluate_classifiers(params: Params, weights: dict[str, Path], machine: Machine, sources: Sources) -> Evaluation:
     """What the classifiers in the files say of the validation split."""
     manifest = Manifest.load(sources.data)
     seen: dict[str, Classified] = {}
@@ -170,7 +177,7 @@ def _evaluate_classifiers(weights: dict[str, Path], machine: Machine, sources: S
     labels = next(iter(seen.values())).labels.tolist()
     columns = [each.predictions.tolist() for each in seen.values()]
     rows = zip(manifest.validation, labels, *columns, strict=True)
-    metrics = {"data": manifest.origin, **_accuracies(confusions, sources.histories)}
+    metrics = {"data": manifest.origin, "keep": params.evaluate.keep, **_accuracies(confusions, sources.histories)}
     summary = _summary(manifest, networks) | {"classes": manifest.classes, "chance": 1 / manifest.classes}
     return Evaluation(metrics, [("image", "label", *seen), *rows], summary, confusions)
 

@@ -25,7 +25,7 @@ from hw1.run.supervision import run_stage
 from hw1.statistics.intervals import wilson_interval
 
 METRICS = "metrics/p2.json"
-MODELS = "models/finetune"
+HISTORIES = "models/history/finetune"
 PREDICTIONS = "plots/predictions/p2.csv"
 
 
@@ -60,17 +60,19 @@ def points(key: str) -> list[Point]:
 
 
 def scores_its_models(lock: bytes, settings: Mapping[str, Any]) -> bool:
-    """Whether the models that ``evaluate@p2`` scored are the last that the settings' stages left, by a dvc.lock.
+    """Whether the trainings that ``evaluate@p2`` scored are the last of the settings' stages, by the histories in a
+    dvc.lock.
 
     Of an experiment that trained one setting alone the numbers are those of before.
     """
     stages = stages_of(lock, "dvc.lock")
     try:
         outputs = {name: md5 for key in settings for name, md5 in stages[f"finetune@{key}"].writes.items()}
-        scored = stages["evaluate@p2"].reads[MODELS]
+        scored = stages["evaluate@p2"].reads[HISTORIES]
     except KeyError:
         return False
-    files = {path.removeprefix(f"{MODELS}/"): md5 for path, md5 in outputs.items() if path.startswith(f"{MODELS}/")}
+    inside = f"{HISTORIES}/"
+    files = {path.removeprefix(inside): md5 for path, md5 in outputs.items() if path.startswith(inside)}
     return scored == folder_hash(files)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hw1.run.params import ConvNeXt, StartTraining, Training
+from hw1.run.params import ConvNeXt, SmallCnn, StartTraining, Training
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -17,11 +17,12 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 @dataclass(frozen=True)
 class NetworkInput:
     """Resized to a square of ``resize`` px, of which the centre of ``crop`` px is taken, and normalised; as large as
-    it is stored where both are 0.
+    it is stored where both are 0, its levels of 0 to 255 as they are where it is not ``normalised``.
     """
 
     resize: int = 0
     crop: int = 0
+    normalised: bool = True
 
     def __call__(self, images: Tensor, augmented: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Stored images uint8 (N, 3, H, W) -> float32 (N, 3, crop, crop) in channels_last memory.
@@ -29,7 +30,8 @@ class NetworkInput:
         ``augmented`` changes the bytes between the two steps; what it returns may be more images.
         """
         images = self.view(images)
-        return normalise(images if augmented is None else augmented(images))
+        images = images if augmented is None else augmented(images)
+        return normalise(images) if self.normalised else images.to(torch.float32, memory_format=torch.channels_last)
 
     def view(self, images: Tensor) -> Tensor:
         """The bytes at the network's size: uint8 (N, 3, H, W) -> uint8 (N, 3, crop, crop)."""
@@ -45,7 +47,7 @@ def input_of(training: Training) -> NetworkInput:
         return NetworkInput(training.resize, training.crop)
     if isinstance(training, StartTraining):
         return NetworkInput(training.size, training.size)
-    return AS_STORED
+    return NetworkInput(normalised=training.normalise) if isinstance(training, SmallCnn) else AS_STORED
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from hw1.engine.weights import KEPT
 from hw1.predict.labels import items_of_folder, items_of_table, predict_labels
 from hw1.predict.masks import predict_masks, tiles_in
 from hw1.predict.model import PROBLEMS, Predictor, weights_of
@@ -40,6 +41,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     p3.add_argument("--model", default="B", choices=["A", "B"], help="A, FCN32s, or B, DeepLabv3 (default: B)")
     for problem in (p1, p2, p3):
         problem.add_argument("--weights", type=Path, help="a file of weights, in place of the pipeline's")
+        problem.add_argument(
+            "--keep", default="last", choices=KEPT, help="the epoch whose weights predict (default: last)"
+        )
         problem.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
         problem.add_argument("--batch-size", type=int, help="images at a time (default: as in training, at most 256)")
     return parser.parse_args(arguments)
@@ -54,7 +58,7 @@ def main() -> None:
     else:
         require_file_place(args.out, [args.table] if args.problem == "p2" else [])
     task = TASKS[args.problem]
-    weights = args.weights or weights_of(task, args.model)
+    weights = args.weights or weights_of(task, args.model, args.keep)
     predictor = Predictor.load(weights, task, args.device, args.batch_size)
     unscored = 0
     if args.problem == "p3":

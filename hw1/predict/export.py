@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from hw1.engine.card import Card
 from hw1.evaluate.trained import load_model
-from hw1.images.input import normalise
+from hw1.images.input import NetworkInput, input_of
 from hw1.predict.hub import export_folder
 from hw1.predict.places import require_file_place
 from hw1.run.errors import InputError
@@ -36,12 +36,12 @@ BATCHES = (1, 3)  # images, in the comparison
 class Normalised(nn.Module):
     """A network with its normalisation before it: (N, 3, S, S) uint8 -> scores float32."""
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: nn.Module, fed: NetworkInput):
         super().__init__()
-        self.network = network
+        self.network, self._fed = network, NetworkInput(normalised=fed.normalised)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network(normalise(images))
+        return self.network(self._fed(images))
 
 
 def export(weights: Path, out: Path) -> tuple[Card, float]:
@@ -57,7 +57,7 @@ def export(weights: Path, out: Path) -> tuple[Card, float]:
         raise InputError(f"{error.name} is not installed; `pip install onnx onnxscript onnxruntime`") from None
     require_file_place(out, [weights])
     network, card = load_model(weights)
-    whole = Normalised(network).eval()
+    whole = Normalised(network, input_of(card.training)).eval()
     with whole_file(out) as draft:
         _write(whole, card, draft)
         session = onnxruntime.InferenceSession(draft, providers=["CPUExecutionProvider"])

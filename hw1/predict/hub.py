@@ -43,5 +43,5 @@ def _refuse_start(weights: Path) -> None:
     if stage.startswith(("pretrain@", "start@", "initialise")):
         raise InputError(
             f"{weights}: weights of {stage}, which say neither their data nor their input's size; export a network "
-            "trained from them, such as models/finetune/C.safetensors"
+            "trained from them, such as models/finetune/C/weights.safetensors"
         )

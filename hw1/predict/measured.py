@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw1.engine.card import Card
+from hw1.engine.weights import KEPT
 from hw1.predict.model import PROBLEMS, weights_of
 from hw1.run.errors import InputError
 from hw1.run.files import dvc_hash
@@ -38,11 +39,12 @@ class Measured:
 def measured_of(weights: Path, card: Card) -> Measured | None:
     """The result of these very weights, from the project in the current folder; None where it has none of them."""
     problem = PROBLEMS[card.task]
-    if not _are_the_projects(weights, card):
-        return None
     scored = (Path("models", card.task), PREDICTIONS / f"{problem}.csv")
     try:
         stages = read_yaml(LOCK)["stages"]
+        keep = stages[f"evaluate@{problem}"]["params"]["params.yaml"]["evaluate.keep"]
+        if not _are_the_projects(weights, card, keep):
+            return None
         chain = _recorded(stages[f"evaluate@{problem}"], *scored) and _recorded(
             stages["compare"], PREDICTIONS, STATISTICS
         )
@@ -56,18 +58,20 @@ def training_of(weights: Path, card: Card) -> dict[str, str]:
     empty where there is none.
     """
     history = HISTORY / card.task / f"{card.model}.csv"
-    output = Path("models", card.task, card.model) if card.task != "finetune" else weights_of(card.task, card.model)
+    output = Path("models", card.task, card.model)
     try:
-        known = _are_the_projects(weights, card) and _recorded(read_yaml(LOCK)["stages"][card.stage], history, output)
+        known = any(_are_the_projects(weights, card, keep) for keep in KEPT) and _recorded(
+            read_yaml(LOCK)["stages"][card.stage], history, output
+        )
     except (InputError, KeyError, TypeError):
         return {}
     return (record_of(history) or {}) if known else {}
 
 
-def _are_the_projects(weights: Path, card: Card) -> bool:
-    """Whether the file's bytes are those of the model that the project has, and its lock file knows of."""
-    final = weights_of(card.task, card.model)
-    return LOCK.is_file() and final.is_file() and dvc_hash(final) == dvc_hash(weights)
+def _are_the_projects(weights: Path, card: Card, keep: str) -> bool:
+    """Whether the file's bytes are those of the model that the project has of its ``last`` or ``best`` epoch."""
+    kept = weights_of(card.task, card.model, keep)
+    return LOCK.is_file() and kept.is_file() and dvc_hash(kept) == dvc_hash(weights)
 
 
 def _recorded(stage: Mapping, *paths: Path) -> bool:

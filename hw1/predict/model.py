@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hw1.archive.pictures import resized_crop, square_tile
 from hw1.engine.card import Card
 from hw1.engine.validation import logits_of
-from hw1.engine.weights import FINAL
+from hw1.engine.weights import KEPT
 from hw1.evaluate.trained import load_model
 from hw1.images.input import NetworkInput, input_of
 from hw1.images.machine import Machine, start
@@ -24,10 +24,9 @@ MAX_BATCH = 256  # images, however large the batch in training was
 PROBLEMS = {"classify": "p1", "finetune": "p2", "segment": "p3"}  # of the homework, by task
 
 
-def weights_of(task: str, model: str) -> Path:
-    """Where the pipeline leaves the final weights of a model."""
-    folder = Path("models", task)
-    return folder / f"{model}.safetensors" if task == "finetune" else folder / model / FINAL
+def weights_of(task: str, model: str, keep: str = "last") -> Path:
+    """Where the pipeline leaves the weights of a model after its last epoch, or its best on the validation images."""
+    return Path("models", task, model, KEPT[keep])
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Predictor:
         """A picture as the prepared data stores it: (crop, crop, 3) uint8."""
         if self.card.task == "segment":
             return square_tile(picture, self.card.crop)
-        return resized_crop(picture, self.card.resize, self.card.crop)
+        return resized_crop(picture, self.card.resize, self.card.crop, self.card.filter)
 
     def logits(self, pixels: list[np.ndarray]) -> Tensor:
         """Of n stored pictures: (n, K) or (n, 7, crop, crop) float32 on the device; InputError if they do not fit."""

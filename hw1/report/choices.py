@@ -5,10 +5,17 @@ The comment beside a value in ``presets/`` only says whose value it is.
 
 from dataclasses import dataclass
 
-from hw1.report.names import LOSSES
-from hw1.report.settings import FROM, TRAINED_PART
+from hw1.report.names import KEPT, LOSSES
+from hw1.report.settings import FROM, TRAINED_PART, stored
 from hw1.run.params import Params, Segmenter
 from hw1.statistics.published import BYOL_TABLES, ByolTable
+
+_PRECISION = {
+    "auto": "bf16 where the hardware has it, else float32",
+    "bf16": "bf16",
+    "fp32": "float32",
+}
+_LEVELS = {True: "normalised by ImageNet's mean and deviation", False: "levels of 0 to 255"}
 
 
 @dataclass(frozen=True)
@@ -32,8 +39,23 @@ def choices(params: Params, fc1: int, classes: int, given_backbone: bool) -> lis
     return [
         *_classification(params, fc1, classes),
         *_byol(params),
-        *_fine_tuning(given_backbone),
+        *_fine_tuning(params, given_backbone),
         *_segmentation(params),
+        Choice(
+            "Which epoch counts",
+            "not said",
+            KEPT[params.evaluate.keep],
+            KEPT["last"],
+            "the author's public code and most of the other reports keep the best by validation; the tables here show "
+            "it beside the last",
+        ),
+        Choice(
+            "Precision",
+            "not said",
+            _PRECISION[params.runtime.precision],
+            _PRECISION["auto"],
+            "bf16 rounds to three digits; the author's public code has no mixed precision, so computes in float32",
+        ),
         Choice(
             "Pictures at three epochs",
             "first, middle, last",
@@ -69,6 +91,20 @@ def _classification(params: Params, fc1: int, classes: int) -> list[Choice]:
             TRAINED_PART["printed"],
             "stage7 takes what the rule seems to mean; all is for a network without pre-trained weights to keep",
         ),
+        Choice(
+            "P1 A, levels",
+            "no transform",
+            _LEVELS[small.normalise],
+            _LEVELS[True],
+            "the author's public code feeds levels of 0 to 255. dvc exp run -S classify.A.normalise=false does",
+        ),
+        Choice(
+            "P1 B, stochastic depth in the frozen blocks",
+            "not said",
+            "none: a block without trained parameters computes as in validation",
+            why="the author's public code lets torchvision drop whole blocks at random, frozen ones too, and in "
+            "validation",
+        ),
     ]
 
 
@@ -86,7 +122,9 @@ def _byol(params: Params) -> list[Choice]:
     heads = "decay from {:g} up to 1 along a cosine; {} wide, {} outputs".format
     tables = [f'"{name}" has {_values(table)}' for name, table in BYOL_TABLES.items()]
     first, second = BYOL_TABLES
-    other = " ".join(f"-S pretrain.byol.{key}={value}" for key, value in BYOL_TABLES[first]._asdict().items())
+    changed = {f"pretrain.byol.{key}": value for key, value in BYOL_TABLES[first]._asdict().items()}
+    changed |= {"prepare.mini.resize": 232, "prepare.mini.crop": 224, "prepare.mini.filter": "bicubic"}
+    other = " ".join(f"-S {key}={value}" for key, value in changed.items())
     return [
         Choice(
             "P2, BYOL's recipe",
@@ -96,6 +134,15 @@ def _byol(params: Params) -> list[Choice]:
             "the second table stands beside the results of A to E and has the course's image size. With 0.01 the "
             "projections collapsed on real photographs (ResNet18, 32 px, batch 256, trivial128) and setting E came out "
             f"at chance; with 0.0005 they learned. dvc exp run {other} takes the first table",
+        ),
+        Choice(
+            "P2, images of the pre-training",
+            "the second table's trivial128 resizes to 128 × 128, without a crop; the first's choice224 to 232 × 232, "
+            "of which it cuts 224 × 224",
+            stored(params.prepare.mini),
+            "128 × 128, bilinear",
+            "stored once, so the augmentation's first steps are prepare.mini's; bilinear is torchvision's default, as "
+            "trivial128 has it, bicubic what choice224 names",
         ),
         Choice(
             "P2, BYOL's loss",
@@ -129,8 +176,22 @@ def _taken(used: ByolTable) -> str:
     return f"{_values(used)}: {names[0] if names else 'neither table whole'}"
 
 
-def _fine_tuning(given_backbone: bool) -> list[Choice]:
+def _fine_tuning(params: Params, given_backbone: bool) -> list[Choice]:
+    own = [f"{key} {', '.join(map(str, rest))}" for key, s in params.settings.items() if (rest := s.meaning[2:])]
     return [
+        Choice(
+            "P2, recipe of the five settings",
+            "one for all",
+            f"of their own: {'; '.join(own)}" if own else "one for all",
+            "one for all",
+            "the author's public code gives A another one than B to E, and D and E fewer epochs than B and C",
+        ),
+        Choice(
+            "P2, BatchNorm of the frozen backbones",
+            "not said",
+            "in eval mode: the pre-training's statistics, not the batch's",
+            why="else a frozen backbone would still change with the images it sees",
+        ),
         Choice(
             "P2, supervised backbone",
             "given by the course as a file (pretrain_model_SL.pt)",
@@ -167,7 +228,8 @@ def _segmentation(params: Params) -> list[Choice]:
             "not printed",
             "; ".join(f"{key}: {FROM[getattr(params.segment, key).weights]}" for key in "AB"),
             "A: ImageNet; B: ImageNet",
-            "the author's public code starts B from COCO's, its ASPP included",
+            "of B's backbone torchvision's second version (IMAGENET1K_V2). The author's public code starts B from "
+            "COCO's, its ASPP included, as weights: coco does",
         ),
         Choice(
             "P3 A, sizes that are no multiple of 32",

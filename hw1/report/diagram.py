@@ -34,7 +34,7 @@ def draw_p2(params: Params, networks: Mapping[str, Mapping[str, Any]], path: Pat
 
 def byol_boxes(params: Params, features: int) -> dict[str, Block]:
     """The boxes by name, for a backbone of ``features`` features; those of the target end in a prime."""
-    byol, size, backbone = params.pretrain.byol, params.prepare.mini.size, NAMES[params.backbone]
+    byol, size, backbone = params.pretrain.byol, params.prepare.mini.crop, NAMES[params.backbone]
     mlp = f"MLP: {{}} →\n{byol.hidden} → {byol.projection}"
     return {
         "image": Block("image", f"{byol.augmentation}\ndrawn twice", "data"),

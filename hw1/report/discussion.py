@@ -84,7 +84,7 @@ def _report_sentence(high: str, low: str, settings: Mapping[str, Setting]) -> st
 
 def as_published(key: str, setting: Setting) -> bool:
     """Whether the report's setting of this name is the same experiment."""
-    return published.P2_SETTINGS.get(key) == (setting.backbone, setting.train)
+    return published.P2_SETTINGS.get(key) == setting.meaning
 
 
 def ranking_sentences(

@@ -19,6 +19,7 @@ NAMES = {
 LOSSES = {"cross_entropy": "cross entropy", "focal": "focal loss"}
 START = {"scratch": "random", "supervised": "supervised", "byol": "BYOL"}
 TRAINED = {"full": "full model", "classifier": "classifier only"}
+KEPT = {"last": "the last epoch", "best": "the epoch that was best on the same validation images, which flatters it"}
 # The same within a sentence.
 START_PHRASES = {"scratch": "random weights", "supervised": "the supervised backbone", "byol": "the BYOL backbone"}
 TRAINING_PHRASES = {"full": "training the full model", "classifier": "training the classifier only"}

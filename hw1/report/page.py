@@ -15,7 +15,7 @@ from hw1.data.classes import LAND_COVER
 from hw1.report import discussion, summary
 from hw1.report.choices import choices
 from hw1.report.evidence import Statistics, published_settings
-from hw1.report.names import NAMES, START, TRAINED
+from hw1.report.names import KEPT, NAMES, START, TRAINED
 from hw1.report.provenance import Provenance
 from hw1.report.settings import fc1_inputs, pretrained, settings_tables
 from hw1.run.params import Params
@@ -109,6 +109,7 @@ def render(inputs: Inputs) -> str:
         parts=parts,
         as_course=all(part["same"] for part in parts),
         mini_images=inputs.mini_images,
+        kept=KEPT[inputs.params.evaluate.keep],
         given_weights=GIVEN_WEIGHTS if inputs.given else "",
         rows=result_rows(inputs),
         pretrained=pretrained(inputs.params),

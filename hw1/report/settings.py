@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hw1.report.names import LOSSES, NAMES
-from hw1.run.params import ByolTraining, ConvNeXt, Finetune, Params, Segmenter, SmallCnn, Supervised
+from hw1.run.params import ByolTraining, ConvNeXt, Finetune, Params, ResizeCrop, Segmenter, SmallCnn, Supervised
 from hw1.statistics import published
 from hw1.statistics.published import BYOL_TABLES
 
@@ -13,6 +13,7 @@ Table = list[tuple[str, str, str]]  # rows of (name, here, the report)
 FROM = {
     "none": "random",
     "imagenet": "ImageNet",
+    "coco": "COCO, torchvision's DeepLabv3",
     "mini": "pre-trained here on mini's labels, in place of ImageNet's",
 }
 TRAINED_PART = {
@@ -27,7 +28,7 @@ def settings_tables(params: Params, fc1: int) -> dict[str, Table]:
     such a network is pre-trained here; ``fc1`` is the number of inputs of model A's first fully connected layer.
     """
     backbone = NAMES[params.backbone]
-    mini, office = f"{params.prepare.mini.size} × {params.prepare.mini.size}", params.prepare.office
+    mini, office = stored(params.prepare.mini), stored(params.prepare.office)
     here = {
         "p1.A": _small_cnn(params.classify.A, fc1),
         "p1.B": _convnext(params.classify.B),
@@ -35,7 +36,7 @@ def settings_tables(params: Params, fc1: int) -> dict[str, Table]:
         "supervised": {"network": backbone, "network input": mini} | _recipe(params.pretrain.supervised),
         "finetune": {
             "network": backbone,
-            "network input": f"{office.crop} × {office.crop}, cut from {office.resize} × {office.resize}",
+            "network input": office,
             "learning rate": f"{params.lr:g}",
         }
         | _recipe(params.finetune),
@@ -46,6 +47,13 @@ def settings_tables(params: Params, fc1: int) -> dict[str, Table]:
         training = getattr(params.pretrain.start, name)
         here[f"start.{name}"] = {"network input": f"{training.size} × {training.size}"} | _recipe(training)
     return {key: _beside(rows, published.SETTINGS.get(key, {})) for key, rows in here.items()}
+
+
+def stored(geometry: ResizeCrop) -> str:
+    """The size of stored images in words, such as 224 × 224, cut from 232 × 232, bicubic."""
+    resize, crop = geometry.resize, geometry.crop
+    cut = f", cut from {resize} × {resize}" if crop < resize else ""
+    return f"{crop} × {crop}{cut}, {geometry.filter}"
 
 
 def pretrained(params: Params) -> list[str]:
@@ -64,19 +72,20 @@ def _recipe(training: Supervised | Finetune | ByolTraining | SmallCnn | ConvNeXt
     rows["optimiser"] = optimiser + decay
     if hasattr(training, "lr"):
         rows["learning rate"] = f"{training.lr:g}"
+    factor = f", × {training.gamma:g} each epoch" if training.schedule == "exponential" else ""
     rows |= {
-        "schedule": training.schedule,
+        "schedule": training.schedule + factor,
         "batch size": str(training.batch_size),
         "epochs": str(training.epochs),
     }
-    return rows | ({"loss": LOSSES[training.loss]} if hasattr(training, "loss") else {})
+    return rows | {"loss": LOSSES[getattr(training, "loss", "cross_entropy")]}
 
 
 def _small_cnn(model: SmallCnn, fc1: int) -> dict[str, str]:
     size = f"{model.height} × {model.width}; fc1 has {fc1:,} inputs"
     head = f"{model.head}, fc1 to {model.hidden}"
     network = {"network": "CNN, two convolutions", "initial weights": "random", "network input": size, "head": head}
-    return network | _recipe(model)
+    return network | _recipe(model) | {"levels": "normalised" if model.normalise else "0 to 255"}
 
 
 def fc1_inputs(small_cnn: Mapping[str, Any]) -> int:

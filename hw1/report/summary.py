@@ -100,7 +100,10 @@ def main() -> None:
     parser.add_argument("--statistics", type=Path, default=Path("plots/statistics"))
     parser.add_argument("--page", default="report/index.html")
     args = parser.parse_args()
-    print(table(results(read_metrics(args.metrics)), read_intervals(args.statistics)))
+    metrics = read_metrics(args.metrics)
+    print(table(results(metrics), read_intervals(args.statistics)))
+    if any(values["keep"] == "best" for values in metrics.values()):
+        print("\nours: the epoch that was best on the same validation images, which flatters it (evaluate.keep)")
     print(f"\npage: {args.page}")
 
 

@@ -5,9 +5,9 @@ stand beside them in ``presets/``.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from hw1.run.errors import InputError
 from hw1.run.schema import Range, section
@@ -19,7 +19,10 @@ Pixels = Annotated[int, Range(8, 4096)]
 Positive = Annotated[float, Range(0, above=True)]
 NonNegative = Annotated[float, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
+Factor = Annotated[float, Range(0, 1, above=True)]
+BatchSize = Annotated[int, Range(2)]
 Augmentation = Literal["none", "choice224", "trivial128"]
+Schedule = Literal["constant", "cosine", "exponential"]
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ class Square:
 class ResizeCrop:
     resize: Pixels
     crop: Pixels
+    filter: Literal["bicubic", "bilinear"]
 
     def __post_init__(self) -> None:
         if self.crop > self.resize:
@@ -135,7 +139,7 @@ class ResizeCrop:
 @dataclass(frozen=True)
 class Prepare:
     p1: Square
-    mini: Square
+    mini: ResizeCrop
     office: ResizeCrop
     p3: Square
 
@@ -145,17 +149,21 @@ class Training:
     """What every training declares: length, batch, optimiser and the course of the learning rate."""
 
     epochs: Count
-    batch_size: Annotated[int, Range(2)]
+    batch_size: BatchSize
     optimiser: Literal["adam", "sgd"]
     momentum: Annotated[float, Range(0, 0.9999)]
     weight_decay: NonNegative
-    schedule: Literal["constant", "cosine"]
+    schedule: Schedule
+    gamma: Factor | None = None
+
+    def __post_init__(self) -> None:
+        if self.schedule == "exponential" and self.gamma is None:
+            raise ValueError("gamma: missing; schedule exponential needs the factor of the rate in each epoch, as 0.9")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Supervised(Training):
     lr: Positive
-    loss: Literal["cross_entropy"]
     augmentation: Augmentation
 
 
@@ -203,6 +211,7 @@ class SmallCnn(Supervised):
     head: Literal["printed", "declared"]
     hidden: Count
     dropout: Fraction
+    normalise: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +226,7 @@ class ConvNeXt(Supervised):
     hidden: Count
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.crop > self.resize:
             raise ValueError(f"crop: got {self.crop}, allowed: at most resize, {self.resize}")
         if self.weights == "imagenet" and self.network in ("convnext_zepto", "convnext_atto"):
@@ -231,14 +241,26 @@ class Classify:
 
 @dataclass(frozen=True, kw_only=True)
 class Finetune(Training):
-    loss: Literal["cross_entropy"]
     augmentation: Augmentation
 
 
 @dataclass(frozen=True)
 class Setting:
+    """What a setting starts from and trains, and what it does otherwise than ``finetune`` and ``lr`` say."""
+
     backbone: Literal["scratch", "supervised", "byol"]
     train: Literal["full", "classifier"]
+    lr: Positive | None = None
+    epochs: Count | None = None
+    batch_size: BatchSize | None = None
+    schedule: Schedule | None = None
+    gamma: Factor | None = None
+    augmentation: Augmentation | None = None
+
+    @property
+    def meaning(self) -> tuple[Any, ...]:
+        """The values that are given: of the report's settings backbone and part alone."""
+        return tuple(value for value in vars(self).values() if value is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,15 +270,18 @@ class Segmenter(Training):
     focal_alpha: Fraction
     focal_gamma: NonNegative
     network: Literal["fcn32s_vgg16", "deeplabv3_resnet50"]
-    weights: Literal["imagenet", "mini", "none"]
+    weights: Literal["imagenet", "coco", "mini", "none"]
     width: Annotated[float, Range(0.0625, 1)]
     horizontal_flip: Fraction
     vertical_flip: Fraction
     color_jitter: Annotated[float, Range(0, 0.5)]
 
     def __post_init__(self) -> None:
-        if self.weights == "imagenet" and self.width != 1:
-            raise ValueError(f"width: got {self.width:g}, allowed with weights imagenet: 1")
+        super().__post_init__()
+        if self.weights == "coco" and self.network != "deeplabv3_resnet50":
+            raise ValueError(f"weights: got 'coco', allowed with network {self.network}: imagenet, mini, none")
+        if self.weights in ("imagenet", "coco") and self.width != 1:
+            raise ValueError(f"width: got {self.width:g}, allowed with weights {self.weights}: 1")
 
 
 @dataclass(frozen=True)
@@ -267,6 +292,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Evaluate:
+    keep: Literal["last", "best"]
     tsne_perplexity: Positive
     mask_ids: tuple[str, ...]
 
@@ -299,6 +325,10 @@ class Params:
         for name in self.settings:
             if name in ("image", "label"):  # the other columns of the predictions
                 raise ValueError(f"settings.{name}: got a name of another column, allowed: any other")
+            try:
+                self.finetuning(name)
+            except ValueError as error:
+                raise ValueError(f"settings.{name}.{error}") from None
 
     @property
     def starting(self) -> dict[str, ConvNeXt | Segmenter]:
@@ -310,6 +340,16 @@ class Params:
         if name not in self.settings:
             raise InputError(f"settings.{name}: not in params.yaml, allowed: {', '.join(self.settings)}")
         return self.settings[name]
+
+    def finetuning(self, name: str) -> Supervised:
+        """How setting ``name`` is trained: ``finetune`` and ``lr``, or what the setting has in their place."""
+        setting = self.settings[name]
+
+        def taken(key: str) -> Any:
+            own = getattr(setting, key, None)
+            return getattr(self if key == "lr" else self.finetune, key) if own is None else own
+
+        return Supervised(**{field.name: taken(field.name) for field in fields(Supervised)})
 
 
 def load(path: str | Path = "params.yaml") -> Params:

@@ -1,13 +1,15 @@
 """Typed sections: frozen dataclasses from plain values, each checked against its annotation, and back.
 
 A type is a dataclass, ``dict[str, ...]``, ``tuple[..., ...]``, ``Literal``, int, float, bool or str; ``Annotated`` adds
-a :class:`Range`. What does not fit is one line that names the key's path, what was given and what is allowed.
+a :class:`Range`. A field with a default may be left out. What does not fit is one line that names the key's path, what
+was given and what is allowed.
 """
 
 import dataclasses
 import reprlib
+import types
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hw1.run.errors import InputError
 
@@ -35,6 +37,8 @@ def section(kind: Any, value: Any, path: str) -> Any:
         InputError: a key that is unknown or missing, or a value of a wrong type or out of range.
     """
     origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (types.UnionType, Union):  # of one type and None, which is as if the key were not there
+        return None if value is None else section(arguments[0], value, path)
     if origin is Annotated:
         built = section(arguments[0], value, path)
         if not arguments[1].holds(built):
@@ -66,10 +70,10 @@ def _build_section(kind: Any, values: dict, path: str) -> Any:
     for key in values:
         if key not in hints:
             raise InputError(f"{prefix}{_name(key)}: got an unknown key, allowed here: {', '.join(hints)}")
-    for key in hints:
-        if key not in values:
-            raise InputError(f"{prefix}{key}: missing; presets/ has complete files to copy it from")
-    built = {key: section(hint, values[key], f"{prefix}{key}") for key, hint in hints.items()}
+    for field in dataclasses.fields(kind):
+        if field.name not in values and field.default is dataclasses.MISSING:
+            raise InputError(f"{prefix}{field.name}: missing; presets/ has complete files to copy it from")
+    built = {key: section(hints[key], value, f"{prefix}{key}") for key, value in values.items()}
     try:
         return kind(**built)
     except ValueError as error:
@@ -108,7 +112,10 @@ def _name(key: Any) -> str:
 
 
 def flat(params: Any, *paths: str) -> dict[str, Any]:
-    """The values of a dataclass under the given dotted paths as ``{"finetune.epochs": 3, ...}``: what a run used."""
+    """The values of a dataclass under the given dotted paths as ``{"finetune.epochs": 3, ...}``: what a run used.
+
+    None, of a key that may be left out and was, is left out.
+    """
     values: dict[str, Any] = {}
     for path in paths:
         node: Any = params
@@ -122,7 +129,7 @@ def _flatten(node: Any, path: str, into: dict[str, Any]) -> None:
     if dataclasses.is_dataclass(node) or isinstance(node, dict):
         for key, value in _children(node).items():
             _flatten(value, f"{path}.{key}", into)
-    else:
+    elif node is not None:
         into[path] = node
 
 

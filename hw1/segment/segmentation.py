@@ -42,6 +42,7 @@ def p3_recipe(params: Params, model: str, data: Path, start: Path, run: Run) -> 
         lr=training.lr,
         section=section,
         columns=COLUMNS,
+        score="val_miou",
         validate=segmenter_scores(network, validation, truth, training, run.machine),
     )
 

@@ -145,10 +145,18 @@ def fcn32s_of_mini(params: Segmenter, classes: int) -> tuple[nn.Module, Callable
 
 
 def build_deeplabv3(params: Segmenter, classes: int, start: Tensors) -> DeepLabV3:
+    """``start`` is a ResNet's state dict, or a DeepLabv3's, of which all is taken but the last layer of each head."""
     backbone = _dilated_resnet(params.width)
-    if start:  # but for the last layer, which DeepLabv3 has not
+    of_deeplab = any(name.startswith("backbone.") for name in start)
+    if start and not of_deeplab:  # but for the last layer, which DeepLabv3 has not
         backbone.load_state_dict({**start, "fc.weight": backbone.fc.weight, "fc.bias": backbone.fc.bias})
-    return DeepLabV3(backbone, classes)
+    network = DeepLabV3(backbone, classes)
+    if of_deeplab:
+        own = network.network.state_dict()
+        last = {name: own[name] for name in ("classifier.4.weight", "classifier.4.bias")}
+        taken = {name: tensor for name, tensor in start.items() if not name.startswith("aux_classifier.")}
+        network.network.load_state_dict(taken | last)
+    return network
 
 
 def deeplabv3_of_mini(params: Segmenter, classes: int) -> tuple[nn.Module, Callable[[], Tensors]]:
@@ -173,7 +181,9 @@ OF_MINI = {"fcn32s_vgg16": fcn32s_of_mini, "deeplabv3_resnet50": deeplabv3_of_mi
 
 
 def build_segmenter(params: Segmenter, classes: int, start: Tensors = NOTHING) -> nn.Module:
-    """The network ``params.network`` names; ``start`` is the state dict of torchvision's VGG16 or ResNet50, if any."""
+    """The network ``params.network`` names; ``start`` is the state dict of torchvision's VGG16, ResNet50 or
+    DeepLabv3, if any.
+    """
     return SEGMENTERS[params.network](params, classes, start)
 
 

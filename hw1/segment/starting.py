@@ -38,7 +38,7 @@ def start_recipe(params: Params, name: str, data: Path, run: Run) -> tuple[Recip
     of_mini = convnext_of_mini if isinstance(model, ConvNeXt) else segmenter_of_mini
     network, kept = of_mini(model, run.manifest.classes)
     network = run.machine.place(network, shaping(params, name)[-1])
-    return labels_recipe(network, training, training.lr, f"pretrain.start.{name}", data, run), kept
+    return labels_recipe(network, training, f"pretrain.start.{name}", data, run), kept
 
 
 def pass_on(imagenet: Path, writes: Mapping[str, Path]) -> None:

@@ -91,13 +91,14 @@ def tried(
     seed_pairs: pd.DataFrame,
     projections: pd.DataFrame,
     epochs: pd.DataFrame,
-    settings: Mapping[str, tuple[str, str]],
+    settings: Mapping[str, tuple],
 ) -> list[Row]:
     """A row of ``COLUMNS`` for each claim, in the order of the report's problems.
 
     ``pairs`` and ``seed_pairs`` are the tables of :mod:`hw1.statistics.comparison` and
     :mod:`hw1.statistics.replications`; ``projections`` the points of problem 1's plots; ``epochs`` the tiles' pixels of
-    problem 3 after three epochs; ``settings`` what each of problem 2's starts from and trains.
+    problem 3 after three epochs; ``settings`` what each of problem 2's starts from and trains, and what else it has of
+    its own (:attr:`hw1.run.params.Setting.meaning`).
     """
     rows = [_of_order(order, pairs, seed_pairs, settings) for order in ORDERS]
     rows[1:1] = [_tsne(projections)]
@@ -112,9 +113,7 @@ def verdicts(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
 # -- claims of order
 
 
-def _of_order(
-    order: Order, pairs: pd.DataFrame, seed_pairs: pd.DataFrame, settings: Mapping[str, tuple[str, str]]
-) -> Row:
+def _of_order(order: Order, pairs: pd.DataFrame, seed_pairs: pd.DataFrame, settings: Mapping[str, tuple]) -> Row:
     found = {pair: difference(order.problem, *pair, pairs, seed_pairs) for pair in order.pairs}
     named = {model for pair in order.pairs for model in pair} if order.problem == "p2" else set()
     other = {model for model in named & settings.keys() if settings[model] != published.P2_SETTINGS[model]}

@@ -56,7 +56,9 @@ def picture(content):
 
 def test_p1_is_stored_in_sorted_order_with_the_labels_of_its_names(prepared, course):
     out = prepared("p1", course)
-    assert Manifest.load(out) == Manifest(GIVEN, 8, 8, 2, ["0_2.png", "1_10.png", "1_9.png"], ["0_0.png", "1_0.png"])
+    assert Manifest.load(out) == Manifest(
+        GIVEN, 8, 8, "bicubic", 2, ["0_2.png", "1_10.png", "1_9.png"], ["0_0.png", "1_0.png"]
+    )
     assert load_array(out, "train_labels").tolist() == [0, 1, 1]
     assert load_array(out, "validation_labels").tolist() == [0, 1]
 
@@ -73,13 +75,13 @@ def test_p1_pictures_of_the_stored_size_are_kept_bit_for_bit(prepared, course):
 
 def test_mini_without_labels_has_no_classes(prepared, course):
     out = prepared("mini", course)
-    assert Manifest.load(out) == Manifest(GIVEN, 10, 10, 0, ["a.jpg", "b.jpg", "c.jpg"], [])
+    assert Manifest.load(out) == Manifest(GIVEN, 10, 10, "bilinear", 0, ["a.jpg", "b.jpg", "c.jpg"], [])
     assert not (out / "train_labels.npy").exists()
 
 
 def test_mini_is_resized_as_torchvision_does(prepared, course):
     images = load_array(prepared("mini", course), "train_images")
-    resize = transforms.Resize((10, 10), transforms.InterpolationMode.BICUBIC)
+    resize = transforms.Resize((10, 10), transforms.InterpolationMode.BILINEAR)
     expected = [np.asarray(resize(picture(course[f"p2_data/mini/train/{name}.jpg"]))) for name in "abc"]
     assert np.array_equal(images, expected)
 
@@ -88,7 +90,7 @@ def test_mini_takes_the_labels_of_its_table(prepared, course):
     course["p2_data/mini/train.csv"] = table({"c.jpg": 0, "a.jpg": 1, "b.jpg": 0})
     out = prepared("mini", course)
     assert load_array(out, "train_labels").tolist() == [1, 0, 0]
-    assert Manifest.load(out) == Manifest(GIVEN, 10, 10, 2, ["a.jpg", "b.jpg", "c.jpg"], [])
+    assert Manifest.load(out) == Manifest(GIVEN, 10, 10, "bilinear", 2, ["a.jpg", "b.jpg", "c.jpg"], [])
 
 
 def test_given_weights_are_kept_beside_minis_arrays(prepared, course):
@@ -101,7 +103,9 @@ def test_given_weights_are_kept_beside_minis_arrays(prepared, course):
 
 def test_office_is_stored_in_sorted_order_with_the_labels_of_its_tables(prepared, course):
     out = prepared("office", course)
-    assert Manifest.load(out) == Manifest(GIVEN, 18, 12, 3, ["t0.jpg", "t1.jpg", "t2.jpg"], ["v0.jpg", "v1.jpg"])
+    assert Manifest.load(out) == Manifest(
+        GIVEN, 18, 12, "bicubic", 3, ["t0.jpg", "t1.jpg", "t2.jpg"], ["v0.jpg", "v1.jpg"]
+    )
     assert load_array(out, "train_labels").tolist() == [1, 2, 0]
     assert load_array(out, "validation_labels").tolist() == [0, 2]
     assert load_array(out, "train_labels").dtype == np.int64
@@ -109,7 +113,7 @@ def test_office_is_stored_in_sorted_order_with_the_labels_of_its_tables(prepared
 
 @pytest.mark.parametrize("resize, crop", [(18, 12), (232, 224)])
 def test_office_is_resized_and_cropped_as_torchvision_does(prepared, course, resize, crop):
-    sizes = Prepare(SIZES.p1, SIZES.mini, ResizeCrop(resize, crop), SIZES.p3)
+    sizes = Prepare(SIZES.p1, SIZES.mini, ResizeCrop(resize, crop, "bicubic"), SIZES.p3)
     images = load_array(prepared("office", course, sizes), "train_images")
     bicubic = transforms.InterpolationMode.BICUBIC
     reference = transforms.Compose([transforms.Resize((resize, resize), bicubic), transforms.CenterCrop(crop)])
@@ -122,7 +126,7 @@ def test_office_is_resized_and_cropped_as_torchvision_does(prepared, course, res
 
 def test_p3_tiles_and_training_masks_are_square(prepared, course):
     out = prepared("p3", course)
-    assert Manifest.load(out) == Manifest(GIVEN, 16, 16, 7, ["0", "1"], ["0002", "0013"])
+    assert Manifest.load(out) == Manifest(GIVEN, 16, 16, "bilinear", 7, ["0", "1"], ["0002", "0013"])
     assert load_array(out, "train_images").shape == (2, 16, 16, 3)
     assert load_array(out, "validation_images").shape == (2, 16, 16, 3)
     assert load_array(out, "train_masks").shape == (2, 16, 16)

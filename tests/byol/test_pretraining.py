@@ -71,7 +71,7 @@ def test_collapse_stops_the_training_where_it_should(pictures):
 @pytest.mark.parametrize("std, spread, collapsed", [(0.5, 1.0, 0), (0.25, 0.5, 0), (0.2499, 0.4998, 1), (0.0, 0.0, 1)])
 def test_spread_is_the_share_of_even_projections(std, spread, collapsed):
     watch = collapse_watch(dataclasses.replace(BYOL, projection=4))
-    assert watch({"epoch": 1, "projection_std": std}) == {"spread": pytest.approx(spread), "collapsed": collapsed}
+    assert watch({"epoch": 1, "projection_std": std}, []) == {"spread": pytest.approx(spread), "collapsed": collapsed}
 
 
 def test_rows_have_the_historys_columns(pictures):

@@ -24,7 +24,7 @@ LABELS = np.arange(64) // 16  # of the pictures in conftest.py
 COMMON = {"epochs": 2, "batch_size": 16, "optimiser": "adam", "momentum": 0.9, "weight_decay": 0.0}
 COMMON |= {"schedule": "constant", "lr": 0.01, "augmentation": "choice224"}
 BYOL = ByolTraining(**COMMON, hidden=32, projection=8, ema=0.9, collapse_spread=0.1, on_collapse="warn")
-SUPERVISED = Supervised(**COMMON, loss="cross_entropy")
+SUPERVISED = Supervised(**COMMON)
 WHOLE = {"knn_office": 1.0, "linear_office": 1.0, "knn_mini": 1.0}
 
 
@@ -36,7 +36,7 @@ def parts(tmp_path, pictures):
         for split in splits:
             np.save(tmp_path / part / f"{split}_images.npy", pictures)
             np.save(tmp_path / part / f"{split}_labels.npy", LABELS)
-        Manifest("synthetic", 16, 16, 4, [f"{i}.jpg" for i in range(64)], []).save(tmp_path / part)
+        Manifest("synthetic", 16, 16, "bicubic", 4, [f"{i}.jpg" for i in range(64)], []).save(tmp_path / part)
     return tmp_path / "mini", tmp_path / "office"
 
 
@@ -75,7 +75,7 @@ def test_rank_is_of_the_pretraining_images(parts):
 def test_monitor_of_unlabelled_images_asks_for_no_label_of_theirs(parts):
     mini, office = parts
     labelled = Monitor(Corner(), mini, office, Probes(5, 64), CPU).start
-    Manifest("given archive", 16, 16, 0, [f"{i}.jpg" for i in range(64)], []).save(mini)
+    Manifest("given archive", 16, 16, "bicubic", 0, [f"{i}.jpg" for i in range(64)], []).save(mini)
     (mini / "train_labels.npy").unlink()
     assert Monitor(Corner(), mini, office, Probes(5, 64), CPU).start == {
         name: value for name, value in labelled.items() if name != "knn_mini"
@@ -99,7 +99,7 @@ def test_three_images_are_enough(parts, pictures):
     mini, office = parts
     np.save(mini / "train_images.npy", pictures[:3])
     np.save(mini / "train_labels.npy", LABELS[:3])
-    Manifest("synthetic", 16, 16, 4, [f"{i}.jpg" for i in range(3)], []).save(mini)
+    Manifest("synthetic", 16, 16, "bicubic", 4, [f"{i}.jpg" for i in range(3)], []).save(mini)
     assert Monitor(Corner(), mini, office, Probes(5, 10), CPU).start["knn_mini"] == 1.0
 
 
@@ -108,7 +108,7 @@ def test_classes_in_turn_are_all_in_the_bank(parts, pictures):
     turn = np.argsort(np.arange(64) % 16, kind="stable")  # classes 0, 1, 2, 3, 0, 1, ...
     np.save(mini / "train_images.npy", pictures[turn].repeat(5, axis=0))
     np.save(mini / "train_labels.npy", LABELS[turn].repeat(5))
-    Manifest("synthetic", 16, 16, 4, [f"{i}.jpg" for i in range(320)], []).save(mini)
+    Manifest("synthetic", 16, 16, "bicubic", 4, [f"{i}.jpg" for i in range(320)], []).save(mini)
     assert Monitor(Corner(), mini, office, Probes(5, 320), CPU).start["knn_mini"] == 1.0
 
 

@@ -26,7 +26,6 @@ TRAINING = {
     "weight_decay": 0.0,
     "schedule": "constant",
     "lr": 1e-3,
-    "loss": "cross_entropy",
     "augmentation": "none",
 }
 PRINTED = SmallCnn(**TRAINING, height=16, width=40, head="printed", hidden=12, dropout=0.25)

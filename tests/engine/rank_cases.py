@@ -54,7 +54,7 @@ def small_backbone():
 
 
 def classifier(network, augmentation="choice224", size=16, lr=RATE):
-    training = Supervised(**COMMON, lr=lr, loss="cross_entropy", augmentation=augmentation)
+    training = Supervised(**COMMON, lr=lr, augmentation=augmentation)
     scores = classification.classifier_scores(network, labelled(7, size), CPU, 3)
     loss_of = classification.classifier_loss(network, training, generator)
     return Recipe(network, labelled(size=size), loss_of, training, lr, "x", validate=scores)
@@ -67,7 +67,7 @@ def dropout():
 
 def small_cnn():
     options = {"height": 16, "width": 24, "head": "declared", "hidden": 12, "dropout": 0.25, "augmentation": "none"}
-    return classifier(build_classifier(SmallCnn(**COMMON, **options, lr=RATE, loss="cross_entropy"), 3), "none")
+    return classifier(build_classifier(SmallCnn(**COMMON, **options, lr=RATE), 3), "none")
 
 
 def convnext_with_depth():

@@ -5,12 +5,14 @@ import json
 import pytest
 import torch
 from cards import STAGES, card_of, used
+from closure import ROOT
 from safetensors.torch import save_file
 from torch import nn
 
-from hw1.engine.card import NORMALISATION, read_card, save_model
+from hw1.engine.card import NORMALISATION, Card, read_card, save_model
 from hw1.engine.weights import read_metadata
 from hw1.run.errors import InputError
+from hw1.run.params import flat, load
 
 
 @pytest.fixture
@@ -66,3 +68,11 @@ def test_file_that_says_something_else_is_refused(metadata, reason, path):
     save_file({"weight": torch.ones(1)}, path, {"hw1": json.dumps(metadata)})
     with pytest.raises(InputError, match=rf"weights\.safetensors: no trained network of this project \({reason}"):
         read_card(path)
+
+
+def test_training_of_a_setting_is_its_own():
+    params = load(ROOT / "presets/code.yaml")
+    used = flat(params, "lr", "backbone", "finetune", "settings.E")
+    card = Card("finetune@E", 1, 7, "made up", 128, 128, "bilinear", used)
+    own = params.finetuning("E")
+    assert vars(card.training) == {key: value for key, value in vars(own).items() if key != "lr"}

@@ -41,7 +41,7 @@ def training(epochs=2, schedule="constant"):
 
 def supervised(**changes):
     settings = BASE | {"epochs": 2, "optimiser": "adam", "schedule": "cosine", "lr": 0.1, "augmentation": "none"}
-    return Supervised(**(settings | changes), loss="cross_entropy")
+    return Supervised(**(settings | changes))
 
 
 def segmenter():
@@ -150,7 +150,7 @@ def test_hooks_get_the_steps_done_and_the_rows_of_epochs_to_which_they_add():
         training(),
         after_step=lambda *numbers: steps.append(numbers) or {},
         validate=lambda: {"val_loss": 3.0},
-        after_epoch=lambda row: epochs.append(dict(row)) or {"extra": 2 * row["val_loss"]},
+        after_epoch=lambda row, _: epochs.append(dict(row)) or {"extra": 2 * row["val_loss"]},
     )
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert [(row["epoch"], row["val_loss"]) for row in epochs] == [(1, 3.0), (2, 3.0)]
@@ -251,7 +251,7 @@ def test_loss_that_is_no_number_stops_the_training_and_names_the_section(value):
             labelled(),
             loss_of,
             training(epochs=3),
-            after_epoch=lambda row: epochs.append(row["epoch"]) or {},
+            after_epoch=lambda row, _: epochs.append(row["epoch"]) or {},
         )
     assert epochs == [1]
 

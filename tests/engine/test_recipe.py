@@ -12,7 +12,7 @@ from torch import nn
 from hw1.data.arrays import Manifest
 from hw1.engine.card import read_card
 from hw1.engine.recipe import Recipe, Run, begin
-from hw1.engine.weights import load_weights, picture_epochs, snapshot_file
+from hw1.engine.weights import BEST, load_weights, picture_epochs, snapshot_file
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine
 from hw1.run.params import flat, load
@@ -20,7 +20,7 @@ from hw1.run.tracking import Tracker
 
 CPU = Machine(torch.device("cpu"), None, 0.5)
 PARAMS = load(ROOT / "presets/quick.yaml")
-MANIFEST = Manifest("made up", 36, 32, 3, ["a.jpg"], [])
+MANIFEST = Manifest("made up", 36, 32, "bicubic", 3, ["a.jpg"], [])
 PATHS = ("seed", "runtime", "pretrain.byol")
 
 
@@ -42,7 +42,7 @@ def begun(project):
 def recipe_of(network, epochs):
     training = PARAMS.classify.A.__class__(**{**vars(PARAMS.classify.A), "epochs": epochs})
     batches = Batches(np.zeros((4, 8, 8, 3), np.uint8), np.zeros(4, np.int64), 4, CPU)
-    return Recipe(network, batches, lambda images, labels: None, training, 0.1, "classify.A")
+    return Recipe(network, batches, lambda images, labels: None, training, 0.1, "classify.A", score="val_accuracy")
 
 
 def test_weights_of_chosen_epochs_are_kept_and_say_their_epochs(tmp_path, monkeypatch):
@@ -51,10 +51,11 @@ def test_weights_of_chosen_epochs_are_kept_and_say_their_epochs(tmp_path, monkey
     used, drafts = flat(PARAMS, "seed", "runtime", "classify.A"), {"weights": tmp_path}
     run = Run(CPU, torch.Generator(), Tracker("x"), stage="classify@A", used=used, manifest=MANIFEST, drafts=drafts)
     kept = recipe_of(trained, 5).keeping(picture_epochs(5), run)
+    rows = [{"epoch": epoch, "val_accuracy": score} for epoch, score in enumerate((0.1, 0.3, 0.5, 0.5, 0.4), 1)]
     for epoch in range(1, 6):
         nn.init.constant_(trained.weight, epoch)
-        assert kept.after_epoch({"epoch": epoch}) == {}
-    paths = {epoch: snapshot_file(tmp_path, epoch, 5) for epoch in (1, 2, 5)}
+        assert kept.after_epoch(rows[epoch - 1], rows[: epoch - 1]) == {}
+    paths = {epoch: snapshot_file(tmp_path, epoch, 5) for epoch in (1, 2, 5)} | {3: tmp_path / BEST}  # the first of two
     assert set(tmp_path.iterdir()) == set(paths.values())
     for epoch, path in paths.items():
         load_weights(loaded, path)

@@ -1,5 +1,6 @@
 """Learning rates by hand, and what the optimisers hold."""
 
+import dataclasses
 import math
 
 import pytest
@@ -30,14 +31,29 @@ def step(optimiser, parameter, gradient, rate=0.1):
 
 @pytest.mark.parametrize("step", [0, 7, 99])
 def test_constant_rate_is_the_peak_at_every_step(step):
-    assert learning_rate("constant", 0.3, step, 100) == 0.3
+    assert learning_rate(training("adam"), 0.3, step, 100) == 0.3
 
 
 @pytest.mark.parametrize(
     "step, share", [(0, 1), (25, (1 + math.sqrt(0.5)) / 2), (50, 0.5), (75, (1 - math.sqrt(0.5)) / 2), (100, 0)]
 )
 def test_cosine_rate_falls_from_the_peak_to_zero(step, share):
-    assert learning_rate("cosine", 0.4, step, 100) == pytest.approx(0.4 * share, abs=1e-12)
+    cosine = dataclasses.replace(training("adam"), schedule="cosine")
+    assert learning_rate(cosine, 0.4, step, 100) == pytest.approx(0.4 * share, abs=1e-12)
+
+
+def test_exponential_rate_is_torchs_of_each_epoch():
+    """ExponentialLR, told the end of each of four epochs of five steps."""
+    parameter = nn.Parameter(torch.zeros(1))
+    optimiser = torch.optim.SGD([parameter], lr=0.4)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, gamma=0.9)
+    exponential = dataclasses.replace(training("sgd"), epochs=4, schedule="exponential", gamma=0.9)
+    for step in range(20):
+        rate = optimiser.param_groups[0]["lr"]
+        assert learning_rate(exponential, 0.4, step, 20) == pytest.approx(rate, rel=1e-12)
+        optimiser.step()
+        if step % 5 == 4:
+            schedule.step()
 
 
 def test_sgd_adds_up_its_momentum_by_hand():

@@ -37,7 +37,7 @@ TRAINING = {
 BYOL = ByolTraining(
     **TRAINING | {"lr": 0.003}, hidden=HIDDEN, projection=8, ema=0.9, collapse_spread=0.2, on_collapse="warn"
 )
-SUPERVISED = Supervised(**TRAINING, loss="cross_entropy")
+SUPERVISED = Supervised(**TRAINING)
 LABELS = np.arange(24) % 3
 NOISE = np.random.default_rng(0).integers(0, 100, (24, 32, 32, 3), np.uint8)
 IMAGES = NOISE + 150 * np.eye(3, dtype=np.uint8)[LABELS][:, None, None]  # noise that is red, green or blue

@@ -11,13 +11,13 @@ from hw1.experiments.across import apart, draw, points, table
 from hw1.run.errors import InputError
 from hw1.run.files import folder_hash
 
-PARAMS = "seed: 1\nlr: {lr}\nfinetune: {{epochs: {epochs}, loss: cross_entropy}}\nsettings: {{A: 1, B: 2}}\n"
+PARAMS = "seed: 1\nlr: {lr}\nfinetune: {{epochs: {epochs}, optimiser: adam}}\nsettings: {{A: 1, B: 2}}\n"
 LOCK = """stages:
-  finetune@A: {{cmd: a, outs: [{{path: models/finetune/A.safetensors, md5: {a}}}]}}
-  finetune@B: {{cmd: b, outs: [{{path: models/finetune/B.safetensors, md5: bb}}, {{path: history.csv, md5: hh}}]}}
-  evaluate@p2: {{cmd: e, deps: [{{path: models/finetune, md5: {scored}}}]}}
+  finetune@A: {{cmd: a, outs: [{{path: models/history/finetune/A.csv, md5: {a}}}]}}
+  finetune@B: {{cmd: b, outs: [{{path: models/history/finetune/B.csv, md5: bb}}, {{path: b, md5: hh}}]}}
+  evaluate@p2: {{cmd: e, deps: [{{path: models/history/finetune, md5: {scored}}}]}}
 """
-SCORED = folder_hash({"A.safetensors": "aa", "B.safetensors": "bb"})
+SCORED = folder_hash({"A.csv": "aa", "B.csv": "bb"})
 
 
 def metrics(a, b):
@@ -91,7 +91,7 @@ def test_drawing_has_a_line_per_setting(experiments, tmp_path):
     "key, message",
     [
         ("finetune.epochs", "finetune.epochs: no finished experiment varies it alone"),
-        ("finetune.loss", "finetune.loss: is 'cross_entropy' in params.yaml; give a parameter that is a number"),
+        ("finetune.optimiser", "finetune.optimiser: is 'adam' in params.yaml; give a parameter that is a number"),
         ("finetune.rate", "finetune.rate: not in params.yaml"),
         ("lr.rate", "lr.rate: not in params.yaml"),
     ],
@@ -105,5 +105,5 @@ def test_apart_takes_one_value_out_of_the_parameters():
     parameters = yaml.safe_load(PARAMS.format(lr=0.1, epochs=3))
     assert apart(parameters, "finetune.epochs") == (
         3,
-        {"seed": 1, "lr": 0.1, "finetune": {"loss": "cross_entropy"}, "settings": {"A": 1, "B": 2}},
+        {"seed": 1, "lr": 0.1, "finetune": {"optimiser": "adam"}, "settings": {"A": 1, "B": 2}},
     )

@@ -53,7 +53,7 @@ def blank(
 def byol(machine: Machine, draws: torch.Generator) -> Recipe:
     training, backbone = PARAMS.pretrain.byol, build_backbone(PARAMS.backbone)
     network = machine.place(Byol(backbone, feature_width(backbone), training.hidden, training.projection))
-    return pretraining.byol_training(network, blank(machine, training, PARAMS.prepare.mini.size), training, draws)
+    return pretraining.byol_training(network, blank(machine, training, PARAMS.prepare.mini.crop), training, draws)
 
 
 def finetune(frozen: bool, machine: Machine, draws: torch.Generator) -> Recipe:
@@ -104,7 +104,9 @@ def train(case: Recipe, machine: Machine, draws: torch.Generator, after_step: Ca
         return row
 
     training = dataclasses.replace(case.training, epochs=1)
-    recipe = dataclasses.replace(case, training=training, after_step=after, after_epoch=lambda row: {}, validate=dict)
+    recipe = dataclasses.replace(
+        case, training=training, after_step=after, after_epoch=lambda row, before: {}, validate=dict
+    )
     fit(recipe, Run(machine, draws, Tracker("x")))
 
 

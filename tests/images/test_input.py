@@ -79,6 +79,12 @@ def test_changes_are_made_at_the_networks_size_and_before_normalising():
     assert torch.equal(result, normalise(torch.cat([seen[0], 255 - seen[0]])))
 
 
+def test_levels_can_be_fed_as_they_are():
+    images = noise(4, 3, 16, 16)
+    result = input_of(replace(PARAMS.classify.A, normalise=False))(images)
+    assert torch.equal(result, images.float()) and result.is_contiguous(memory_format=torch.channels_last)
+
+
 OTHER_SIZE = replace(PARAMS.classify.B, resize=50, crop=48)
 
 

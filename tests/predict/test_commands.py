@@ -25,7 +25,7 @@ def project(tmp_path, monkeypatch):
     for stage, path in (
         ("classify@A", "classify/A/weights"),
         ("classify@B", "classify/B/weights"),
-        ("finetune@C", "finetune/C"),
+        ("finetune@C", "finetune/C/weights"),
         ("segment@B", "segment/B/weights"),
     ):
         saved(stage, tmp_path / f"models/{path}.safetensors")
@@ -63,6 +63,13 @@ def test_p1_takes_model_b_and_scores_by_file_names(project, capsys):
     assert capsys.readouterr().out.startswith("accuracy 0.")
     assert run(command.main, "p1", "images", "other.csv", "--device", "cpu", "--model", "A") == 0
     assert (project / "other.csv").read_text() != (project / "out.csv").read_text()
+
+
+def test_weights_of_the_best_epoch_predict_where_they_are_asked_for(project):
+    (project / "models/classify/A/weights.safetensors").rename(project / "models/classify/B/best.safetensors")
+    assert run(command.main, "p1", "images", "last.csv", "--device", "cpu") == 0
+    assert run(command.main, "p1", "images", "best.csv", "--device", "cpu", "--keep", "best") == 0
+    assert (project / "last.csv").read_text() != (project / "best.csv").read_text()
 
 
 def test_p2_takes_setting_c_and_without_labels_prints_nothing(project, capsys):
@@ -118,7 +125,10 @@ def test_unreadable_image_ends_with_status_3_and_the_rest_written(project, capsy
 @pytest.mark.parametrize(
     "arguments, reason",
     [
-        (["p2", "t.csv", "images", "out.csv", "--setting", "E"], "models/finetune/E.safetensors: no such weights"),
+        (
+            ["p2", "t.csv", "images", "out.csv", "--setting", "E"],
+            "models/finetune/E/weights.safetensors: no such weights",
+        ),
         (["p1", "none", "out.csv"], "none: no such folder"),
         (["p1", "images", "out.csv", "--batch-size", "0"], "--batch-size: got 0, allowed: 1 or more"),
         (["p1", "images", "images"], "images: a folder; give the name of the file to write"),
@@ -128,8 +138,8 @@ def test_unreadable_image_ends_with_status_3_and_the_rest_written(project, capsy
         (["p3", "tiles", "tiles"], "tiles: the folder that is read; true masks may lie there, give another one"),
         (["p3", "tiles", "t.csv"], "t.csv: no folder, so nothing can be written into it"),
         (
-            ["p1", "images", "out.csv", "--weights", "models/finetune/C.safetensors"],
-            "models/finetune/C.safetensors: weights of finetune@C, but those of classify are needed",
+            ["p1", "images", "out.csv", "--weights", "models/finetune/C/weights.safetensors"],
+            "models/finetune/C/weights.safetensors: weights of finetune@C, but those of classify are needed",
         ),
     ],
 )

@@ -40,7 +40,7 @@ def folder(tmp_path):
 
 
 def expected(network, path):
-    stored = resized_crop(Image.open(path), 36, 32)
+    stored = resized_crop(Image.open(path), 36, 32, "bicubic")
     with torch.no_grad():
         return network(normalise(torch.from_numpy(stored.copy()).permute(2, 0, 1)[None])).argmax().item()
 

@@ -11,7 +11,7 @@ from hw1.predict.measured import Measured, measured_of, training_of
 from hw1.run.files import dvc_hash
 from hw1.run.whereabouts import keep_record
 
-WEIGHTS = "models/finetune/C.safetensors"
+WEIGHTS = "models/finetune/C/weights.safetensors"
 INTERVALS = """problem,model,measure,value,low,high,images,method
 p1,C,accuracy,0.1,0.1,0.1,9,Wilson
 p2,B,accuracy,0.8,0.7,0.9,9,Wilson
@@ -39,7 +39,7 @@ def entries(root, *paths):
 def project(tmp_path, monkeypatch):
     """A project whose lock file says that setting C's weights were scored."""
     monkeypatch.chdir(tmp_path)
-    for folder in ("models/finetune", "plots/predictions", "plots/statistics"):
+    for folder in ("models/finetune/B", "models/finetune/C", "plots/predictions", "plots/statistics"):
         (tmp_path / folder).mkdir(parents=True)
     saved("finetune@C", tmp_path / WEIGHTS)
     (tmp_path / "plots/predictions/p2.csv").write_text("image,label,C\n0.jpg,0,0\n")
@@ -47,6 +47,7 @@ def project(tmp_path, monkeypatch):
     stages = {
         "evaluate@p2": {
             "deps": entries(tmp_path, "models/finetune"),
+            "params": {"params.yaml": {"evaluate.keep": "last"}},
             "outs": entries(tmp_path, "plots/predictions/p2.csv"),
         },
         "compare": {
@@ -79,7 +80,7 @@ def test_other_weights_of_the_same_card_have_none(project):
     "path",
     [
         WEIGHTS,
-        "models/finetune/B.safetensors",
+        "models/finetune/B/weights.safetensors",
         "plots/predictions/p2.csv",
         "plots/predictions/p1.csv",
         "plots/statistics/intervals.csv",
@@ -118,7 +119,7 @@ def trained(project, monkeypatch):
     history.parent.mkdir(parents=True)
     history.write_text("epoch\n1\n")
     lock = yaml.safe_load((project / "dvc.lock").read_text())
-    lock["stages"]["finetune@C"] = {"outs": entries(project, WEIGHTS, "models/history/finetune/C.csv")}
+    lock["stages"]["finetune@C"] = {"outs": entries(project, "models/finetune/C", "models/history/finetune/C.csv")}
     (project / "dvc.lock").write_text(yaml.safe_dump(lock))
     keep_record(history, {"device": "NVIDIA H100", "CPU": "Xeon"})
     return history

@@ -26,7 +26,7 @@ PARAMS = load(ROOT / "presets/quick.yaml")
 def saved(folder: Path, stage: str, section: str, network: torch.nn.Module, classes: int) -> Path:
     path = folder / "weights.safetensors"
     used = flat(PARAMS, "seed", "runtime", section) | {"runtime.device": "cpu"}
-    save_model(network.eval(), path, Card(stage, 1, classes, "made up", 36, 32, used))
+    save_model(network.eval(), path, Card(stage, 1, classes, "made up", 36, 32, "bicubic", used))
     return path
 
 

@@ -54,7 +54,7 @@ def write_inputs(
         np.savez(evaluation / problem / "confusion.npz", **counts)
     _projections(rng, classes).to_csv(evaluation / "p1/projections.csv", index=False)
     np.savez(evaluation / "p3/masks.npz", **_masks(rng, side))
-    Manifest("synthetic", 32, 32, classes, ["0.jpg"] * 2000, []).save(root / "data/prepared/mini")
+    Manifest("synthetic", 32, 32, "bicubic", classes, ["0.jpg"] * 2000, []).save(root / "data/prepared/mini")
     if locked:
         shutil.copy(ROOT / "dvc.lock", root)
     (root / "data/reading").mkdir(parents=True)
@@ -107,12 +107,14 @@ def _write_metrics(folder: Path, p2: dict[str, float], absent_class: str | None,
     if absent_class:
         iou[absent_class] = {"A": None, "B": None}
     p1 = {"accuracy": {"A": 0.62, "B": 0.87}, "best_accuracy": {"A": 0.64, "B": 0.88}, "best_epoch": {"A": 9, "B": 7}}
+    p1["keep"] = "last"
     second = {
+        "keep": "last",
         "accuracy": p2,
         "best_accuracy": {key: value + 0.01 for key, value in p2.items()},
         "best_epoch": dict.fromkeys(p2, 8),
     }
-    third = {"miou": {"A": 0.425, "B": 0.625}, "iou": iou}
+    third = {"keep": "last", "miou": {"A": 0.425, "B": 0.625}, "iou": iou}
     third |= {"best_miou": {"A": 0.43, "B": 0.63}, "best_epoch": {"A": 11, "B": 12}}
     start = {"knn_office_at_start": 0.18, "knn_mini_at_start": 0.08}
     start |= {"linear_office_at_start": 0.28, "rankme_at_start": 41.25}

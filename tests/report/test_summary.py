@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -57,7 +58,11 @@ def test_command_prints_where_the_page_lies(tmp_path):
     folders = ["--metrics", str(tmp_path / "metrics"), "--statistics", str(tmp_path / "plots/statistics")]
     command = [sys.executable, "-m", "hw1.report.summary", *folders]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert result.stdout.endswith("page: report/index.html\n")
+    assert result.stdout.endswith("page: report/index.html\n") and "flatters" not in result.stdout
+    metrics = json.loads((tmp_path / "metrics/p1.json").read_text()) | {"keep": "best"}
+    (tmp_path / "metrics/p1.json").write_text(json.dumps(metrics))
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "ours: the epoch that was best on the same validation images, which flatters it" in result.stdout
 
 
 def test_command_needs_the_standard_library_only():

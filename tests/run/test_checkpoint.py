@@ -43,7 +43,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 3), np.uint8)
 EPOCHS, STEPS = 3, 9  # of 4, 4 and 2 images
 PARAMS = load(Path(__file__).parents[2] / "presets/quick.yaml")
 LONG = 60  # seconds that a test waits for another thread or process before it fails
-MANIFEST = Manifest("test", 8, 8, 3, [], [])
+MANIFEST = Manifest("test", 8, 8, "bicubic", 3, [], [])
 USED = flat(PARAMS, "backbone", "finetune", "settings.A")
 
 
@@ -83,11 +83,13 @@ def common(optimiser):
 def classifier(optimiser):
     """A recipe and its generator; dropout draws from torch's own generator."""
     network = nn.Sequential(backbone(), nn.Dropout(0.5), nn.Linear(6, 3))
-    training, generator = Supervised(**common(optimiser), loss="cross_entropy"), torch.Generator().manual_seed(1)
+    training, generator = Supervised(**common(optimiser)), torch.Generator().manual_seed(1)
     batches = Batches(IMAGES, np.arange(10) % 3, 4, CPU)
     loss_of = classification.classifier_loss(network, training, generator)
     scores = classification.classifier_scores(network, batches, CPU, 3)
-    return Recipe(network, batches, loss_of, training, training.lr, "x", validate=scores), generator
+    return Recipe(
+        network, batches, loss_of, training, training.lr, "x", validate=scores, score="val_accuracy"
+    ), generator
 
 
 def byol(optimiser):
@@ -97,7 +99,9 @@ def byol(optimiser):
     )
     generator = torch.Generator().manual_seed(1)
     recipe = pretraining.byol_training(network, Batches(IMAGES, None, 4, CPU), training, generator)
-    return dataclasses.replace(recipe, section="x", after_epoch=lambda row: {}, gradient_norm=False), generator
+    return dataclasses.replace(
+        recipe, section="x", score="epoch", after_epoch=lambda row, before: {}, gradient_norm=False
+    ), generator
 
 
 KINDS = {

@@ -21,7 +21,7 @@ from hw1.run import gpus, launch, supervision
 from hw1.run.errors import InputError
 
 ARGUMENTS = "A --data data/prepared/office --backbone models/backbone/scratch.safetensors"
-STAGE = f"{sys.executable} -m stages.finetune {ARGUMENTS} --out {{out}}/A.safetensors --history {{out}}/A.csv"
+STAGE = f"{sys.executable} -m stages.finetune {ARGUMENTS} --out {{out}}/A --history {{out}}/A.csv"
 BYOL = (
     f"{sys.executable} -m stages.pretrain byol --data data/prepared/mini --probe data/prepared/office "
     "--start models/backbone/scratch.safetensors "

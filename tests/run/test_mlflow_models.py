@@ -30,7 +30,7 @@ def weights(tmp_path) -> Path:
     params = load(ROOT / "presets/quick.yaml")
     torch.manual_seed(0)
     used = flat(params, "seed", "runtime", "classify.A") | {"runtime.device": "cpu"}
-    card = Card("classify@A", 1, 5, "made up", 36, 32, used)
+    card = Card("classify@A", 1, 5, "made up", 36, 32, "bicubic", used)
     save_model(build_classifier(params.classify.A, 5), tmp_path / "weights.safetensors", card)
     return tmp_path / "weights.safetensors"
 

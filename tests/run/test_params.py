@@ -29,16 +29,28 @@ def keys(node: object, path: str = "") -> set[str]:
     return set().union(*(keys(value, f"{path}.{key}") for key, value in node.items()))
 
 
-@pytest.mark.parametrize("preset", ["quick", "paper"])
-def test_preset_loads(preset):
-    assert load(ROOT / f"presets/{preset}.yaml").settings["D"].train == "classifier"
+@pytest.mark.parametrize("preset, trained", [("quick", "classifier"), ("paper", "classifier"), ("code", "full")])
+def test_preset_loads(preset, trained):
+    assert load(ROOT / f"presets/{preset}.yaml").settings["D"].train == trained
 
 
 def test_presets_have_the_same_keys():
-    assert keys(tree("quick")) == keys(tree("paper"))
+    own = {key for key in keys(tree("code")) if key.endswith(".gamma") or key.startswith(".settings.")}
+    assert keys(tree("quick")) == keys(tree("paper")) >= keys(tree("code")) - own
+    assert keys(tree("paper")) - keys(tree("code")) == set()
 
 
-@pytest.mark.parametrize("preset", ["quick", "paper"])
+def test_setting_trains_as_finetune_says_but_for_what_it_has_of_its_own():
+    params = load(ROOT / "presets/code.yaml")
+    first, third = params.finetuning("A"), params.finetuning("C")
+    assert (first.lr, first.epochs, first.schedule, first.gamma) == (0.0005, 50, "exponential", 0.9)
+    assert (third.lr, third.epochs, third.batch_size, third.augmentation) == (0.001, 600, 256, "trivial128")
+    assert (third.schedule, third.optimiser) == ("constant", "adam")
+    assert params.settings["A"].meaning == ("scratch", "full")
+    assert params.settings["E"].meaning == ("byol", "full", 0.001, 50, 256, "constant", "trivial128")
+
+
+@pytest.mark.parametrize("preset", ["quick", "paper", "code"])
 def test_every_value_of_a_preset_has_its_comment(preset):
     bare = [
         line
@@ -84,9 +96,35 @@ def test_number_as_dvc_or_a_hand_writes_it_is_a_float(tmp_path, text):
             "runtime.precision: got bf16, allowed with numerics portable: auto, fp32",
         ),
         ("  sha256: ''", "  #", "data.sha256: missing"),
+        (
+            "schedule: cosine ",
+            "schedule: exponential ",
+            "finetune.gamma: missing; schedule exponential needs the factor",
+        ),
+        (
+            "schedule: cosine ",
+            "schedule: exponential\n  gamma: 2 ",
+            "finetune.gamma: got 2, allowed: above 0, at most 1",
+        ),
+        ("train: full}\n  C", "train: full, schedule: exponential}\n  C", "settings.B.gamma: missing; schedule"),
+        (
+            "train: full}\n  C",
+            "train: full, epoch: 3}\n  C",
+            "settings.B.epoch: got an unknown key, allowed here: backbone",
+        ),
+        (
+            "weights: mini               # paper imagenet",
+            "weights: coco #",
+            "segment.A.weights: got 'coco', allowed with",
+        ),
+        ("keep: last", "keep: first", "evaluate.keep: got 'first', allowed: last, best"),
         ("sha256: ''", "sha256: abc", "data.sha256: got 'abc', allowed: '' or 64"),
         ("seed: 101 ", "seed: yes ", "seed: got 'yes', allowed: a whole number"),
-        ("crop: 32}", "crop: 320}", "prepare.office.crop: got 320, allowed: at most resize, 36"),
+        (
+            "crop: 32, filter: bicubic}",
+            "crop: 320, filter: bicubic}",
+            "prepare.office.crop: got 320, allowed: at most resize, 36",
+        ),
         ("mask_ids: ['0013'", "mask_ids: [13", "evaluate.mask_ids[0]: got 13, allowed: text"),
         ("seed: 101 ", "seed: 1\nseed: 2 ", "key 'seed' twice"),
         ("seed: 101 ", "seed: [1 ", "not valid YAML"),

@@ -176,6 +176,15 @@ def test_deeplab_of_width_one_computes_as_torchvisions():
         assert torch.equal(ours(images), reference(images)["out"])
 
 
+def test_deeplab_of_coco_keeps_all_but_the_last_layers():
+    """The head has 21 classes there, and a second head in training."""
+    coco = deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=21, aux_loss=True).state_dict()
+    ours = build_segmenter(params("deeplabv3_resnet50", 1.0), 7, coco).state_dict()
+    kept = {f"network.{name}": tensor for name, tensor in coco.items()}
+    same = {name for name, tensor in ours.items() if name in kept and torch.equal(tensor, kept[name])}
+    assert ours.keys() - same == {"network.classifier.4.weight", "network.classifier.4.bias"}
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 3, 1, 1)])
 def test_upsampling_is_torchs_transposed_convolution(shape):
     torch.manual_seed(0)

@@ -57,9 +57,9 @@ def test_imagenet_weights_that_cannot_be_had_say_where_to_put_them(published, mo
         fetch(entry, cache)
 
 
-@pytest.mark.parametrize("network", imagenet.PUBLISHED)
-def test_name_of_every_file_holds_digits_of_its_hash(network):
-    entry = get_weight(imagenet.PUBLISHED[network])
+@pytest.mark.parametrize("published", imagenet.PUBLISHED.values())
+def test_name_of_every_file_holds_digits_of_its_hash(published):
+    entry = get_weight(published)
     assert re.fullmatch(r"https://.+-[0-9a-f]{8}\.pth", entry.url), entry.url
     assert entry.meta["_file_size"] * 1e6 < imagenet.MAX_BYTES
 

@@ -24,13 +24,13 @@ def project(tmp_path, monkeypatch):
     shutil.copy(ROOT / "presets/quick.yaml", "params.yaml")
     (tmp_path / "mini").mkdir()
     np.save("mini/train_images.npy", np.zeros((4, 32, 32, 3), np.uint8))
-    Manifest("given archive", 32, 32, 0, ["a.jpg", "b.jpg", "c.jpg", "d.jpg"], []).save(tmp_path / "mini")
+    Manifest("given archive", 32, 32, "bicubic", 0, ["a.jpg", "b.jpg", "c.jpg", "d.jpg"], []).save(tmp_path / "mini")
     (tmp_path / "office").mkdir()
     for split in ("train", "validation"):
         np.save(f"office/{split}_images.npy", np.zeros((4, 32, 32, 3), np.uint8))
         np.save(f"office/{split}_labels.npy", np.zeros(4, np.int64))
     names = ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
-    Manifest("given archive", 32, 32, 1, names, names).save(tmp_path / "office")
+    Manifest("given archive", 32, 32, "bicubic", 1, names, names).save(tmp_path / "office")
     save_weights(build_backbone("resnet10"), tmp_path / "scratch.safetensors", {})
     return tmp_path
 

@@ -82,7 +82,7 @@ def run(tmp_path, monkeypatch):
         mini = tmp_path / "mini"
         mini.mkdir(exist_ok=True)
         names = [f"{index}.jpg" for index in range(12)]
-        Manifest("synthetic", 32, 32, classes, names, []).save(mini)
+        Manifest("synthetic", 32, 32, "bicubic", classes, names, []).save(mini)
         images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
         np.save(mini / "train_images.npy", images)
         if classes:

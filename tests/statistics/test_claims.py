@@ -139,7 +139,11 @@ def test_setting_that_is_not_there_is_said():
 
 
 def test_claim_is_not_tried_on_a_setting_of_another_meaning():
-    found = tried(settings=published.P2_SETTINGS | {"E": ("byol", "full")})
+    for other in (("byol", "full"), ("byol", "classifier", 0.001, 50)):  # another part, another recipe
+        check_without_e(tried(settings=published.P2_SETTINGS | {"E": other}))
+
+
+def check_without_e(found):
     assert {key for key, row in found.items() if row["here"] == OTHER} == {
         *("p2_a_above_e", "p2_b_best", "p2_frozen_below_full", "p2_byol_frozen")
     }
