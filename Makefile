@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # A run starts Python some forty times. Containers that forbid it to keep what it compiled would compile all of it anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: repro ui test test-slurm test-chips golden lint check bench torture cards picture setup clean
+.PHONY: repro ui test test-torch test-slurm test-chips golden lint check bench torture cards picture setup clean
 
 repro: setup            ## rebuild every result, print the table and whether it is git's; JOBS=2, STAGES="evaluate@p2", FORCE=1
 	@python -m hw1.run.ready
@@ -63,14 +63,40 @@ cards: setup            ## write the tables of docs/gpu.md: which card carries w
 picture: setup          ## take README's picture and numbers from the results that are here; needs Chromium
 	python -m docs.refresh
 
-setup: .venv/installed  ## create .venv with the pinned dependencies, note their versions for DVC
+setup: .venv/installed  ## create .venv with the pinned dependencies; TORCH=2.11.0: with that torch, TORCH=system: with the machine's
 	@python -m hw1.run.environment
 
-.venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+# The torch that .venv has: pinned, a version, or system; it stays until TORCH says otherwise.
+HAS := $(shell cat .venv/installed 2>/dev/null)
+TORCH ?= $(or $(HAS),pinned)
+OF_TORCH = '"torch(vision)?[>",]|^(torch|torchvision|triton|setuptools|(nvidia|cuda)-[^=]*)=='
+INSTALL = .venv/bin/uv pip install -q --python .venv/bin/python
+
+.venv/installed: pyproject.toml constraints.txt $(if $(filter $(TORCH),$(HAS)),,other-torch)
+	$(PYTHON) -m venv --clear $(if $(filter system,$(TORCH)),--system-site-packages) .venv
 	.venv/bin/pip install -q -c constraints.txt uv
-	.venv/bin/uv pip install -q --python .venv/bin/python -c constraints.txt -r pyproject.toml --extra test
-	touch $@
+ifeq ($(TORCH),pinned)
+	$(INSTALL) -c constraints.txt -r pyproject.toml --extra test
+else
+	for file in pyproject.toml constraints.txt; do grep -vE $(OF_TORCH) $$file > .venv/$$file || exit 1; done
+	$(INSTALL) -c .venv/constraints.txt -r .venv/pyproject.toml --extra test $(if $(filter system,$(TORCH)),,torch==$(TORCH) torchvision)
+	.venv/bin/python -c 'import torch, torchvision; print("torch", torch.__version__, "torchvision", torchvision.__version__)'
+endif
+	@echo $(TORCH) > $@
+
+.PHONY: other-torch
+other-torch:
+
+TORCHES = 2.11.0 2.15.0
+test-torch:             ## run the tests that compute with the oldest and the newest torch, each in an environment of its own
+	for version in $(TORCHES); do $(MAKE) -s --no-print-directory of-torch VERSION=$$version || exit 1; done
+
+.PHONY: of-torch
+of-torch:
+	mkdir -p .torch/$(VERSION)
+	cp -r Makefile pyproject.toml constraints.txt .torch/$(VERSION)
+	$(MAKE) -s -C .torch/$(VERSION) .venv/installed TORCH=$(VERSION)
+	.torch/$(VERSION)/.venv/bin/python -m pytest -p no:cacheprovider tests/images tests/engine tests/byol tests/classify tests/segment tests/evaluate
 
 clean:                  ## remove what the pipeline made; DVC's cache stays
 	rm -rf data models report dvc_plots .checkpoints

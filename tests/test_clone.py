@@ -35,3 +35,13 @@ def test_line_ends_are_those_of_the_commit_whatever_git_is_told(name):
 def test_no_file_of_the_project_has_other_line_ends():
     listed = subprocess.run(["git", "ls-files", "--eol"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert [line for line in listed.splitlines() if "i/crlf" in line or "i/mixed" in line] == []
+
+
+@pytest.mark.parametrize("folder, script", [(".", "stages/finetune.py"), ("stages", "report.py")])
+def test_script_that_is_started_by_its_path_says_how_it_starts(folder, script):
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [sys.executable, script, "C"]
+    done = subprocess.run(command, cwd=ROOT / folder, env=environment, capture_output=True, text=True)
+    name = script.removeprefix("stages/").removesuffix(".py")
+    told = f"error: stages/{name}.py runs from the project's root, as `python -m stages.{name}`\n"
+    assert (done.returncode, done.stderr) == (1, told)

@@ -77,7 +77,7 @@ def prepare_p3(archive: Archive, prepare: Prepare, out: Path) -> Reading:
     seen: dict[str, set[int]] = {"train": set(), "validation": set()}  # classes, before small spots of one are lost
 
     def mask_of(pair: tuple[str, str], split: str) -> np.ndarray:
-        mask = _mask(archive, pair)
+        mask = tile_mask(archive, pair)
         seen[split].update(np.flatnonzero(np.bincount(mask.ravel())).tolist())
         return mask
 
@@ -171,7 +171,7 @@ def tiles_of(archive: Archive, folder: str) -> dict[str, tuple[str, str]]:
     return {tile: (members[images[tile]], members[masks[tile]]) for tile in sorted(images)}
 
 
-def _mask(archive: Archive, pair: tuple[str, str]) -> np.ndarray:
+def tile_mask(archive: Archive, pair: tuple[str, str]) -> np.ndarray:
     """Classes (H, W) uint8 of a tile's mask, which must have its image's size."""
     tile, name = pair
     mask = archive.mask(name)

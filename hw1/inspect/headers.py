@@ -53,10 +53,9 @@ def headers_of(items: Sequence[Item], read: Callable[[Item], bytes], fault: Call
 
 
 def size_range(sizes: Mapping[tuple[int, int], int]) -> str:
-    widths, heights = zip(*sizes, strict=True)
-    if len(sizes) == 1:
-        return f"each {widths[0]} x {heights[0]}"
-    return f"{len(sizes):,} sizes from {min(widths)} x {min(heights)} to {max(widths)} x {max(heights)}"
+    """The sizes of pictures in words, the smallest and the largest by their number of pixels."""
+    ordered = [f"{width} x {height}" for width, height in sorted(sizes, key=lambda size: (size[0] * size[1], size))]
+    return f"{len(ordered):,} sizes from {ordered[0]} to {ordered[-1]}" if ordered[1:] else f"each {ordered[0]}"
 
 
 def class_range(counts: Mapping[int, int], what: str) -> str:

@@ -15,10 +15,10 @@ import numpy as np
 from hw1.archive.archive import Archive
 from hw1.archive.mask_colours import one_class
 from hw1.archive.parallel import in_threads
-from hw1.archive.parts import MINI, MINI_TABLE, OFFICE, enough, label_of_name, labels_of, tiles_of
+from hw1.archive.parts import MINI, MINI_TABLE, OFFICE, enough, label_of_name, labels_of, tile_mask, tiles_of
 from hw1.archive.spelling import few, roots
 from hw1.data.classes import LAND_COVER
-from hw1.inspect.headers import class_range, headers_of, refusals
+from hw1.inspect.headers import class_range, headers_of, refusals, size_range
 from hw1.run.errors import InputError
 from hw1.sources.packing import entries
 from hw1.sources.sources import folders, take
@@ -89,8 +89,9 @@ def _split(archive: Archive, split: Split) -> tuple[list[str], list[str]]:
     if split.labels:
         lines.append(class_range(collections.Counter(split.labels.values()), "pictures"))
     if split.masks:
+        sizes = headers_of(list(split.masks.values()), archive.read, lambda _, what: what).sizes
         shares, wrong = _masks(archive, split)
-        lines.append(shares)
+        lines.append(f"{shares}, {size_range(sizes)}" if sizes else shares)
         faults += wrong
     return lines, faults
 
@@ -99,13 +100,13 @@ def _masks(archive: Archive, split: Split) -> tuple[str, list[str]]:
     """How much of the masks each class has, and the faults of those that are none."""
     pixels, faults, seen = np.zeros(len(LAND_COVER), np.int64), [], 0
 
-    def count(member: str) -> np.ndarray | str:
+    def count(pair: tuple[str, str]) -> np.ndarray | str:
         try:
-            return np.bincount(archive.mask(member).ravel(), minlength=len(LAND_COVER))
+            return np.bincount(tile_mask(archive, pair).ravel(), minlength=len(LAND_COVER))
         except InputError as error:
             return str(error)
 
-    for found in in_threads(count, list(split.masks.values()), 1):
+    for found in in_threads(count, list(zip(split.pictures, split.masks.values(), strict=True)), 1):
         if isinstance(found, str):
             faults.append(found)
         else:

@@ -10,6 +10,8 @@ from hw1.inspect.headers import class_range, headers_of, refusals
 from hw1.predict.reading import pictures_in, read_bytes
 from hw1.run.errors import InputError
 
+KINDS = (" tiles", " masks", " others")  # of pictures in a folder that has tiles or masks
+
 
 def table_lines(path: Path) -> tuple[list[str], int]:
     """Columns, lines and labels of a csv, and how many labels would be refused."""
@@ -33,8 +35,7 @@ def table_lines(path: Path) -> tuple[list[str], int]:
 def pictures_lines(path: Path) -> tuple[list[str], int]:
     """Formats and sizes of a folder's pictures, whether they pair as tiles and masks, and how many are none."""
     pictures, reading = pictures_in(path)
-    headers = headers_of(pictures, read_bytes, lambda file, what: f"{shown(str(file))}: {what}")
-    lines, faults = [f"{path}: {headers.line}"], headers.faults
+    lines, faults, parts = [], [], {"": pictures}
     try:
         found = pairs([file.name for file in pictures])
     except ValueError as error:
@@ -43,6 +44,15 @@ def pictures_lines(path: Path) -> tuple[list[str], int]:
         tiles, masks = found["sat"], found["mask"]
         if tiles or masks:
             lines.append(f"{len(tiles):,} tiles, {len(masks):,} masks, {len(tiles.keys() & masks.keys()):,} pairs")
+            kinds = dict.fromkeys(tiles.values(), " tiles") | dict.fromkeys(masks.values(), " masks")
+            parts = {kind: [file for file in pictures if kinds.get(file.name, " others") == kind] for kind in KINDS}
+    told = []
+    for kind, files in parts.items():
+        if files:
+            headers = headers_of(files, read_bytes, lambda file, what: f"{shown(str(file))}: {what}")
+            told.append(f"{path}{kind and ','}{kind}: {headers.line}")
+            faults += headers.faults
+    lines = told + lines
     return [*lines, *reading.reasons(), *refusals(faults)], len(faults)
 
 

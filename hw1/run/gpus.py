@@ -5,6 +5,8 @@ ones first, in torch's order, and waits where too few are free. The kernel lifts
 """
 
 import os
+import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +23,8 @@ _held: list[int] = []  # descriptors, open for the life of the process
 
 
 def sees_gpu(required: bool = False) -> bool:
-    """Whether torch can use a GPU. One that it finds and cannot use, for its driver is too old, is told in one line.
+    """Tell whether torch can use a GPU. One that is there and that it cannot use, whose driver is older than its CUDA
+    or whose kind it has no code for, is told in one line, with what to install.
 
     Raises:
         InputError: it cannot, and one is ``required``.
@@ -32,12 +35,45 @@ def sees_gpu(required: bool = False) -> bool:
         warnings.simplefilter("always")
         seen = torch.cuda.is_available()
     reason = str(told[0].message).removeprefix("CUDA initialization: ").partition(". ")[0] if told else ""
+    if seen and (lacking := without_code(torch.cuda.get_arch_list(), _capabilities())):
+        seen, reason = False, lacking
+    if reason:
+        reason += f"; torch {torch.__version__} is for CUDA {torch.version.cuda}, docs/usage.md says how to get another"
     if required and not seen:
         fault = "got cuda, but torch sees no GPU"
         raise InputError(f"runtime.device: {fault}{reason and f' ({reason})'}; allowed here: auto, cpu")
     if reason:
         print(f"runtime.device: auto takes the CPU: {reason}", file=sys.stderr)
     return seen
+
+
+def without_code(built: Sequence[str], capabilities: Sequence[tuple[int, int]]) -> str:
+    """What to say where a torch ``built`` for such as sm_75 or compute_90 runs on none of the GPUs, else nothing."""
+    kinds = [re.fullmatch(r"(sm|compute)_(\d+)(\d)[a-z]?", name) for name in built]
+    kinds = [(kind[1], int(kind[2]), int(kind[3])) for kind in kinds if kind]
+
+    def runs(major: int, minor: int) -> bool:
+        return any(
+            (kind == "sm" and first == major and second <= minor)
+            or (kind == "compute" and (first, second) <= (major, minor))
+            for kind, first, second in kinds
+        )
+
+    if not kinds or not capabilities or any(runs(*capability) for capability in capabilities):
+        return ""
+    (major, minor), known = capabilities[0], sorted({(first, second) for _, first, second in kinds})
+    least, most = (".".join(map(str, kind)) for kind in (known[0], known[-1]))
+    return f"this torch has no code for a GPU of compute capability {major}.{minor}, but for {least} to {most}"
+
+
+def _capabilities() -> list[tuple[int, int]]:
+    """Of each GPU, by its driver: torch would begin to use one to say it."""
+    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=10).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [(int(major), int(minor)) for major, minor in re.findall(r"^(\d+)\.(\d+)$", told, re.M)]
 
 
 def names(count: int) -> list[str]:

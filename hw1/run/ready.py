@@ -1,10 +1,12 @@
-"""What must hold before ``dvc repro``, for ``make repro``: params.yaml can be read, DVC's own lock too, git is there.
+"""What must hold before ``dvc repro``, for ``make repro``: params.yaml can be read, DVC's own lock too, git is there,
+and nobody can write into DVC's cache through the working tree.
 
 A key that nobody reads is told here, of which DVC, with nothing to run, would not tell.
 """
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,8 +58,25 @@ def settle_git(root: Path = Path()) -> None:
         )
 
 
+def part_from_cache(root: Path = Path(), user: int = -1) -> None:
+    """Let the working tree have copies (reflinks, where the disk has them) of what is in DVC's cache, for root.
+
+    The hard links of .dvc/config are read-only files, which root can write into all the same, and so change the cache,
+    unseen by DVC. A cache.type that .dvc/config.local has already stays.
+    """
+    if (os.geteuid() if user < 0 else user) or not (root / ".dvc").is_dir():
+        return
+    local = root / ".dvc/config.local"
+    if local.exists() and re.search(r"^\s*type\s*=", local.read_text(encoding="utf-8"), re.M):
+        return
+    command = [sys.executable, "-m", "dvc", "config", "--local", "cache.type", "reflink,copy"]
+    subprocess.run(command, cwd=root, check=True)
+    print(f"root can write into read-only links: from now on outputs are copies of DVC's cache ({local}: cache.type)")
+
+
 def main() -> None:
     settle_git()
+    part_from_cache()
     mend_lock()
     load()
 

@@ -7,6 +7,7 @@ import signal
 import time
 
 import pytest
+import torch
 from gpu_programs import Program, command_of, set_params
 
 PRETRAININGS = ("pretrain@supervised", "pretrain@byol")
@@ -126,11 +127,12 @@ def test_portable_numerics_on_a_gpu_are_said_not_to_be(ended, host):
 
 
 OLD_DRIVER = "The NVIDIA driver on your system is too old (found version 12080)"
+ANOTHER = f"torch {torch.__version__} is for CUDA {torch.version.cuda}, docs/usage.md says how to get another"
 
 
 def test_driver_older_than_torchs_cuda_leaves_the_cpu(host):
     training = host.stage("classify@A", FAKE_GPU_DRIVER="12080")
-    assert (training.status, training.err) == (0, f"runtime.device: auto takes the CPU: {OLD_DRIVER}\n")
+    assert (training.status, training.err) == (0, f"runtime.device: auto takes the CPU: {OLD_DRIVER}; {ANOTHER}\n")
     assert training.processes == []
 
 
@@ -138,5 +140,7 @@ def test_driver_older_than_torchs_cuda_is_an_error_where_a_gpu_is_asked_for(host
     set_params(host.folder, runtime={"device": "cuda"})
     training = host.stage("classify@A", FAKE_GPU_DRIVER="12080")
     set_params(host.folder)
-    told = f"error: runtime.device: got cuda, but torch sees no GPU ({OLD_DRIVER}); allowed here: auto, cpu\n"
+    told = (
+        f"error: runtime.device: got cuda, but torch sees no GPU ({OLD_DRIVER}; {ANOTHER}); allowed here: auto, cpu\n"
+    )
     assert (training.status, training.err) == (1, told)

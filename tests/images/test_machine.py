@@ -89,6 +89,9 @@ def test_fp32_means_no_tf32_and_augmentation_has_none_in_bf16_either(precision, 
 OLD = "CUDA initialization: The NVIDIA driver is too old (found version 12080). Please update it from the URL: ..."
 
 
+ANOTHER = f"torch {torch.__version__} is for CUDA {torch.version.cuda}, docs/usage.md says how to get another"
+
+
 @pytest.fixture
 def old_driver(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: warnings.warn(OLD, stacklevel=1) or False)
@@ -96,16 +99,16 @@ def old_driver(monkeypatch):
 
 def test_gpu_with_an_old_driver_is_told_in_one_line(old_driver, capsys):
     assert started().device.type == "cpu"
-    told = "runtime.device: auto takes the CPU: The NVIDIA driver is too old (found version 12080)\n"
-    assert capsys.readouterr().err == told
+    told = "runtime.device: auto takes the CPU: The NVIDIA driver is too old (found version 12080)"
+    assert capsys.readouterr().err == f"{told}; {ANOTHER}\n"
 
 
 def test_cuda_with_an_old_driver_is_an_error_that_says_so(old_driver):
     with pytest.raises(InputError) as error:
         started("cuda")
     assert str(error.value) == (
-        "runtime.device: got cuda, but torch sees no GPU (The NVIDIA driver is too old (found version 12080)); "
-        "allowed here: auto, cpu"
+        "runtime.device: got cuda, but torch sees no GPU "
+        f"(The NVIDIA driver is too old (found version 12080); {ANOTHER}); allowed here: auto, cpu"
     )
 
 

@@ -11,6 +11,7 @@ from small_course import course_members, encode, mask, noise, pack
 from torchvision.models import resnet18
 
 from hw1.inspect.__main__ import main
+from hw1.inspect.headers import size_range
 from hw1.run.errors import InputError
 
 
@@ -49,9 +50,9 @@ def test_archive_is_told_part_by_part(said, tmp_path):
         "  validation: 2 classes, 0 to 2 (none of 1), 1 pictures each",
         "P3",
         "  train: 2 JPEG, each 32 x 32",
-        "  train: 2 masks: urban 0.0 %, agriculture 99.9 %, water 0.0 %",
+        "  train: 2 masks: urban 0.0 %, agriculture 99.9 %, water 0.0 %, each 32 x 32",
         "  validation: 2 JPEG, 2 sizes from 5 x 9 to 24 x 20",
-        "  validation: 2 masks: urban 0.2 %, agriculture 99.6 %, water 0.2 %",
+        "  validation: 2 masks: urban 0.2 %, agriculture 99.6 %, water 0.2 %, 2 sizes from 5 x 9 to 24 x 20",
     ]
 
 
@@ -97,7 +98,8 @@ def test_folder_of_pictures_is_told(said, tmp_path):
     assert said(tmp_path) == (
         0,
         [
-            f"{tmp_path}: 4 PNG, 3 sizes from 8 x 8 to 10 x 8",
+            f"{tmp_path}, tiles: 3 PNG, 3 sizes from 8 x 8 to 10 x 8",
+            f"{tmp_path}, masks: 1 PNG, each 8 x 8",
             "3 tiles, 1 masks, 1 pairs",
             "left out 1 (no JPEG, PNG, WebP, BMP or TIFF picture): x.txt",
         ],
@@ -144,3 +146,14 @@ def test_what_cannot_be_told_is_one_line(name, content, reason, said, tmp_path):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=reason):
         said(tmp_path / name)
+
+
+def test_sizes_that_are_told_are_sizes_of_pictures():
+    assert size_range({(100, 20): 1, (30, 60): 1, (40, 70): 1}) == "3 sizes from 30 x 60 to 40 x 70"
+    assert size_range({(7, 9): 3}) == "each 7 x 9"
+
+
+def test_mask_of_another_size_than_its_tile_is_refused(said, tmp_path):
+    course = course_members() | {"p3_data/train/0_mask.png": mask(6, 5, (0, 255, 255))}
+    status, lines = said(pack(course, tmp_path / "a.zip"))
+    assert status == 1 and "p3_data/train/0_mask.png: is 5x6 pixels, its image is 32x32" in "\n".join(lines)

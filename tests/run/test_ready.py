@@ -9,7 +9,7 @@ import sys
 import pytest
 from closure import ROOT
 
-from hw1.run.ready import mend_lock, settle_git
+from hw1.run.ready import mend_lock, part_from_cache, settle_git
 
 QUICK = (ROOT / "presets/quick.yaml").read_text()
 
@@ -103,3 +103,32 @@ def test_git_is_left_alone_where_it_is(tmp_path, capfd):
     root = project(tmp_path, "below")
     settle_git(root)
     assert not (root / ".dvc/config.local").exists() and capfd.readouterr().out == ""
+
+
+def test_what_root_writes_into_an_output_is_seen_and_leaves_the_cache_whole(tmp_path, capfd):
+    def dvc(*command):
+        done = subprocess.run([sys.executable, "-m", "dvc", *command], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    dvc("init", "-q", "--no-scm")
+    dvc("config", "cache.type", "reflink,hardlink,symlink,copy")
+    for user in (1000, 0, 0):
+        part_from_cache(tmp_path, user)
+    assert capfd.readouterr().out.count("root can write into read-only links") == 1
+    (tmp_path / "out.txt").write_text("as it was")
+    dvc("add", "-q", "out.txt")
+    (tmp_path / "out.txt").chmod(0o644)
+    (tmp_path / "out.txt").write_text("as it is")
+    assert "modified" in dvc("status")
+    (tmp_path / "out.txt").unlink()
+    dvc("checkout", "-q", "out.txt.dvc")
+    assert (tmp_path / "out.txt").read_text() == "as it was"
+
+
+def test_cache_type_of_the_users_own_stays_for_root(tmp_path, capfd):
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config.local").write_text("[cache]\n    type = symlink\n")
+    part_from_cache(tmp_path, 0)
+    assert (tmp_path / ".dvc/config.local").read_text() == "[cache]\n    type = symlink\n"
+    assert capfd.readouterr().out == ""
