@@ -87,12 +87,25 @@ def draw_results(
         titles = names[problem] if problem != "p2" else {key: f"Setting {key}" for key in names["p2"]}
         path = out / f"{problem}_confusion.png"
         figures.confusion_matrices(matrices, titles, classes, f"Problem {problem[1]}: confusion", path)
+        if problem != "p3":
+            draw_answers(problem, summary[problem], titles, evaluation, out)
     with np.load(evaluation / "p3/masks.npz") as masks:
         images, truths = ({key: masks[f"{kind}/{key}"] for key in p3["ids"]} for kind in ("image", "truth"))
         for model in "AB":
             cells = {(key, e): masks[f"{model}/{key}/{e}"] for key in p3["ids"] for e in p3["epochs"][model]}
             title = f"Problem 3, model {names['p3'][model]}: predicted masks"
             figures.mask_table(images, truths, cells, title, out / f"p3_masks_{model.lower()}.png")
+
+
+def draw_answers(problem: str, facts: dict, titles: dict[str, str], evaluation: Path, out: Path) -> None:
+    """How sure the classifiers of a problem are, and what they were wrong about while they were surest."""
+    named = f"Problem {problem[1]}: "
+    path = out / f"{problem}_reliability.png"
+    figures.reliability(facts["reliability"], titles, f"{named}confidence and how often it is right", path)
+    with np.load(evaluation / problem / "masks.npz") as arrays:
+        wrong = {key: [arrays[f"{key}/{rank}"] for rank in range(len(said))] for key, said in facts["mistakes"].items()}
+    path = out / f"{problem}_mistakes.png"
+    figures.mistakes(wrong, facts["mistakes"], titles, f"{named}the surest mistakes, predicted and true class", path)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,10 @@ from hw1.data.arrays import Manifest, load_array, load_masks
 from hw1.data.classes import LAND_COVER
 from hw1.engine.card import Card, read_card
 from hw1.engine.metrics import accuracy, best, iou, majority_confusion, mean_iou, overlaps
-from hw1.engine.validation import Classified, classify, features, most_likely, segment, tile_scores
+from hw1.engine.validation import features, most_likely, segment, tile_scores
 from hw1.engine.weights import BEST, FINAL, KEPT, picture_epochs, snapshot_file
 from hw1.evaluate.architecture import architecture
+from hw1.evaluate.confidence import Answers, answers, calibration_error, told
 from hw1.evaluate.trained import load_model
 from hw1.images.batches import Batches
 from hw1.images.input import input_of
@@ -32,6 +33,7 @@ from hw1.run.params import Params
 from hw1.segment.focal import segment_loss
 
 MODELS = ("A", "B")  # of problems 1 and 3
+SHOWN_MISTAKES = 10  # of each classifier
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Evaluation:
     """One problem: ``metrics`` are the headline numbers; ``predictions`` is a table, its header first, of what each
     model said of each validation image; the rest is for pictures and page.
 
-    ``confusions`` (K, K) int64 by model; ``arrays`` are pictures and masks by name; ``projections``
+    ``confusions`` (K, K) int64 by model; ``arrays`` are pictures and masks by name, of problems 1 and 2 the images of
+    each model's surest mistakes, ``A/0`` the surest; ``projections``
     rows of method, epoch, x, y, label; ``of_epochs`` is problem 3's table of predictions after each epoch of the
     pictures, its models called ``A 13``.
     """
@@ -164,22 +167,27 @@ def _snapshots(folder: Path, machine: Machine) -> Iterator[tuple[nn.Module, Card
 
 def _evaluate_classifiers(params: Params, weights: dict[str, Path], machine: Machine, sources: Sources) -> Evaluation:
     """What the classifiers in the files say of the validation split."""
-    manifest = Manifest.load(sources.data)
-    seen: dict[str, Classified] = {}
+    manifest, images = Manifest.load(sources.data), load_array(sources.data, "validation_images")
+    seen: dict[str, Answers] = {}
     networks = {}
     for model, path in weights.items():
         network, card = _load(path, machine)
-        seen[model] = classify(
-            network, _labelled(sources.data, card, machine), machine, manifest.classes, input_of(card.training)
-        )
+        batches = _labelled(sources.data, card, machine)
+        seen[model] = answers(network, batches, machine, manifest.classes, input_of(card.training))
         networks[model] = _facts(network, card, machine)
     confusions = {model: each.confusion(manifest.classes) for model, each in seen.items()}
     labels = next(iter(seen.values())).labels.tolist()
     columns = [each.predictions.tolist() for each in seen.values()]
     rows = zip(manifest.validation, labels, *columns, strict=True)
+    reliability = {model: each.reliability() for model, each in seen.items()}
+    wrong = {model: each.mistakes(SHOWN_MISTAKES) for model, each in seen.items()}
     metrics = {"data": manifest.origin, "keep": params.evaluate.keep, **_accuracies(confusions, sources.histories)}
+    metrics["calibration_error"] = {model: round(calibration_error(rows), 6) for model, rows in reliability.items()}
     summary = _summary(manifest, networks) | {"classes": manifest.classes, "chance": 1 / manifest.classes}
-    return Evaluation(metrics, [("image", "label", *seen), *rows], summary, confusions)
+    summary["reliability"] = {model: np.round(rows, 6).tolist() for model, rows in reliability.items()}
+    summary["mistakes"] = {model: told(seen[model], manifest.validation, places) for model, places in wrong.items()}
+    arrays = {f"{model}/{rank}": images[place] for model, places in wrong.items() for rank, place in enumerate(places)}
+    return Evaluation(metrics, [("image", "label", *seen), *rows], summary, confusions, arrays)
 
 
 def _labelled(data: Path, card: Card, machine: Machine) -> Batches:

@@ -39,6 +39,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     p3.add_argument("images", type=Path, help="the folder of tiles")
     p3.add_argument("out", type=Path, help="the folder for the masks")
     p3.add_argument("--model", default="B", choices=["A", "B"], help="A, FCN32s, or B, DeepLabv3 (default: B)")
+    p3.add_argument("--window", action="store_true", help="predict in overlapping windows, not the tile made smaller")
     for problem in (p1, p2, p3):
         problem.add_argument("--weights", type=Path, help="a file of weights, in place of the pipeline's")
         problem.add_argument(
@@ -63,7 +64,7 @@ def main() -> None:
     unscored = 0
     if args.problem == "p3":
         tiles, reading = tiles_in(args.images)
-        done = predict_masks(predictor, tiles, args.out)
+        done = predict_masks(predictor, tiles, args.out, args.window)
         score, unscored = iou_table(done.scored, done.confusion) if done.scored else "", done.unscored
         if done.flaw:
             score = ""

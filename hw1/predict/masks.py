@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -17,6 +18,7 @@ from hw1.engine.metrics import count_confusion
 from hw1.engine.validation import class_map
 from hw1.predict.model import Predictor
 from hw1.predict.reading import Picture, Reader, pictures_in, read_bytes
+from hw1.predict.windows import windowed_map
 from hw1.run.errors import InputError
 from hw1.run.files import whole_file
 
@@ -64,18 +66,25 @@ def tiles_in(folder: Path) -> tuple[dict[Path, Path], Reading]:
     return {folder / name: where[tile] for tile, name in tiles.items()}, reading
 
 
-def predict_masks(predictor: Predictor, tiles: Mapping[Path, Path], out: Path) -> Masking:
+def predict_masks(predictor: Predictor, tiles: Mapping[Path, Path], out: Path, window: bool = False) -> Masking:
     """Write ``{id}_mask.png`` into ``out`` for every tile that can be read, in its own size.
+
+    The network is given the tile resized to its own size, or with ``window`` one overlapping window of it after
+    another (:mod:`hw1.predict.windows`).
 
     Raises:
         InputError: none can be read.
     """
-    reader = Reader(predictor.stored)
+    reader = Reader(np.asarray if window else predictor.stored)
     confusion, scored, unscored = torch.zeros(len(LAND_COVER), len(LAND_COVER), dtype=torch.int64), 0, 0
-    for batch in reader.batches(list(tiles), predictor.batch_size):
-        scores_of_tiles = predictor.logits([picture.pixels for picture in batch])
-        for picture, scores in zip(batch, scores_of_tiles, strict=True):
-            prediction = class_map(scores, picture.shape).cpu()
+    for batch in reader.batches(list(tiles), 1 if window else predictor.batch_size):
+        pixels = [picture.pixels for picture in batch]
+        if window:
+            predictions = (windowed_map(predictor, tile) for tile in pixels)
+        else:
+            shapes = [picture.shape for picture in batch]
+            predictions = (class_map(*one).cpu() for one in zip(predictor.logits(pixels), shapes, strict=True))
+        for picture, prediction in zip(batch, predictions, strict=True):
             tile, _ = pair_of(picture.path.name)
             with whole_file(out / MASK.format(tile)) as draft:
                 Image.fromarray(MASK_COLOURS[prediction.numpy()]).save(draft)

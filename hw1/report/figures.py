@@ -13,6 +13,7 @@ from hw1.report.canvas import (
     INK,
     Axes,
     Figure,
+    blank,
     colour,
     colour_map,
     distinct_series,
@@ -156,6 +157,61 @@ def _iou_bar(axes: Axes, position: float, value: float | None, interval: Interva
     axes.bar(position, 100 * value, 0.36, color=face, yerr=_whisker(value, interval), ecolor=INK, capsize=2)
     label, top = f"{100 * value:.0f}", 100 * interval[1]
     axes.annotate(label, (position, top), (0, 2), textcoords="offset points", ha="center", fontsize=8)
+
+
+def reliability(
+    bins: Mapping[str, Sequence[Sequence[float]]], titles: Mapping[str, str], title: str, path: Path
+) -> None:
+    """One panel per classifier: over the mean confidence of each bin the share of its images that is right, in percent.
+
+    ``bins`` are rows of number of images, mean confidence, share right; a point's area is its share of the images.
+    """
+    columns = min(len(bins), 5)
+    rows = -(-len(bins) // columns)
+    figure, panels = grid(rows, columns, (max(7.2, 2.9 * columns), 3.2 * rows + 0.4), title)
+    for axes in panels[len(bins) :]:
+        axes.set_axis_off()
+    for axes, (key, points) in zip(panels, bins.items(), strict=False):
+        counts, sure, right = np.array(points, float).T
+        axes.plot([0, 100], [0, 100], color=GREY, linestyle="--", linewidth=1)
+        axes.plot(100 * sure, 100 * right, color=COLOURS[0], linewidth=1)
+        axes.scatter(100 * sure, 100 * right, s=8 + 300 * counts / counts.sum(), color=COLOURS[0], linewidths=0)
+        axes.set(title=titles[key], xlim=(0, 103), ylim=(-3, 103), xlabel="confidence (%)")
+    for axes in panels[::columns]:
+        axes.set_ylabel("right (%)")
+    save(figure, path)
+
+
+def mistakes(
+    images: Mapping[str, Sequence[np.ndarray]],
+    said: Mapping[str, Sequence[Mapping]],
+    titles: Mapping[str, str],
+    title: str,
+    path: Path,
+) -> None:
+    """A row per classifier: the images (S, S, 3) uint8 of its surest mistakes, the surest first."""
+    columns = max(8, *(len(row) for row in images.values()))
+    figure, panels = grid(len(images), columns, (1.25 * columns + 1, 1.75 * len(images) + 0.4), title)
+    for row, (key, pictures) in enumerate(images.items()):
+        for axes in panels[row * columns : (row + 1) * columns]:
+            axes.set_axis_off()
+        if not pictures:
+            blank(panels[row * columns], "no mistake")
+        for axes, picture, what in zip(panels[row * columns :], pictures, said[key], strict=False):
+            axes.imshow(picture)
+            text = f"{what['prediction']}, is {what['label']}\n{100 * what['confidence']:.0f} %"
+            axes.set_title(text, fontsize=7.5, fontweight="normal")
+        panels[row * columns].text(
+            -0.12,
+            0.5,
+            titles[key],
+            transform=panels[row * columns].transAxes,
+            rotation=90,
+            ha="right",
+            va="center",
+            fontsize=8,
+        )
+    save(figure, path, palette=False)
 
 
 def _whisker(value: float, interval: Interval) -> list[list[float]]:

@@ -109,6 +109,7 @@ def render(inputs: Inputs) -> str:
         parts=parts,
         as_course=all(part["same"] for part in parts),
         mini_images=inputs.mini_images,
+        calibration_error={problem: inputs.metrics[problem]["calibration_error"] for problem in ("p1", "p2")},
         kept=KEPT[inputs.params.evaluate.keep],
         given_weights=GIVEN_WEIGHTS if inputs.given else "",
         rows=result_rows(inputs),

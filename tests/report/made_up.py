@@ -52,6 +52,9 @@ def write_inputs(
         size, models = (7 if problem == "p3" else classes), facts["networks"]
         counts = {key: rng.integers(0, 9, (size, size)) + 30 * np.eye(size, dtype=np.int64) for key in models}
         np.savez(evaluation / problem / "confusion.npz", **counts)
+        if problem != "p3":
+            shown = {f"{key}/{rank}": rng.integers(0, 256, (32, 32, 3), np.uint8) for key in models for rank in (0, 1)}
+            np.savez(evaluation / problem / "masks.npz", **shown)
     _projections(rng, classes).to_csv(evaluation / "p1/projections.csv", index=False)
     np.savez(evaluation / "p3/masks.npz", **_masks(rng, side))
     Manifest("synthetic", 32, 32, "bicubic", classes, ["0.jpg"] * 2000, []).save(root / "data/prepared/mini")
@@ -107,9 +110,10 @@ def _write_metrics(folder: Path, p2: dict[str, float], absent_class: str | None,
     if absent_class:
         iou[absent_class] = {"A": None, "B": None}
     p1 = {"accuracy": {"A": 0.62, "B": 0.87}, "best_accuracy": {"A": 0.64, "B": 0.88}, "best_epoch": {"A": 9, "B": 7}}
-    p1["keep"] = "last"
+    p1 |= {"keep": "last", "calibration_error": {"A": 0.125, "B": 0.03}}
     second = {
         "keep": "last",
+        "calibration_error": dict.fromkeys(p2, 0.07),
         "accuracy": p2,
         "best_accuracy": {key: value + 0.01 for key, value in p2.items()},
         "best_epoch": dict.fromkeys(p2, 8),
@@ -224,6 +228,10 @@ def _summaries(classes: int, settings: list[str]) -> dict[str, dict]:
         of: {key: one | {"trained_parameters": 3_820_672} for key, one in networks[of].items()} for of in networks
     }
     facts = {"p1": p1 | of_classes, "p2": p2 | of_classes, "p3": p3}
+    wrong = [{"image": "a.png", "label": 1, "prediction": 0, "confidence": 0.97 - rank / 10} for rank in (0, 1)]
+    for problem, models in (("p1", "AB"), ("p2", settings)):
+        facts[problem]["reliability"] = {key: [[3, 0.3, 0.25], [9, 0.95, 0.9]] for key in models}
+        facts[problem]["mistakes"] = dict.fromkeys(models, wrong)
     return {problem: facts[problem] | {"networks": counted[problem]} for problem in facts}
 
 

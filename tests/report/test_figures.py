@@ -8,6 +8,7 @@ from hw1.report import curves, figures
 
 PROMISED = (
     *("p1_network_a", "p1_network_b", "p1_pca", "p1_tsne", "p1_curves", "p1_confusion"),
+    *("p1_reliability", "p1_mistakes", "p2_reliability", "p2_mistakes"),
     *("start_curves", "p2_networks", "p2_pretraining", "p2_curves", "p2_bars", "p2_ranking", "p2_confusion"),
     *("p3_network_a", "p3_network_b", "p3_curves", "p3_masks_a", "p3_masks_b", "p3_iou_bars", "p3_confusion"),
 )
