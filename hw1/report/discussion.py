@@ -18,6 +18,18 @@ from hw1.statistics.comparison import MAJORITY
 from hw1.statistics.intervals import wilson_interval
 from hw1.statistics.neighbours import neighbour_agreement
 
+# The verdicts on the draw of data and the seeds that the quick preset was set up on, 2026-11-27 (docs/findings.md).
+IN_SET_UP = {
+    "p1_b_above_a": "holds",
+    "p2_a_above_e": "holds",
+    "p2_b_best": "holds",
+    "p2_c_below_b_and_d": "does not hold",
+    "p2_c_above_a": "not resolved",
+    "p2_frozen_below_full": "holds",
+    "p2_byol_frozen": "holds",
+    "p3_b_above_a": "holds",
+}
+
 
 def p_text(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
@@ -80,6 +92,21 @@ def _report_sentence(high: str, low: str, settings: Mapping[str, Setting]) -> st
         return "The report has no such pair."
     pair = between(published_settings(), high, low)
     return f"In the report {high} is {points_text(pair.points)} {low}: {pair.verdict}."
+
+
+def set_up_sentence(claims: Sequence[Mapping[str, str]]) -> str:
+    """Which claims of order came out otherwise in set-up than here."""
+    other = [
+        f"{claim['problem'].upper()} {claim['reading']}: {before} there, {claim['here']} here"
+        for claim in claims
+        if (before := IN_SET_UP.get(claim["claim"], claim["here"])) != claim["here"]
+    ]
+    where = "In set-up (synthetic.seed 2023, seeds 1 to 5)"
+    return (
+        f"{where} claims of order came out otherwise: {'; '.join(other)}."
+        if other
+        else f"{where} every one was as here."
+    )
 
 
 def as_published(key: str, setting: Setting) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from hw1.report import discussion
 from hw1.report.evidence import Pair, SeedPair, Statistics, between, published_settings
 from hw1.run.params import Setting
+from hw1.statistics.claims import ORDERS
 from hw1.statistics.comparison import MAJORITY
 
 ACCURACY = {"A": 0.41, "B": 0.595, "C": 0.496, "D": 0.539, "E": 0.34}
@@ -198,3 +199,18 @@ def test_tsne_sentence_of_one_epoch_claims_no_change():
 def test_projection_rows_have_one_row_per_picture():
     table = pd.DataFrame({"method": ["tsne"] * 6, "epoch": [1, 1, 1, 2, 2, 2], "x": range(6), "y": 0, "label": 0})
     assert [row[:3] for row in discussion.projection_rows(table)] == [("tsne", 1, 1.0), ("tsne", 2, 1.0)]
+
+
+def test_claims_that_came_out_otherwise_in_set_up_are_named():
+    here = [
+        {"claim": "p1_b_above_a", "problem": "p1", "reading": "B above A", "here": "not resolved"},
+        {"claim": "p2_a_above_e", "problem": "p2", "reading": "A above E", "here": "holds"},
+        {"claim": "p3_masks_improve", "problem": "p3", "reading": "mIoU rises", "here": "seen in these weights"},
+    ]
+    told = discussion.set_up_sentence(here)
+    assert told.endswith("claims of order came out otherwise: P1 B above A: holds there, not resolved here.")
+    assert discussion.set_up_sentence(here[1:]).endswith("every one was as here.")
+
+
+def test_claims_of_set_up_are_all_claims_of_order():
+    assert discussion.IN_SET_UP.keys() == {order.key for order in ORDERS}

@@ -165,7 +165,8 @@ def unsparing(monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_at_any_step_and_gone_on_with_it_ends_bit_equal(kind, minutes, root, unsparing):
     whole = train(kind, root / "whole")
-    for at in (1, 5, STEPS) if "sgd" in kind else range(1, STEPS + 1):  # its state is Adam's without two moments
+    few = "sgd" in kind or minutes == 60  # SGD's state is Adam's without two moments; of an epoch's one step is enough
+    for at in (1, 5, STEPS) if few else range(1, STEPS + 1):
         with pytest.raises(Killed):
             train(kind, root / f"out{at}", minutes, stop=killer(at))
         for path in (root / f"out{at}").iterdir():  # a stage's outputs are deleted before it runs again
