@@ -1,6 +1,7 @@
 """What a user is told of his results beside a commit's, on made-up repositories."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -409,3 +410,15 @@ def test_results_that_are_not_here_yet_are_an_error(repository):
     (repository / "dvc.lock").unlink()
     with pytest.raises(InputError, match=r"^dvc\.lock: not there; run `dvc repro` first$"):
         verdict("HEAD")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+def test_folder_of_another_user_is_told_with_gits_own_line(repository, monkeypatch):
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(name, os.devnull)
+    for path in (repository, repository / ".git"):
+        os.chown(path, 12345, 12345)
+    trust = f"git config --global --add safe.directory {repository}"
+    with pytest.raises(InputError, match=f"dubious ownership.*; run `{trust}`") as error:
+        reproduction.locked_commit("HEAD")
+    assert "git init" not in str(error.value)

@@ -1,9 +1,11 @@
 """What is kept of trainings over seeds, and the copies of the project in which they run."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from closure import ROOT
 
 from hw1.experiments import clones as module
 from hw1.experiments.clones import clones
@@ -66,3 +68,22 @@ def test_copy_differs_in_its_seed_and_shares_the_cache(project):
             assert f"dir = {project.folder / 'elsewhere'}\n" in told and "autostage = false" in told
     assert not (project.folder / module.FOLDER).exists()
     assert yaml.safe_load(project.text("params.yaml"))["seed"] == 1
+
+
+def test_seeds_train_in_a_shallow_clone_as_anywhere(project, monkeypatch):
+    """Their copies need no history: a clone of depth 1 has none."""
+
+    def git(*command):
+        done = subprocess.run(["git", *command], cwd=project.folder, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    project.run()
+    git("add", "-A")
+    git("-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-qm", "project")
+    (project.folder / ".git/shallow").write_text(git("rev-parse", "HEAD"))
+    assert git("rev-parse", "--is-shallow-repository") == "true\n"
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(module, "COPIED", (*module.COPIED, "step.py", "code", "seed.txt", "told.json"))
+    with clones(project.folder, [2]) as folders:
+        train(folders, "left", 1, project.folder)
+        assert (folders[2] / "left.txt").is_file()
