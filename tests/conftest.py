@@ -23,15 +23,16 @@ LAST = ("test_launch.py", "test_ranks.py", "test_slurm.py")  # each test of thei
 
 
 class ByFile(LoadScopeScheduling):
-    """A file's tests are run by one process, and so are all of the report's, which look at the same pictures; an
-    emulated CPU has one of its own.
+    """A file's tests are run by one process, and so are all of the report's, which look at the same pictures, and of
+    the fake GPU's, which train on the same data; an emulated CPU has one of its own.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         if "emulated" in nodeid:
             return nodeid
-        return "report" if file.startswith("tests/report/") else file
+        shared = next((name for name in ("report", "fake_gpu") if file.startswith(f"tests/{name}/")), "")
+        return shared or file
 
 
 @pytest.hookimpl(optionalhook=True)
