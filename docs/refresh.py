@@ -2,8 +2,8 @@
 
 docs/page.png is the top of report/index.html with three of its pictures beside it, taken by Chromium without a
 display. The numbers of README.md's table are those of metrics/ and plots/statistics, its claims those of
-plots/statistics/claims.csv. The picture carries the SHA-256 of every file it shows, so a test knows when it is older
-than they are.
+plots/statistics/claims.csv, and of docs/photographs.csv, the same table of a run on photographs. The picture carries
+the SHA-256 of every file it shows, so a test knows when it is older than they are.
 """
 
 import csv
@@ -25,7 +25,8 @@ from hw1.run.supervision import run_stage
 PAGE, PICTURE, README = Path("report/index.html"), Path("docs/page.png"), Path("README.md")
 FIGURES = ("p2_bars", "p1_tsne", "p3_masks_b")  # one of each problem
 NUMBERS = ("metrics/p1.json", "metrics/p2.json", "metrics/p3.json", "plots/statistics/intervals.csv")
-CLAIMS = "| the report says | as read here | by its own figures | here |\n"  # head of README's table
+CLAIMS = "| the report says | as read here | by its own figures | here | on photographs |\n"  # head of README's table
+PHOTOGRAPHS = Path("docs/photographs.csv")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WIDTH, HEIGHT = 1800, 1400  # px of the window; what is empty below is cut off
 STYLE = """<style>
@@ -104,22 +105,25 @@ def with_results(text: str, rows: list[Headline], intervals: Intervals) -> str:
     return text
 
 
-def with_claims(text: str, claims: list[dict[str, str]]) -> str:
-    """README's text with these claims and verdicts in its table.
+def with_claims(text: str, claims: list[dict[str, str]], photographs: list[dict[str, str]]) -> str:
+    """README's text with these claims in its table, their verdicts here and on photographs.
 
     Raises:
         InputError: there is no such table.
     """
-    words = ("text", "reading", "in_report", "here")
-    lines = [f"| {row['problem'].upper()}: {' | '.join(row[word] for word in words)} |\n" for row in claims]
+    words, there = ("text", "reading", "in_report", "here"), {row["claim"]: row["here"] for row in photographs}
+    lines = [
+        f"| {row['problem'].upper()}: {' | '.join(row[word] for word in words)} | {there[row['claim']]} |\n"
+        for row in claims
+    ]
     replaced, count = re.subn(rf"({re.escape(CLAIMS)}\|[-|:]+\|\n)(?:\|.*\n)*", lambda m: m[1] + "".join(lines), text)
     if count != 1:
         raise InputError(f"{README}: has no table of claims; add its head, {CLAIMS.strip()}")
     return replaced
 
 
-def read_claims(folder: Path) -> list[dict[str, str]]:
-    with open(folder / "claims.csv", newline="", encoding="utf-8") as file:
+def read_claims(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -128,7 +132,7 @@ def main() -> None:
         raise InputError(f"{PAGE}: not there; run `dvc repro` first")
     rows, intervals = results(read_metrics(Path("metrics"))), read_intervals(Path("plots/statistics"))
     text = with_results(README.read_text(encoding="utf-8"), rows, intervals)
-    text = with_claims(text, read_claims(Path("plots/statistics")))
+    text = with_claims(text, read_claims(Path("plots/statistics/claims.csv")), read_claims(PHOTOGRAPHS))
     picture = photograph(extract(PAGE.read_text(encoding="utf-8"), rows))
     facts = PngImagePlugin.PngInfo()
     for name, digest in shown(Path()).items():

@@ -16,7 +16,7 @@ import yaml
 from closure import ROOT
 from PIL import Image
 
-from docs.refresh import CLAIMS, FIGURES, extract, read_claims, shown, with_claims, with_results
+from docs.refresh import CLAIMS, FIGURES, PHOTOGRAPHS, extract, read_claims, shown, with_claims, with_results
 from hw1.report.page import data_uri
 from hw1.report.summary import Headline, read_intervals, read_metrics, results
 from hw1.run.errors import InputError
@@ -226,22 +226,25 @@ def test_refreshing_asks_for_the_row_that_the_table_lacks():
 
 
 def test_claims_are_the_committed_ones():
-    assert with_claims(README, read_claims(ROOT / "plots/statistics")) == README
+    claims = read_claims(ROOT / "plots/statistics/claims.csv")
+    assert with_claims(README, claims, read_claims(ROOT / PHOTOGRAPHS)) == README
 
 
 def test_refreshing_replaces_the_claims_and_nothing_else():
-    text = f"before\n\n{CLAIMS}|---|---|---|---|\n| P1: old | it | holds | holds |\n\n| after |\n"
+    text = f"before\n\n{CLAIMS}|---|---|---|---|---|\n| P1: old | it | holds | holds | holds |\n\n| after |\n"
     claim = {
+        "claim": "b_above_a",
         "problem": "p3",
         "text": "B far above A",
         "reading": "B above A",
         "in_report": "untested",
         "here": "not resolved",
     }
-    rows = "| P3: B far above A | B above A | untested | not resolved |\n"
-    assert with_claims(text, [claim]) == f"before\n\n{CLAIMS}|---|---|---|---|\n{rows}\n| after |\n"
+    rows = "| P3: B far above A | B above A | untested | not resolved | holds |\n"
+    replaced = with_claims(text, [claim], [claim | {"here": "holds"}])
+    assert replaced == f"before\n\n{CLAIMS}|---|---|---|---|---|\n{rows}\n| after |\n"
     with pytest.raises(InputError, match="no table of claims"):
-        with_claims("nothing", [claim])
+        with_claims("nothing", [claim], [claim])
 
 
 def test_picture_is_of_the_committed_results():
