@@ -67,13 +67,14 @@ setup: .venv/installed  ## create .venv with the pinned dependencies; TORCH=2.11
 	@python -m hw1.run.environment
 
 # The torch that .venv has: pinned, a version, or system; it stays until TORCH says otherwise.
-HAS := $(shell cat .venv/installed 2>/dev/null)
-TORCH ?= $(or $(HAS),pinned)
+HAS := $(or $(shell cat .venv/installed 2>/dev/null),pinned)
+TORCH ?= $(HAS)
+OTHER = $(if $(filter $(TORCH),$(HAS)),,other-torch)
 OF_TORCH = '"torch(vision)?[>",]|^(torch|torchvision|triton|setuptools|(nvidia|cuda)-[^=]*)=='
 INSTALL = .venv/bin/uv pip install -q --python .venv/bin/python
 
-.venv/installed: pyproject.toml constraints.txt $(if $(filter $(TORCH),$(HAS)),,other-torch)
-	$(PYTHON) -m venv --clear $(if $(filter system,$(TORCH)),--system-site-packages) .venv
+.venv/installed: pyproject.toml constraints.txt $(OTHER)
+	$(PYTHON) -m venv $(if $(OTHER),--clear) $(if $(filter system,$(TORCH)),--system-site-packages) .venv
 	.venv/bin/pip install -q -c constraints.txt uv
 ifeq ($(TORCH),pinned)
 	$(INSTALL) -c constraints.txt -r pyproject.toml --extra test
