@@ -140,6 +140,7 @@ class Statistics:
                 from_seeds=row.from_seeds,
                 from_images=row.from_images,
             )
+        tables["claims"] = tables["claims"].fillna("")  # what was not tried has no figures
         seeds, claims = (tables[name].to_dict("records") for name in ("seeds", "claims"))
         return cls(intervals, pairs, seeds, seed_pairs, claims)
 

@@ -196,6 +196,10 @@ def _write_statistics(folder: Path, p2: dict[str, float], absent_class: str | No
             "made up",
         ),
         (
+            *("p2_byol_frozen", "p2", "BYOL helps E little", "B, D above E", "E 34 %", "printed, resolved", "7 of 7"),
+            *("", "another setting here", ""),  # not tried, so without figures
+        ),
+        (
             "p3_masks",
             "p3",
             "masks get better",
