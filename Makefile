@@ -95,7 +95,7 @@ test-torch:             ## run the tests that compute with the oldest and the ne
 .PHONY: of-torch
 of-torch:
 	mkdir -p .torch/$(VERSION)
-	cp -r Makefile pyproject.toml constraints.txt .torch/$(VERSION)
+	cp -p Makefile pyproject.toml constraints.txt .torch/$(VERSION)
 	$(MAKE) -s -C .torch/$(VERSION) .venv/installed TORCH=$(VERSION)
 	.torch/$(VERSION)/.venv/bin/python -m pytest -p no:cacheprovider tests/images tests/engine tests/byol tests/classify tests/segment tests/evaluate
 

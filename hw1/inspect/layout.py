@@ -89,20 +89,20 @@ def _split(archive: Archive, split: Split) -> tuple[list[str], list[str]]:
     if split.labels:
         lines.append(class_range(collections.Counter(split.labels.values()), "pictures"))
     if split.masks:
-        sizes = headers_of(list(split.masks.values()), archive.read, lambda _, what: what).sizes
         shares, wrong = _masks(archive, split)
-        lines.append(f"{shares}, {size_range(sizes)}" if sizes else shares)
+        lines.append(shares)
         faults += wrong
     return lines, faults
 
 
 def _masks(archive: Archive, split: Split) -> tuple[str, list[str]]:
-    """How much of the masks each class has, and the faults of those that are none."""
-    pixels, faults, seen = np.zeros(len(LAND_COVER), np.int64), [], 0
+    """How much of the masks each class has, their sizes, and the faults of those that are none."""
+    pixels, faults, sizes = np.zeros(len(LAND_COVER), np.int64), [], collections.Counter()
 
-    def count(pair: tuple[str, str]) -> np.ndarray | str:
+    def count(pair: tuple[str, str]) -> tuple[np.ndarray, tuple[int, int]] | str:
         try:
-            return np.bincount(tile_mask(archive, pair).ravel(), minlength=len(LAND_COVER))
+            mask = tile_mask(archive, pair)
+            return np.bincount(mask.ravel(), minlength=len(LAND_COVER)), (mask.shape[1], mask.shape[0])
         except InputError as error:
             return str(error)
 
@@ -110,13 +110,13 @@ def _masks(archive: Archive, split: Split) -> tuple[str, list[str]]:
         if isinstance(found, str):
             faults.append(found)
         else:
-            pixels += found
-            seen += 1
+            pixels += found[0]
+            sizes[found[1]] += 1
     there = [code for code, number in enumerate(pixels) if number]
     if flaw := one_class(there):
         faults.append(f"p3_data/{split.title}: {flaw}")
     shares = ", ".join(f"{LAND_COVER[code]} {100 * pixels[code] / pixels.sum():.1f} %" for code in there)
-    return f"{seen:,} masks: {shares}", faults
+    return f"{sizes.total():,} masks: {shares}, {size_range(sizes)}" if sizes else "0 masks: ", faults
 
 
 def _leaks(archive: Archive, train: Split, validation: Split) -> list[str]:

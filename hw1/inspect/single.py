@@ -10,7 +10,7 @@ from hw1.inspect.headers import class_range, headers_of, refusals
 from hw1.predict.reading import pictures_in, read_bytes
 from hw1.run.errors import InputError
 
-KINDS = (" tiles", " masks", " others")  # of pictures in a folder that has tiles or masks
+KINDS = ("tiles", "masks", "others")  # of pictures in a folder that has tiles or masks
 
 
 def table_lines(path: Path) -> tuple[list[str], int]:
@@ -44,16 +44,15 @@ def pictures_lines(path: Path) -> tuple[list[str], int]:
         tiles, masks = found["sat"], found["mask"]
         if tiles or masks:
             lines.append(f"{len(tiles):,} tiles, {len(masks):,} masks, {len(tiles.keys() & masks.keys()):,} pairs")
-            kinds = dict.fromkeys(tiles.values(), " tiles") | dict.fromkeys(masks.values(), " masks")
-            parts = {kind: [file for file in pictures if kinds.get(file.name, " others") == kind] for kind in KINDS}
+            kinds = dict.fromkeys(tiles.values(), "tiles") | dict.fromkeys(masks.values(), "masks")
+            parts = {kind: [file for file in pictures if kinds.get(file.name, "others") == kind] for kind in KINDS}
     told = []
     for kind, files in parts.items():
         if files:
             headers = headers_of(files, read_bytes, lambda file, what: f"{shown(str(file))}: {what}")
-            told.append(f"{path}{kind and ','}{kind}: {headers.line}")
+            told.append(f"{path}, {kind}: {headers.line}" if kind else f"{path}: {headers.line}")
             faults += headers.faults
-    lines = told + lines
-    return [*lines, *reading.reasons(), *refusals(faults)], len(faults)
+    return [*told, *lines, *reading.reasons(), *refusals(faults)], len(faults)
 
 
 def weights_lines(path: Path) -> tuple[list[str], int]:

@@ -58,13 +58,13 @@ def settle_git(root: Path = Path()) -> None:
         )
 
 
-def part_from_cache(root: Path = Path(), user: int = -1) -> None:
+def part_from_cache(root: Path = Path(), user: int | None = None) -> None:
     """Let the working tree have copies (reflinks, where the disk has them) of what is in DVC's cache, for root.
 
     The hard links of .dvc/config are read-only files, which root can write into all the same, and so change the cache,
     unseen by DVC. A cache.type that .dvc/config.local has already stays.
     """
-    if (os.geteuid() if user < 0 else user) or not (root / ".dvc").is_dir():
+    if (os.geteuid() if user is None else user) or not (root / ".dvc").is_dir():
         return
     local = root / ".dvc/config.local"
     if local.exists() and re.search(r"^\s*type\s*=", local.read_text(encoding="utf-8"), re.M):
