@@ -120,7 +120,8 @@ def read_card(path: Path) -> Card:
         facts = section(Facts, {name: metadata[name] for name in names if name in metadata}, "")
         if not STAGE.fullmatch(facts.stage) or not isinstance(metadata.get("parameters"), dict):
             raise InputError("its stage or its parameters are not said")
-        if metadata.get("normalisation") not in (NORMALISATION, RAW):
+        raw = metadata["parameters"].get("classify.A.normalise") is False
+        if metadata.get("normalisation") != (RAW if raw else NORMALISATION):
             raise InputError("it was trained with another normalisation")
         if facts.crop > facts.resize:
             raise InputError(f"crop: got {facts.crop}, allowed: at most resize, {facts.resize}")

@@ -63,11 +63,14 @@ def most_likely(scores: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Classified:
-    """A labelled split of N images as a network sees it: mean cross entropy, true and predicted labels (N,) int64."""
+    """A labelled split of N images as a network sees it: mean cross entropy, true and predicted labels (N,) int64, and
+    the softmax share of the predicted class, ``confidences`` (N,) float32.
+    """
 
     loss: float
     labels: Tensor
     predictions: Tensor
+    confidences: Tensor
 
     def confusion(self, classes: int) -> Tensor:
         """Counts (classes, classes), see :func:`hw1.engine.metrics.count_confusion`."""
@@ -107,11 +110,14 @@ def classify(
 
     def outcome(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         logits = logits_of(network, images, machine, fed)
-        return cross_entropy(logits, labels) * len(labels), labels, labels_of(logits, classes)
+        predictions = labels_of(logits, classes)
+        shares = logits[:, :classes].float().softmax(1)
+        confidences = shares.gather(1, predictions[:, None])[:, 0]
+        return cross_entropy(logits, labels) * len(labels), labels, predictions, confidences
 
-    losses, truth, predictions = each_batch(batches, outcome)
+    losses, *parts = each_batch(batches, outcome)
     loss = sum(torch.stack(losses).cpu()).item() / len(batches)
-    return Classified(loss, torch.cat(truth).cpu(), torch.cat(predictions).cpu())
+    return Classified(loss, *(torch.cat(part).cpu() for part in parts))
 
 
 @torch.no_grad()

@@ -20,10 +20,10 @@ from hw1.data.arrays import Manifest, load_array, load_masks
 from hw1.data.classes import LAND_COVER
 from hw1.engine.card import Card, read_card
 from hw1.engine.metrics import accuracy, best, iou, majority_confusion, mean_iou, overlaps
-from hw1.engine.validation import features, most_likely, segment, tile_scores
+from hw1.engine.validation import Classified, classify, features, most_likely, segment, tile_scores
 from hw1.engine.weights import BEST, FINAL, KEPT, picture_epochs, snapshot_file
 from hw1.evaluate.architecture import architecture
-from hw1.evaluate.confidence import Answers, answers, calibration_error, told
+from hw1.evaluate.confidence import calibration_error, entries, mistakes, reliability
 from hw1.evaluate.trained import load_model
 from hw1.images.batches import Batches
 from hw1.images.input import input_of
@@ -168,24 +168,24 @@ def _snapshots(folder: Path, machine: Machine) -> Iterator[tuple[nn.Module, Card
 def _evaluate_classifiers(params: Params, weights: dict[str, Path], machine: Machine, sources: Sources) -> Evaluation:
     """What the classifiers in the files say of the validation split."""
     manifest, images = Manifest.load(sources.data), load_array(sources.data, "validation_images")
-    seen: dict[str, Answers] = {}
+    seen: dict[str, Classified] = {}
     networks = {}
     for model, path in weights.items():
         network, card = _load(path, machine)
         batches = _labelled(sources.data, card, machine)
-        seen[model] = answers(network, batches, machine, manifest.classes, input_of(card.training))
+        seen[model] = classify(network, batches, machine, manifest.classes, input_of(card.training))
         networks[model] = _facts(network, card, machine)
     confusions = {model: each.confusion(manifest.classes) for model, each in seen.items()}
     labels = next(iter(seen.values())).labels.tolist()
     columns = [each.predictions.tolist() for each in seen.values()]
     rows = zip(manifest.validation, labels, *columns, strict=True)
-    reliability = {model: each.reliability() for model, each in seen.items()}
-    wrong = {model: each.mistakes(SHOWN_MISTAKES) for model, each in seen.items()}
+    bins = {model: reliability(each) for model, each in seen.items()}
+    wrong = {model: mistakes(each, SHOWN_MISTAKES) for model, each in seen.items()}
     metrics = {"data": manifest.origin, "keep": params.evaluate.keep, **_accuracies(confusions, sources.histories)}
-    metrics["calibration_error"] = {model: round(calibration_error(rows), 6) for model, rows in reliability.items()}
+    metrics["calibration_error"] = {model: round(calibration_error(rows), 6) for model, rows in bins.items()}
     summary = _summary(manifest, networks) | {"classes": manifest.classes, "chance": 1 / manifest.classes}
-    summary["reliability"] = {model: np.round(rows, 6).tolist() for model, rows in reliability.items()}
-    summary["mistakes"] = {model: told(seen[model], manifest.validation, places) for model, places in wrong.items()}
+    summary["reliability"] = {model: np.round(rows, 6).tolist() for model, rows in bins.items()}
+    summary["mistakes"] = {model: entries(seen[model], manifest.validation, places) for model, places in wrong.items()}
     arrays = {f"{model}/{rank}": images[place] for model, places in wrong.items() for rank, place in enumerate(places)}
     return Evaluation(metrics, [("image", "label", *seen), *rows], summary, confusions, arrays)
 

@@ -1,5 +1,6 @@
 """What weights say of themselves, and what is refused."""
 
+import dataclasses
 import json
 
 import pytest
@@ -9,7 +10,7 @@ from closure import ROOT
 from safetensors.torch import save_file
 from torch import nn
 
-from hw1.engine.card import NORMALISATION, Card, read_card, save_model
+from hw1.engine.card import NORMALISATION, RAW, Card, read_card, save_model
 from hw1.engine.weights import read_metadata
 from hw1.run.errors import InputError
 from hw1.run.params import flat, load
@@ -76,3 +77,19 @@ def test_training_of_a_setting_is_its_own():
     card = Card("finetune@E", 1, 7, "made up", 128, 128, "bilinear", used)
     own = params.finetuning("E")
     assert vars(card.training) == {key: value for key, value in vars(own).items() if key != "lr"}
+
+
+@pytest.mark.parametrize("stage, said", [("classify@A", RAW), ("classify@B", RAW)])
+def test_normalisation_that_the_parameters_do_not_say_is_refused(stage, said, path):
+    metadata = card_of(stage, 7).metadata() | {"normalisation": said}
+    save_file({"x": torch.zeros(1)}, path, {"hw1": json.dumps(metadata)})
+    with pytest.raises(InputError, match="trained with another normalisation"):
+        read_card(path)
+
+
+def test_card_of_raw_levels_comes_back(path):
+    card = dataclasses.replace(
+        card_of("classify@A", 7), parameters=used("classify@A") | {"classify.A.normalise": False}
+    )
+    save_file({"x": torch.zeros(1)}, path, {"hw1": json.dumps(card.metadata())})
+    assert read_card(path) == card and card.metadata()["normalisation"] == RAW

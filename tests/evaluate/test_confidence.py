@@ -5,12 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from hw1.evaluate.confidence import Answers, answers, calibration_error, told
+from hw1.engine.validation import Classified, classify
+from hw1.evaluate.confidence import calibration_error, entries, mistakes, reliability
 from hw1.images.batches import Batches
 from hw1.images.input import AS_STORED, normalise
 from hw1.images.machine import Machine
 
-SEEN = Answers(
+SEEN = Classified(
+    loss=1.0,
     labels=torch.tensor([0, 1, 2, 0, 1]),
     predictions=torch.tensor([0, 0, 2, 1, 2]),
     confidences=torch.tensor([0.99, 0.99, 0.5, 0.34, 0.99]),
@@ -18,33 +20,33 @@ SEEN = Answers(
 
 
 def test_bins_have_their_images_mean_confidence_and_share_right():
-    assert np.allclose(SEEN.reliability(), [[1, 0.34, 0], [1, 0.5, 1], [3, 0.99, 1 / 3]])
+    assert np.allclose(reliability(SEEN), [[1, 0.34, 0], [1, 0.5, 1], [3, 0.99, 1 / 3]])
 
 
 def test_error_is_the_mean_distance_over_images():
-    assert calibration_error(SEEN.reliability()) == pytest.approx((0.34 + 0.5 + 3 * (0.99 - 1 / 3)) / 5)
+    assert calibration_error(reliability(SEEN)) == pytest.approx((0.34 + 0.5 + 3 * (0.99 - 1 / 3)) / 5)
     assert calibration_error([[4, 0.75, 0.75]]) == 0
 
 
 def test_full_confidence_is_in_the_last_bin():
-    sure = Answers(torch.tensor([1]), torch.tensor([1]), torch.tensor([1.0]))
-    assert sure.reliability() == [[1, 1.0, 1.0]]
+    sure = Classified(0.1, torch.tensor([1]), torch.tensor([1]), torch.tensor([1.0]))
+    assert reliability(sure) == [[1, 1.0, 1.0]]
 
 
 def test_surest_mistakes_come_first_and_of_equals_the_first():
-    assert SEEN.mistakes(2) == [1, 4] and SEEN.mistakes(10) == [1, 4, 3]
+    assert mistakes(SEEN, 2) == [1, 4] and mistakes(SEEN, 10) == [1, 4, 3]
     expected = {"image": "d", "label": 0, "prediction": 1, "confidence": 0.34}
-    assert told(SEEN, "abcde", [3]) == [expected]
+    assert entries(SEEN, "abcde", [3]) == [expected]
 
 
-def test_answers_are_the_softmax_of_the_networks_classes():
+def test_confidence_is_the_softmax_of_the_networks_classes():
     """The head has an output more than there are classes, which is never a label and has no share."""
     images = torch.randint(0, 256, (5, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     stored, labels = images.permute(0, 2, 3, 1).contiguous().numpy(), np.arange(5) % 3
     torch.manual_seed(2)
     network = nn.Sequential(nn.Flatten(), nn.Linear(48, 4))
     machine = Machine(torch.device("cpu"), None, 0.0)
-    seen = answers(network, Batches(stored, labels, 2, machine), machine, 3, AS_STORED)
+    seen = classify(network, Batches(stored, labels, 2, machine), machine, 3, AS_STORED)
     with torch.no_grad():
         shares = network(normalise(images))[:, :3].softmax(1)
     assert seen.labels.tolist() == labels.tolist() and torch.equal(seen.predictions, shares.argmax(1))
