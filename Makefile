@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE :=
 repro: setup            ## rebuild every result, print the table and whether it is git's; JOBS=2, STAGES="evaluate@p2", FORCE=1
 	@python -m hw1.run.ready
 	python -m hw1.repro $(if $(JOBS),--jobs $(JOBS)) $(if $(FORCE),--force) $(STAGES)
-	@python -m hw1.run.sender || true  # says itself what it could not send
+	@python -m hw1.run.tracking.sender || true  # says itself what it could not send
 	@python -m hw1.report.summary
 	@python -m hw1.experiments.reproduction
 
@@ -19,7 +19,7 @@ repro: setup            ## rebuild every result, print the table and whether it 
 # fold trainings into these; the tag hw1.events begins with the time.
 RUNS = \#/experiments/1/runs?orderByAsc=false&searchFilter=tags.%60hw1
 ui: setup               ## MLflow's pages over the runs, on this machine; prints their addresses; UI_PORT=5001
-	@python -m hw1.run.sender || true  # says itself what it could not send
+	@python -m hw1.run.tracking.sender || true  # says itself what it could not send
 ifdef MLFLOW_TRACKING_URI
 	@echo 'the runs are at $(MLFLOW_TRACKING_URI), in the experiment hw1'
 else

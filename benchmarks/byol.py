@@ -31,9 +31,9 @@ from hw1.images.augment import augment
 from hw1.images.batches import Batches
 from hw1.images.input import normalise
 from hw1.images.machine import Machine
-from hw1.run.checkpoint import NO_CHECKPOINT, Checkpoint
-from hw1.run.params import ByolTraining, load
-from hw1.run.tracking import Tracker
+from hw1.run.parameters.params import ByolTraining, load
+from hw1.run.states.checkpoint import NO_CHECKPOINT, Checkpoint
+from hw1.run.tracking.tracking import Tracker
 
 PAPER = "presets/paper.yaml"
 

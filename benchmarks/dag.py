@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.tables import Table
 from hw1.repro.graph import Needs, Task, plan
 from hw1.repro.times import makespan, recorded, to_the_end
-from hw1.run.params import Params, load
+from hw1.run.parameters.params import Params, load
 from hw1.run.progress import clock
 
 WORKERS = (1, 2, 4, 8, 16)

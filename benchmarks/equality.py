@@ -27,7 +27,7 @@ from hw1.engine.metrics import count_confusion, iou, mean_iou
 from hw1.engine.schedules import build_optimiser
 from hw1.images.augment import augment
 from hw1.images.input import normalise
-from hw1.run.params import ByolTraining, load
+from hw1.run.parameters.params import ByolTraining, load
 
 STEPS, BATCH, SIDE, LR = 10, 16, 32, 5e-4
 HIDDEN, PROJECTION = 512, 128  # of BYOL's heads

@@ -13,8 +13,8 @@ from benchmarks.byol import pretraining_of
 from benchmarks.machine import machine, scale
 from benchmarks.tables import Table
 from benchmarks.timing import Contestant, race
-from hw1.run.params import load
-from hw1.run.tracking import Tracker
+from hw1.run.parameters.params import load
+from hw1.run.tracking.tracking import Tracker
 
 SIZE = 128  # pixels, the paper preset's mini
 IMAGES = 256

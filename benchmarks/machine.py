@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from hw1.images.machine import Machine, start
-from hw1.run.params import Runtime
+from hw1.run.parameters.params import Runtime
 
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "lightly", "byol-pytorch", "torchmetrics")
 

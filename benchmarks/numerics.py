@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hw1.run.numerics import pin
+from hw1.run.processes.numerics import pin
 
 if TYPE_CHECKING:
     from benchmarks.tables import Table
@@ -94,8 +94,8 @@ def training(kind: str, count: int, mode: str, threads: int) -> Callable[[], Non
     from hw1.engine.recipe import Recipe, Run
     from hw1.images.batches import Batches
     from hw1.images.machine import start
-    from hw1.run.params import load
-    from hw1.run.tracking import Tracker
+    from hw1.run.parameters.params import load
+    from hw1.run.tracking.tracking import Tracker
     from hw1.segment.segmentation import segmenter_loss
     from hw1.segment.segmenters import build_segmenter
 

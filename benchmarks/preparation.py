@@ -15,7 +15,7 @@ from benchmarks.tables import Table, ratio
 from benchmarks.timing import Contestant, race
 from hw1.archive.archive import Archive
 from hw1.archive.parts import prepare_mini
-from hw1.run.params import ResizeCrop, load
+from hw1.run.parameters.params import ResizeCrop, load
 
 COUNT = 2000
 SIDE = 84  # px of Mini-ImageNet's images in the course's archive

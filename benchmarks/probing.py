@@ -17,8 +17,8 @@ from hw1.classify.classifiers import FinetunedClassifier, build_backbone, featur
 from hw1.engine.loop import fit
 from hw1.engine.recipe import Recipe, Run
 from hw1.images.batches import Batches
-from hw1.run.params import Params, load
-from hw1.run.tracking import Tracker
+from hw1.run.parameters.params import Params, load
+from hw1.run.tracking.tracking import Tracker
 from hw1.statistics.published import COURSE_DATA
 
 STEPS = 4  # of a training, in a round

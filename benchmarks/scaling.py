@@ -13,9 +13,9 @@ from benchmarks.byol import pretraining_of
 from benchmarks.tables import Table
 from benchmarks.timing import Contestant, race
 from hw1.images.machine import start
-from hw1.run.params import load
-from hw1.run.ranks import joined, most
-from hw1.run.tracking import Tracker
+from hw1.run.parameters.params import load
+from hw1.run.processes.ranks import joined, most
+from hw1.run.tracking.tracking import Tracker
 
 
 @dataclass(frozen=True)

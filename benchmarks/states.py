@@ -13,10 +13,10 @@ from benchmarks.byol import pretraining_of
 from benchmarks.machine import machine, scale
 from benchmarks.tables import Table
 from benchmarks.timing import Contestant, Speed, race
-from hw1.run import checkpoint
-from hw1.run.checkpoint import NO_CHECKPOINT, Checkpoint, State
-from hw1.run.params import load
-from hw1.run.tracking import Tracker
+from hw1.run.parameters.params import load
+from hw1.run.states import checkpoint
+from hw1.run.states.checkpoint import NO_CHECKPOINT, Checkpoint, State
+from hw1.run.tracking.tracking import Tracker
 
 EPOCHS = 2  # a round; all but the last end with a state
 CASES = {  # backbone; the preset of its BYOL, pixels, images of a batch, batches of an epoch, which outlasts a write

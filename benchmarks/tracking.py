@@ -19,8 +19,8 @@ from hw1.classify.classifiers import FinetunedClassifier, build_backbone, featur
 from hw1.engine.loop import fit
 from hw1.engine.recipe import Recipe, Run
 from hw1.images.batches import Batches
-from hw1.run.params import load
-from hw1.run.tracking import Tracker
+from hw1.run.parameters.params import load
+from hw1.run.tracking.tracking import Tracker
 
 BATCHES = 12  # an epoch: about as long as one of the quick preset's fine-tunings
 EPOCHS = 8

@@ -17,8 +17,8 @@ from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_
 from hw1.engine.loop import fit
 from hw1.engine.recipe import LossOf, Recipe, Run
 from hw1.images.batches import Batches
-from hw1.run.params import Training, load
-from hw1.run.tracking import Tracker
+from hw1.run.parameters.params import Training, load
+from hw1.run.tracking.tracking import Tracker
 from hw1.segment import segmentation
 from hw1.segment.segmenters import build_segmenter
 

@@ -7,14 +7,14 @@ wait for, and says if it runs on other versions than recorded.
 import gc
 import sys
 
-from hw1.run.supervision import run_stage, watch
+from hw1.run.processes.supervision import run_stage, watch
 
 
 def set_up() -> None:
     """Do what must come before torch is loaded."""
-    from hw1.run.compiler import leave_out
     from hw1.run.environment import tell_others
-    from hw1.run.numerics import settle
+    from hw1.run.processes.compiler import leave_out
+    from hw1.run.processes.numerics import settle
 
     settle()
     leave_out()

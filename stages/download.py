@@ -1,8 +1,8 @@
 """Leave the archive, its SHA-256 and a record of its source on disk."""
 
 from hw1.run.arguments import stage_arguments
-from hw1.run.params import load
-from hw1.run.supervision import run_stage
+from hw1.run.parameters.params import load
+from hw1.run.processes.supervision import run_stage
 from hw1.sources.sources import fetch
 
 

@@ -2,8 +2,8 @@
 
 from hw1.run.arguments import stage_arguments
 from hw1.run.files import whole_file
-from hw1.run.params import load
-from hw1.run.supervision import run_stage
+from hw1.run.parameters.params import load
+from hw1.run.processes.supervision import run_stage
 from hw1.sources.imagenet import write_start
 
 

@@ -4,8 +4,8 @@ from hw1.archive.archive import Archive
 from hw1.archive.parts import PARTS
 from hw1.run.arguments import stage_arguments
 from hw1.run.files import whole_file, whole_folder
-from hw1.run.params import load
-from hw1.run.supervision import run_stage
+from hw1.run.parameters.params import load
+from hw1.run.processes.supervision import run_stage
 
 
 def main() -> None:

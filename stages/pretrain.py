@@ -5,8 +5,8 @@ from hw1.byol.probes import Monitor
 from hw1.engine.loop import fit
 from hw1.engine.recipe import begin
 from hw1.run.arguments import stage_arguments
-from hw1.run.launch import run_training
-from hw1.run.params import load
+from hw1.run.parameters.params import load
+from hw1.run.processes.launch import run_training
 
 
 def main() -> None:

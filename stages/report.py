@@ -5,9 +5,9 @@ from hw1.report.provenance import write_records
 from hw1.report.summary import results
 from hw1.run.arguments import stage_arguments
 from hw1.run.files import whole_file
-from hw1.run.params import load
-from hw1.run.supervision import run_stage
-from hw1.run.tracking import Tracker
+from hw1.run.parameters.params import load
+from hw1.run.processes.supervision import run_stage
+from hw1.run.tracking.tracking import Tracker
 
 
 def main() -> None:

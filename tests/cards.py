@@ -9,7 +9,7 @@ from torch import nn
 from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_classifier, feature_width
 from hw1.data.arrays import Manifest
 from hw1.engine.card import Card, save_model
-from hw1.run.params import flat, load
+from hw1.run.parameters.params import flat, load
 from hw1.segment.segmenters import build_segmenter
 
 QUICK = load(ROOT / "presets/quick.yaml")

@@ -9,7 +9,7 @@ import signal
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from hw1.run.numerics import pin
+from hw1.run.processes.numerics import pin
 
 os.environ["HW1_TRACKING"] = "off"
 pin("portable", threads=1)

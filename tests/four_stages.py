@@ -15,7 +15,7 @@ NEEDS = {"source": [], "left": ["source"], "right": ["source"], "join": ["left",
 SCRIPT = """
 import json, signal, sys, time
 from pathlib import Path
-from hw1.run.supervision import run_stage, deferred, stop_requested, watch
+from hw1.run.processes.supervision import run_stage, deferred, stop_requested, watch
 watch()
 
 def main():

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 from PIL import Image
 
-from hw1.run.params import Prepare, ResizeCrop, Square
+from hw1.run.parameters.params import Prepare, ResizeCrop, Square
 
 SIZES = Prepare(p1=Square(8), mini=ResizeCrop(10, 10, "bilinear"), office=ResizeCrop(18, 12, "bicubic"), p3=Square(16))
 

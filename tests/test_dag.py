@@ -23,13 +23,13 @@ LAYERS = (
 LIBRARY = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "hw1").rglob("*.py"))
 # One home for each library; all others take what they need from there.
 HOMES = {
-    "ruamel": {"hw1/run/yaml_reader.py"},
+    "ruamel": {"hw1/run/parameters/yaml_reader.py"},
     "dvc": {
         *("hw1/repro/graph.py", "hw1/repro/worker.py"),
         *("hw1/experiments/pipeline.py", "hw1/experiments/clones.py"),
     },
     "rich": {"hw1/repro/screen.py"},
-    "mlflow": {"hw1/run/mlflow_store.py", "hw1/run/mlflow_models.py"},
+    "mlflow": {"hw1/run/tracking/mlflow_store.py", "hw1/run/tracking/mlflow_models.py"},
     "sklearn": {"hw1/evaluate/embeddings.py"},
     "safetensors": {"hw1/engine/weights.py", "hw1/sources/imagenet.py"},
     "gdown": {"hw1/sources/drive.py"},

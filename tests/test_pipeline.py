@@ -11,7 +11,7 @@ import pytest
 import yaml
 from tiny_project import Project, tiny
 
-from hw1.run.params import load
+from hw1.run.parameters.params import load
 
 TRAINED = [
     *("start@P1B", "start@P3A", "start@P3B", "pretrain@supervised", "pretrain@byol", "classify@A", "classify@B"),

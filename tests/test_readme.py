@@ -133,12 +133,13 @@ def tree_of_layout() -> dict[str, str]:
     return tree
 
 
-def test_tree_names_every_tracked_file_of_the_code():
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "hw1", "stages"], cwd=ROOT, capture_output=True, text=True
-    )
-    code = {name for name in listed.stdout.split() if (ROOT / name).is_file()}
-    assert {path for path in tree_of_layout() if path.startswith(("hw1/", "stages/")) and path[-1] != "/"} == code
+def test_tree_names_every_stage_and_every_folder_of_the_library():
+    command = ["git", "ls-files", "-co", "--exclude-standard", "hw1", "stages"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split()
+    code = [Path(name) for name in listed if (ROOT / name).is_file()]
+    folders = {f"{folder.as_posix()}/" for path in code for folder in path.parents[:-1]}
+    stages = {path.as_posix() for path in code if path.parts[0] == "stages"}
+    assert {path for path in tree_of_layout() if path.startswith(("hw1/", "stages/"))} == folders | stages
 
 
 def test_everything_in_the_tree_exists_and_has_its_line():

@@ -32,9 +32,9 @@ RANKS = """
 import time
 from pathlib import Path
 
-from hw1.run.launch import run_training
-from hw1.run.ranks import most, rank
-from hw1.run.supervision import deferred, stop, stop_requested
+from hw1.run.processes.launch import run_training
+from hw1.run.processes.ranks import most, rank
+from hw1.run.processes.supervision import deferred, stop, stop_requested
 
 
 def main():

@@ -91,7 +91,7 @@ class Project:
 
     def runs(self) -> list[dict]:
         """Every training in the tracking database: name, status, params, tags, epochs of its curves, pictures."""
-        self.run(sys.executable, "-m", "hw1.run.sender")
+        self.run(sys.executable, "-m", "hw1.run.tracking.sender")
         with sqlite3.connect(self.folder / "mlflow.db") as db:
             runs = []
             trainings = "where run_uuid in (select run_uuid from tags where key = 'hw1.events')"  # not the whole repros

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hw1.byol.view_norm import VIEWS, finish_batch, separate_views
 from hw1.images.kernels import square_root
 from hw1.images.shares import add_up, share_of
-from hw1.run.ranks import world
+from hw1.run.processes.ranks import world
 
 
 class Byol(nn.Module):

@@ -24,8 +24,8 @@ from hw1.images.batches import Batches
 from hw1.images.input import AS_STORED
 from hw1.images.machine import Machine
 from hw1.run.errors import InputError
-from hw1.run.params import ByolTraining, Params
-from hw1.run.ranks import world
+from hw1.run.parameters.params import ByolTraining, Params
+from hw1.run.processes.ranks import world
 
 COLUMNS = ("epoch", "lr", "ema", "loss", "projection_std", "gradient_norm", "spread", "collapsed")
 WATCHING = ("pretrain.probes", "pretrain.byol.collapse_spread", "pretrain.byol.on_collapse")  # change no weights

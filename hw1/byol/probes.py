@@ -15,7 +15,7 @@ from hw1.engine.recipe import Row
 from hw1.engine.validation import features
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine
-from hw1.run.params import Probes
+from hw1.run.parameters.params import Probes
 
 QUERY = 5  # a fifth of mini's images is looked up among the others
 BATCH = 256  # images

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from hw1.engine.synchronised import synchronised_norm
-from hw1.run.ranks import world
+from hw1.run.processes.ranks import world
 
 VIEWS = 2
 

@@ -19,7 +19,7 @@ from hw1.images.batches import Batches
 from hw1.images.input import AS_STORED, NetworkInput, input_of
 from hw1.images.machine import Machine
 from hw1.images.shares import share_of
-from hw1.run.params import Params, Supervised
+from hw1.run.parameters.params import Params, Supervised
 
 TRAIN_COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy")
 COLUMNS = (*TRAIN_COLUMNS, "val_loss", "val_accuracy")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchvision.models import convnext, resnet
 
 from hw1.engine.weights import NOTHING, Tensors, part_of
-from hw1.run.params import ConvNeXt, SmallCnn
+from hw1.run.parameters.params import ConvNeXt, SmallCnn
 
 RESNETS = {
     "resnet10": partial(resnet.ResNet, resnet.BasicBlock, [1, 1, 1, 1]),  # half of 18's blocks; torchvision has none

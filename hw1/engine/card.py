@@ -14,7 +14,7 @@ from hw1.data.classes import LAND_COVER
 from hw1.engine.weights import read_metadata, save_weights
 from hw1.images.input import IMAGENET_MEAN, IMAGENET_STD, input_of
 from hw1.run.errors import InputError
-from hw1.run.params import Classify, ConvNeXt, Finetune, Pixels, Range, Segment, Training, section
+from hw1.run.parameters.params import Classify, ConvNeXt, Finetune, Pixels, Range, Segment, Training, section
 
 NORMALISATION = {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}  # of RGB values divided by 255
 RAW = {"mean": [0.0, 0.0, 0.0], "std": [1 / 255, 1 / 255, 1 / 255]}  # which leaves the levels of 0 to 255

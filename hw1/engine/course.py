@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hw1.engine.recipe import Row
 from hw1.images.batches import Batches
 from hw1.images.shares import add_up
-from hw1.run.ranks import rank
+from hw1.run.processes.ranks import rank
 
 
 class Course:

@@ -14,11 +14,11 @@ from hw1.engine.card import STAGE, Card, save_model
 from hw1.engine.weights import BEST, FINAL, read_metadata, snapshot_file
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine, start
-from hw1.run.checkpoint import NO_CHECKPOINT, Checkpoint, checkpointed
 from hw1.run.files import whole_file, whole_folder
-from hw1.run.params import Params, Training, flat
-from hw1.run.ranks import by_first
-from hw1.run.tracking import Tracker
+from hw1.run.parameters.params import Params, Training, flat
+from hw1.run.processes.ranks import by_first
+from hw1.run.states.checkpoint import NO_CHECKPOINT, Checkpoint, checkpointed
+from hw1.run.tracking.tracking import Tracker
 
 Row = dict[str, float]
 # Images and targets -> the loss to minimise, and means to record. Of a batch that ranks share, each rank gives its

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from hw1.run.params import Training
+from hw1.run.parameters.params import Training
 
 
 def build_optimiser(training: Training, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

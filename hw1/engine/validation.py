@@ -15,7 +15,7 @@ from hw1.images.input import AS_STORED, NetworkInput
 from hw1.images.machine import Machine
 from hw1.images.shares import Share, gathered
 from hw1.images.transfer import send
-from hw1.run.ranks import world
+from hw1.run.processes.ranks import world
 
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
 STRIP = 1 << 22  # pixels of a class map made at a time: 117 MB of scores

@@ -29,7 +29,7 @@ from hw1.images.batches import Batches
 from hw1.images.input import input_of
 from hw1.images.machine import Machine
 from hw1.run.files import whole_file, whole_folder
-from hw1.run.params import Params
+from hw1.run.parameters.params import Params
 from hw1.segment.focal import segment_loss
 
 MODELS = ("A", "B")  # of problems 1 and 3

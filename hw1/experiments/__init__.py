@@ -2,7 +2,7 @@
 
 import sys
 
-from hw1.run.supervision import answer_signals
+from hw1.run.processes.supervision import answer_signals
 
 if sys.argv[0] == "-m":  # so Python calls it until it has found the command
     answer_signals("DVC's queue goes on, `dvc queue kill` ends what runs; the same command takes it up again")

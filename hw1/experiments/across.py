@@ -15,13 +15,13 @@ from typing import Any
 
 import pandas as pd
 
-from hw1.experiments.lockfile import stages_of
 from hw1.experiments.pipeline import finished, parameters_of, text_of
 from hw1.report.canvas import colour, grid, save
 from hw1.run.errors import InputError
 from hw1.run.files import folder_hash
-from hw1.run.params import load
-from hw1.run.supervision import run_stage
+from hw1.run.lockfile import stages_of
+from hw1.run.parameters.params import load
+from hw1.run.processes.supervision import run_stage
 from hw1.statistics.intervals import wilson_interval
 
 METRICS = "metrics/p2.json"

@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hw1.experiments.lockfile import (
+from hw1.report.summary import PROBLEMS, Headline, read_metrics, results
+from hw1.run.errors import InputError
+from hw1.run.lockfile import (
     KEPT,
     LockedStage,
     Stages,
@@ -28,11 +30,9 @@ from hw1.experiments.lockfile import (
     stages_of,
     within,
 )
-from hw1.report.summary import PROBLEMS, Headline, read_metrics, results
-from hw1.run.errors import InputError
-from hw1.run.numerics import obstacles
-from hw1.run.supervision import run_stage
-from hw1.run.whereabouts import record_of
+from hw1.run.processes.numerics import obstacles
+from hw1.run.processes.supervision import run_stage
+from hw1.run.tracking.whereabouts import record_of
 
 if TYPE_CHECKING:
     import pandas as pd

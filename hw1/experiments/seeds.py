@@ -20,8 +20,8 @@ from hw1.repro.graph import Plan, plan
 from hw1.repro.workers import default_jobs
 from hw1.run.errors import InputError
 from hw1.run.files import whole_folder
-from hw1.run.params import load
-from hw1.run.supervision import run_stage
+from hw1.run.parameters.params import load
+from hw1.run.processes.supervision import run_stage
 from hw1.statistics.comparison import to_frame
 from hw1.statistics.intervals import over_seeds
 from hw1.statistics.replications import MEASURE, SEEDS, read_predictions, seed_table, values_of

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hw1.run.params import ConvNeXt, SmallCnn, StartTraining, Training
+from hw1.run.parameters.params import ConvNeXt, SmallCnn, StartTraining, Training
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

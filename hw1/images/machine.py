@@ -11,11 +11,11 @@ from torch import nn
 
 from hw1.images.kernels import by_onednn
 from hw1.run.errors import InputError
-from hw1.run.gpus import sees_gpu
-from hw1.run.memory import GIB, is_out_of_memory
-from hw1.run.numerics import pinned, tell_unportable
-from hw1.run.params import Runtime
-from hw1.run.ranks import world
+from hw1.run.parameters.params import Runtime
+from hw1.run.processes.gpus import sees_gpu
+from hw1.run.processes.memory import GIB, is_out_of_memory
+from hw1.run.processes.numerics import pinned, tell_unportable
+from hw1.run.processes.ranks import world
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 
@@ -95,7 +95,7 @@ def start(runtime: Runtime, seed: int) -> Machine:
     if runtime.numerics == "portable" and on_gpu:
         tell_unportable("this runs on a GPU")
     if portable and not pinned():
-        raise RuntimeError("portable numerics: call hw1.run.numerics.settle before torch is imported")
+        raise RuntimeError("portable numerics: call hw1.run.processes.numerics.settle before torch is imported")
     wants_bf16 = runtime.precision == "bf16" or (runtime.precision == "auto" and not portable and _has_bf16(device))
     # fp32 means all 24 bits, in convolutions too, which torch would compute with TF32's 11; who wants speed takes bf16.
     torch.backends.cudnn.allow_tf32 = wants_bf16

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from hw1.run.ranks import rank, world
+from hw1.run.processes.ranks import rank, world
 
 T = TypeVar("T")
 

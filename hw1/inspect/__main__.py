@@ -11,7 +11,7 @@ from pathlib import Path
 from hw1.inspect.layout import course_lines, holds_course
 from hw1.inspect.single import pictures_lines, table_lines, weights_lines
 from hw1.run.errors import InputError
-from hw1.run.supervision import run_stage
+from hw1.run.processes.supervision import run_stage
 
 TABLES, WEIGHTS = (".csv", ".tsv", ".txt"), (".pt", ".pth", ".bin", ".ckpt", ".tar", ".safetensors")
 

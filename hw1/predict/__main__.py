@@ -15,7 +15,7 @@ from hw1.predict.model import PROBLEMS, Predictor, weights_of
 from hw1.predict.places import require_file_place, require_folder_place
 from hw1.predict.score import iou_table
 from hw1.run.errors import InputError
-from hw1.run.supervision import run_stage
+from hw1.run.processes.supervision import run_stage
 
 SOME_UNREADABLE = 3
 TASKS = {problem: task for task, problem in PROBLEMS.items()}

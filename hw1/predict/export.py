@@ -27,7 +27,7 @@ from hw1.predict.hub import export_folder
 from hw1.predict.places import require_file_place
 from hw1.run.errors import InputError
 from hw1.run.files import whole_file
-from hw1.run.supervision import run_stage
+from hw1.run.processes.supervision import run_stage
 
 TOLERANCE = 1e-4  # of the largest score; float32 sums in another order differ by about 1e-6
 BATCHES = (1, 3)  # images, in the comparison

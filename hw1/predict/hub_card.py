@@ -12,7 +12,7 @@ from hw1.predict.hub_config import Json, code_of, names_in
 from hw1.predict.measured import Measured
 from hw1.predict.model import PROBLEMS
 from hw1.report.names import NAMES, START_PHRASES, TRAINING_PHRASES
-from hw1.run.yaml_reader import yaml_text
+from hw1.run.parameters.yaml_reader import yaml_text
 
 # What the hub may call the data sets, by what the weights call the origin of their images: a task's own, and mini's.
 OWN = {

@@ -15,8 +15,8 @@ from hw1.engine.weights import KEPT
 from hw1.predict.model import PROBLEMS, weights_of
 from hw1.run.errors import InputError
 from hw1.run.files import dvc_hash
-from hw1.run.whereabouts import record_of
-from hw1.run.yaml_reader import read_yaml
+from hw1.run.parameters.yaml_reader import read_yaml
+from hw1.run.tracking.whereabouts import record_of
 
 LOCK = Path("dvc.lock")
 PREDICTIONS, STATISTICS, HISTORY = Path("plots/predictions"), Path("plots/statistics"), Path("models/history")

@@ -16,9 +16,9 @@ from hw1.evaluate.trained import load_model
 from hw1.images.input import NetworkInput, input_of
 from hw1.images.machine import Machine, start
 from hw1.run.errors import InputError
-from hw1.run.memory import is_out_of_memory
-from hw1.run.numerics import pinned
-from hw1.run.params import Runtime
+from hw1.run.parameters.params import Runtime
+from hw1.run.processes.memory import is_out_of_memory
+from hw1.run.processes.numerics import pinned
 
 MAX_BATCH = 256  # images, however large the batch in training was
 PROBLEMS = {"classify": "p1", "finetune": "p2", "segment": "p3"}  # of the homework, by task

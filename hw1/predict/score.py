@@ -20,7 +20,7 @@ from hw1.engine.metrics import count_confusion, iou, mean_iou
 from hw1.predict.masks import flaw_of
 from hw1.predict.reading import pictures_in, read_bytes
 from hw1.run.errors import InputError
-from hw1.run.supervision import run_stage
+from hw1.run.processes.supervision import run_stage
 
 
 def score_masks(truth: Path, predicted: Path) -> tuple[int, Tensor]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hw1.report.settings import pretrained
-from hw1.run.params import Params
+from hw1.run.parameters.params import Params
 
 # Which pictures belong to which training, by the history file that names it; {} is the model in lower case.
 PICTURES = {

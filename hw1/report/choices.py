@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hw1.report.names import KEPT, LOSSES
 from hw1.report.settings import FROM, TRAINED_PART, stored
-from hw1.run.params import Params, Segmenter
+from hw1.run.parameters.params import Params, Segmenter
 from hw1.statistics.published import BYOL_TABLES, ByolTable
 
 _PRECISION = {

@@ -10,7 +10,7 @@ from typing import Any
 from hw1.report.canvas import INK, Axes, save
 from hw1.report.drawings import BOX, SMALL, Block, arrow, draw_block, legend, shape, surface
 from hw1.report.names import NAMES, START
-from hw1.run.params import ByolTraining, Params
+from hw1.run.parameters.params import ByolTraining, Params
 
 ROW = 0.62  # inches: height of a setting's row
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from hw1.report.evidence import Pair, Pairs, Statistics, between, compare_published, published_settings
 from hw1.report.names import START_PHRASES, TRAINING_PHRASES
-from hw1.run.params import Setting
+from hw1.run.parameters.params import Setting
 from hw1.statistics import published
 from hw1.statistics.comparison import MAJORITY
 from hw1.statistics.intervals import wilson_interval

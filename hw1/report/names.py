@@ -1,6 +1,6 @@
 """What pictures and page call the values of params.yaml."""
 
-from hw1.run.params import Params
+from hw1.run.parameters.params import Params
 
 NAMES = {
     "convnext_zepto": "ConvNeXt-Zepto",

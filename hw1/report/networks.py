@@ -12,7 +12,7 @@ from typing import Any
 from hw1.report.diagram import draw_p2
 from hw1.report.drawings import Block, draw_network, shape
 from hw1.report.names import NAMES
-from hw1.run.params import ConvNeXt, Params, Segmenter
+from hw1.run.parameters.params import ConvNeXt, Params, Segmenter
 
 Part = Mapping[str, Any]
 Network = Mapping[str, Any]

@@ -18,7 +18,7 @@ from hw1.report.evidence import Statistics, published_settings
 from hw1.report.names import KEPT, NAMES, START, TRAINED
 from hw1.report.provenance import Provenance
 from hw1.report.settings import fc1_inputs, pretrained, settings_tables
-from hw1.run.params import Params
+from hw1.run.parameters.params import Params
 from hw1.statistics import published
 from hw1.statistics.reports import REPORTS
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from hw1.run.errors import InputError
-from hw1.run.params import Params, flat, load
-from hw1.run.whereabouts import record_of
-from hw1.run.yaml_reader import read_yaml
+from hw1.run.parameters.params import Params, flat, load
+from hw1.run.parameters.yaml_reader import read_yaml
+from hw1.run.tracking.whereabouts import record_of
 
 # The stages whose outputs a figure or table shows, by the beginning of its name; the first that fits counts.
 ORIGINS = {

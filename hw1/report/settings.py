@@ -4,7 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from hw1.report.names import LOSSES, NAMES
-from hw1.run.params import ByolTraining, ConvNeXt, Finetune, Params, ResizeCrop, Segmenter, SmallCnn, Supervised
+from hw1.run.parameters.params import (
+    ByolTraining,
+    ConvNeXt,
+    Finetune,
+    Params,
+    ResizeCrop,
+    Segmenter,
+    SmallCnn,
+    Supervised,
+)
 from hw1.statistics import published
 from hw1.statistics.published import BYOL_TABLES
 

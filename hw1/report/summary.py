@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw1.run.errors import InputError
-from hw1.run.supervision import run_stage
+from hw1.run.processes.supervision import run_stage
 from hw1.statistics import published
 
 PROBLEMS = ("p1", "p2", "p3")

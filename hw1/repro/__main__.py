@@ -12,8 +12,8 @@ from hw1.repro.engine import end_on_signals, run, summary
 from hw1.repro.graph import plan
 from hw1.repro.workers import default_jobs
 from hw1.run.errors import InputError
-from hw1.run.params import load
-from hw1.run.supervision import run_stage
+from hw1.run.parameters.params import load
+from hw1.run.processes.supervision import run_stage
 
 
 def main() -> None:

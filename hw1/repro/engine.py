@@ -22,8 +22,8 @@ from hw1.repro.graph import Plan, Task, keep_order, load_dvc, locked
 from hw1.repro.screen import Log, Screen
 from hw1.repro.worker import RAN, RESTORED, UNCHANGED, begin, reproduce
 from hw1.run.errors import InputError
+from hw1.run.processes.supervision import REPRO, answer_signals, deferred, identity, stop_requested
 from hw1.run.progress import SCREEN, clock
-from hw1.run.supervision import REPRO, answer_signals, deferred, identity, stop_requested
 
 LOGS = Path(".dvc/tmp/repro")
 POLL = 0.1  # seconds between two looks at the stages

@@ -19,8 +19,8 @@ from pathlib import Path
 from hw1.repro.engine import LOGS
 from hw1.repro.graph import Plan, plan
 from hw1.run.errors import InputError
-from hw1.run.params import Slurm, load
-from hw1.run.supervision import run_stage
+from hw1.run.parameters.params import Slurm, load
+from hw1.run.processes.supervision import run_stage
 
 KINDS = {
     "prepare": ("download", "prepare", "imagenet", "initialise"),

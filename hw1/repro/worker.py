@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from hw1.repro.graph import Task, opened, patiently
 from hw1.run.errors import InputError
 from hw1.run.files import lock
-from hw1.run.supervision import REPRO, STOP
+from hw1.run.processes.supervision import REPRO, STOP
 
 if TYPE_CHECKING:
     from dvc.stage import Stage

@@ -4,8 +4,8 @@ import ctypes
 import subprocess
 import sys
 
-from hw1.run.chip import cores
-from hw1.run.params import Params
+from hw1.run.parameters.params import Params
+from hw1.run.processes.chip import cores
 
 MEMORY = 1.5 * 2**30  # bytes of main memory for a stage, quick's largest takes 1.1 GiB
 

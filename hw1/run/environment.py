@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hw1.run.errors import InputError
 from hw1.run.files import whole_file
-from hw1.run.supervision import SENT_ON, repro, run_stage
+from hw1.run.processes.supervision import SENT_ON, repro, run_stage
 
 FILE = Path("environment.json")
 COMMAND = "python -m hw1.run.environment"

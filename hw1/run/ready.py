@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from hw1.run.files import lock
-from hw1.run.params import load
-from hw1.run.supervision import run_stage
+from hw1.run.parameters.params import load
+from hw1.run.processes.supervision import run_stage
 
 
 def mend_lock(folder: Path = Path(".dvc/tmp")) -> None:

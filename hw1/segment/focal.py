@@ -6,7 +6,7 @@ from functools import partial
 from torch import Tensor
 
 from hw1.data.classes import UNKNOWN
-from hw1.run.params import Segmenter
+from hw1.run.parameters.params import Segmenter
 
 
 def segment_loss(training: Segmenter) -> Callable[..., Tensor]:

@@ -18,7 +18,7 @@ from hw1.images.batches import Batches
 from hw1.images.input import AS_STORED
 from hw1.images.machine import Machine
 from hw1.images.shares import add_up
-from hw1.run.params import Params, Segmenter
+from hw1.run.parameters.params import Params, Segmenter
 from hw1.segment.focal import segment_loss
 from hw1.segment.segmenters import build_segmenter
 

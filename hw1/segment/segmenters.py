@@ -9,8 +9,8 @@ from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation import deeplabv3
 
 from hw1.engine.weights import NOTHING, Tensors, part_of
-from hw1.run.params import Segmenter
-from hw1.run.ranks import world
+from hw1.run.parameters.params import Segmenter
+from hw1.run.processes.ranks import world
 
 VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
 STRIDE = 32  # pixels of the image to one cell of VGG16's last feature map

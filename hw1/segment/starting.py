@@ -10,8 +10,8 @@ from hw1.engine.recipe import Recipe, Run
 from hw1.engine.weights import Tensors
 from hw1.run.errors import InputError
 from hw1.run.files import whole_file
-from hw1.run.params import ConvNeXt, Params
-from hw1.run.ranks import by_first
+from hw1.run.parameters.params import ConvNeXt, Params
+from hw1.run.processes.ranks import by_first
 from hw1.segment.segmenters import segmenter_of_mini
 
 MODELS = {"P1B": "classify.B", "P3A": "segment.A", "P3B": "segment.B"}  # each with its section of params.yaml

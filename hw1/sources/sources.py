@@ -23,7 +23,7 @@ from hw1.archive.spelling import PARTS, few, is_hidden, roots
 from hw1.data.arrays import GIVEN_WEIGHTS
 from hw1.run.errors import InputError
 from hw1.run.files import sha256, whole_file
-from hw1.run.params import Data, Synthetic
+from hw1.run.parameters.params import Data, Synthetic
 from hw1.sources.drive import TERMS, fetch_drive
 from hw1.sources.network import changed, download
 from hw1.sources.packing import Entry, append, entries, pack

@@ -18,7 +18,7 @@ from PIL import Image
 from hw1.archive.archive import ORIGIN, SYNTHETIC
 from hw1.archive.parallel import in_threads
 from hw1.data.classes import MASK_COLOURS
-from hw1.run.params import LabelledImages, Synthetic, Tiles, UnlabelledImages
+from hw1.run.parameters.params import LabelledImages, Synthetic, Tiles, UnlabelledImages
 from hw1.sources import landcover, objects
 
 REPORT_TILES = (13, 62, 104)  # the validation tiles that question 4 of P3 shows

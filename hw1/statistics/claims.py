@@ -98,7 +98,7 @@ def tried(
     ``pairs`` and ``seed_pairs`` are the tables of :mod:`hw1.statistics.comparison` and
     :mod:`hw1.statistics.replications`; ``projections`` the points of problem 1's plots; ``epochs`` the tiles' pixels of
     problem 3 after three epochs; ``settings`` what each of problem 2's starts from and trains, and what else it has of
-    its own (:attr:`hw1.run.params.Setting.meaning`).
+    its own (:attr:`hw1.run.parameters.params.Setting.meaning`).
     """
     rows = [_of_order(order, pairs, seed_pairs, settings) for order in ORDERS]
     rows[1:1] = [_tsne(projections)]

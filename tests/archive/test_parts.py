@@ -22,7 +22,7 @@ from hw1.archive.parts import PARTS
 from hw1.archive.pictures import PictureError, decode
 from hw1.data.arrays import Manifest, load_array, load_masks
 from hw1.run.errors import InputError
-from hw1.run.params import Prepare, ResizeCrop
+from hw1.run.parameters.params import Prepare, ResizeCrop
 from stages import prepare as stage
 
 ROOT = Path(__file__).parents[2]

@@ -13,8 +13,8 @@ from hw1.engine.recipe import Run
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine
 from hw1.run.errors import InputError
-from hw1.run.params import ByolTraining
-from hw1.run.tracking import Tracker
+from hw1.run.parameters.params import ByolTraining
+from hw1.run.tracking.tracking import Tracker
 
 CPU = Machine(torch.device("cpu"), None, 0.5)
 BYOL = ByolTraining(

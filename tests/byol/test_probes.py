@@ -16,8 +16,8 @@ from hw1.engine.loop import fit
 from hw1.engine.recipe import Recipe, Run
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine
-from hw1.run.params import ByolTraining, Probes, Supervised
-from hw1.run.tracking import Tracker
+from hw1.run.parameters.params import ByolTraining, Probes, Supervised
+from hw1.run.tracking.tracking import Tracker
 
 CPU = Machine(torch.device("cpu"), None, 0.5)
 LABELS = np.arange(64) // 16  # of the pictures in conftest.py

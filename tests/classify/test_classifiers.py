@@ -16,7 +16,7 @@ from hw1.classify.classifiers import (
     build_convnext,
     feature_width,
 )
-from hw1.run.params import ConvNeXt, SmallCnn
+from hw1.run.parameters.params import ConvNeXt, SmallCnn
 
 TRAINING = {
     "epochs": 1,

@@ -25,10 +25,10 @@ from hw1.engine.recipe import Recipe, Run
 from hw1.engine.validation import classify, features
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine
-from hw1.run.checkpoint import NO_CHECKPOINT, checkpointed
-from hw1.run.params import ByolTraining, Segmenter, SmallCnn, Supervised
-from hw1.run.ranks import joined, rank, world
-from hw1.run.tracking import Tracker
+from hw1.run.parameters.params import ByolTraining, Segmenter, SmallCnn, Supervised
+from hw1.run.processes.ranks import joined, rank, world
+from hw1.run.states.checkpoint import NO_CHECKPOINT, checkpointed
+from hw1.run.tracking.tracking import Tracker
 from hw1.segment import segmentation
 from hw1.segment.segmenters import build_segmenter
 

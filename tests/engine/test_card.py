@@ -13,7 +13,7 @@ from torch import nn
 from hw1.engine.card import NORMALISATION, RAW, Card, read_card, save_model
 from hw1.engine.weights import read_metadata
 from hw1.run.errors import InputError
-from hw1.run.params import flat, load
+from hw1.run.parameters.params import flat, load
 
 
 @pytest.fixture

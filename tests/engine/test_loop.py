@@ -20,8 +20,8 @@ from hw1.images.batches import Batches
 from hw1.images.machine import Machine
 from hw1.images.shares import share_of
 from hw1.run.errors import InputError
-from hw1.run.params import ByolTraining, Segmenter, Supervised, Training
-from hw1.run.tracking import Tracker
+from hw1.run.parameters.params import ByolTraining, Segmenter, Supervised, Training
+from hw1.run.tracking.tracking import Tracker
 from hw1.segment import segmentation
 
 CPU = Machine(torch.device("cpu"), None, 0.5)

@@ -8,7 +8,7 @@ from torch import nn
 
 from hw1.data.classes import UNKNOWN
 from hw1.engine.losses import correct, cross_entropy
-from hw1.run.params import Segmenter
+from hw1.run.parameters.params import Segmenter
 from hw1.segment.focal import focal_loss, segment_loss
 
 

@@ -15,8 +15,8 @@ from hw1.engine.recipe import Recipe, Run, begin
 from hw1.engine.weights import BEST, load_weights, picture_epochs, snapshot_file
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine
-from hw1.run.params import flat, load
-from hw1.run.tracking import Tracker
+from hw1.run.parameters.params import flat, load
+from hw1.run.tracking.tracking import Tracker
 
 CPU = Machine(torch.device("cpu"), None, 0.5)
 PARAMS = load(ROOT / "presets/quick.yaml")

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from hw1.engine.schedules import build_optimiser, learning_rate
-from hw1.run.params import Training
+from hw1.run.parameters.params import Training
 
 
 def training(optimiser, momentum=0.9, weight_decay=0.0):

@@ -18,8 +18,8 @@ from hw1.images.augment import augment
 from hw1.images.batches import Batches
 from hw1.images.input import normalise
 from hw1.images.machine import Machine
-from hw1.run.params import ByolTraining, Supervised
-from hw1.run.tracking import Tracker
+from hw1.run.parameters.params import ByolTraining, Supervised
+from hw1.run.tracking.tracking import Tracker
 
 WIDTH, HIDDEN = 32, 24
 FP32, BF16 = (Machine(torch.device("cpu"), dtype, 0.5) for dtype in (None, torch.bfloat16))

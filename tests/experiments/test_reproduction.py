@@ -15,7 +15,7 @@ from hw1.experiments import reproduction
 from hw1.experiments.reproduction import SHOWN, DifferingOutputs, verdict
 from hw1.run.errors import InputError
 from hw1.run.files import dvc_hash
-from hw1.run.whereabouts import keep_record
+from hw1.run.tracking.whereabouts import keep_record
 from hw1.statistics.intervals import mcnemar_p
 
 IMAGES = 20
@@ -140,7 +140,7 @@ def test_command_prints_the_verdict_of_a_branch(repository):
 def test_equal_results_are_told_without_loading_what_is_slow(repository):
     done = run(options=["-X", "importtime"])
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "hw1.experiments.lockfile" in loaded and not loaded & {"dvc", "numpy", "pandas", "scipy", "torch"}
+    assert "hw1.run.lockfile" in loaded and not loaded & {"dvc", "numpy", "pandas", "scipy", "torch"}
 
 
 def test_differing_weights_are_named_with_their_stage(repository):

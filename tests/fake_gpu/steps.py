@@ -28,9 +28,9 @@ from hw1.engine.synchronised import synchronise
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine, start
 from hw1.images.shares import sharing
-from hw1.run.copies import Copies
-from hw1.run.params import Training, load
-from hw1.run.tracking import Tracker
+from hw1.run.parameters.params import Training, load
+from hw1.run.states.copies import Copies
+from hw1.run.tracking.tracking import Tracker
 from hw1.segment import segmentation
 from hw1.segment.segmenters import build_segmenter
 

@@ -55,13 +55,13 @@ import dataclasses
 import numpy as np, torch
 from hw1.images.batches import Batches
 from hw1.classify.classifiers import build_classifier
-from hw1.run.params import load
+from hw1.run.parameters.params import load
 from hw1.images.machine import start
-from hw1.run.supervision import run_stage
+from hw1.run.processes.supervision import run_stage
 from hw1.classify.classification import classifier_loss, classifier_scores
 from hw1.engine.loop import fit
 from hw1.engine.recipe import Recipe, Run
-from hw1.run.tracking import Tracker
+from hw1.run.tracking.tracking import Tracker
 
 params = load("presets/paper.yaml")
 training = dataclasses.replace(params.classify.A, batch_size=512)
@@ -121,7 +121,7 @@ assert images.is_cuda and images.shape == (64, 3, 128, 128) and positions.tolist
 def test_memory_that_ends_where_no_parameter_is_known_is_told_with_what_is_free(gpu):
     program = """
 import shutil, torch
-from hw1.run.launch import run_on_one_device
+from hw1.run.processes.launch import run_on_one_device
 shutil.copy(f"{ROOT}/presets/paper.yaml", "params.yaml")
 run_on_one_device(lambda: torch.empty(100 << 30, dtype=torch.uint8, device="cuda"))
 """
@@ -139,7 +139,7 @@ import sys
 sys.path.insert(0, "tests/fake_gpu")
 import steps, torch
 from hw1.images.machine import start
-from hw1.run.supervision import run_stage
+from hw1.run.processes.supervision import run_stage
 
 machine, draws = start(steps.PARAMS.runtime, 1), torch.Generator().manual_seed(0)
 case = steps.byol(machine, draws)

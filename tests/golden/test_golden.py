@@ -14,7 +14,7 @@ import pytest
 from golden.comparison import first_difference, of_stages
 
 from hw1.run.environment import differing, installed, recorded
-from hw1.run.numerics import obstacles
+from hw1.run.processes.numerics import obstacles
 
 FOLDER = Path(__file__).parent
 GOLDEN = (FOLDER / "digests.txt").read_text(encoding="utf-8")

@@ -23,8 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from hw1.run.compiler import stand_in  # noqa: E402
-from hw1.run.numerics import pin  # noqa: E402
+from hw1.run.processes.compiler import stand_in  # noqa: E402
+from hw1.run.processes.numerics import pin  # noqa: E402
 
 pin("portable", threads=1)  # before torch or NumPy is loaded
 stand_in()
@@ -35,7 +35,7 @@ import torch  # noqa: E402
 import yaml  # noqa: E402
 
 from hw1.engine.step import Step  # noqa: E402
-from hw1.run.yaml_reader import yaml_text  # noqa: E402
+from hw1.run.parameters.yaml_reader import yaml_text  # noqa: E402
 
 SHORT = 4  # hex digits of a tensor; whatever parts two runs parts all that follows
 PROBLEMS = ("p1", "p2", "p3")

@@ -11,7 +11,7 @@ from torchvision.transforms import functional as reference
 
 from hw1.images import input as module
 from hw1.images.input import AS_STORED, NetworkInput, input_of, normalise, resize_crop
-from hw1.run.params import load
+from hw1.run.parameters.params import load
 
 PARAMS = load(ROOT / "presets/quick.yaml")
 

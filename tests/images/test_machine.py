@@ -9,7 +9,7 @@ from torch import nn
 from hw1.images import machine as runtime
 from hw1.images.machine import Machine, start
 from hw1.run.errors import InputError
-from hw1.run.params import Runtime
+from hw1.run.parameters.params import Runtime
 
 
 @pytest.fixture(autouse=True)

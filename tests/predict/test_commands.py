@@ -15,7 +15,7 @@ from tiny_project import SHORT_START
 from hw1.data.classes import MASK_COLOURS
 from hw1.predict import __main__ as command
 from hw1.predict import score
-from hw1.run.supervision import run_stage
+from hw1.run.processes.supervision import run_stage
 
 
 @pytest.fixture

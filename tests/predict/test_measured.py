@@ -9,7 +9,7 @@ from cards import card_of, saved
 
 from hw1.predict.measured import Measured, measured_of, training_of
 from hw1.run.files import dvc_hash
-from hw1.run.whereabouts import keep_record
+from hw1.run.tracking.whereabouts import keep_record
 
 WEIGHTS = "models/finetune/C/weights.safetensors"
 INTERVALS = """problem,model,measure,value,low,high,images,method

@@ -17,7 +17,7 @@ from hw1.predict.labels import items_of_folder, predict_labels
 from hw1.predict.model import Predictor
 from hw1.predict.pyfunc import _load_pyfunc
 from hw1.run.errors import InputError
-from hw1.run.params import flat, load
+from hw1.run.parameters.params import flat, load
 from hw1.segment.segmenters import build_segmenter
 
 PARAMS = load(ROOT / "presets/quick.yaml")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from made_up import P2, ROOT, run_stages, write_inputs
 
-from hw1.run.params import Params, load
+from hw1.run.parameters.params import Params, load
 
 
 @pytest.fixture(scope="session")

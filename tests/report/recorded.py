@@ -9,7 +9,7 @@ from closure import ROOT
 
 from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_classifier, feature_width
 from hw1.evaluate.architecture import architecture
-from hw1.run.params import load
+from hw1.run.parameters.params import load
 from hw1.segment.segmenters import build_segmenter
 
 QUICK = load(ROOT / "presets/quick.yaml")

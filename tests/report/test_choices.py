@@ -4,7 +4,7 @@ import pytest
 from made_up import ROOT
 
 from hw1.report.choices import choices
-from hw1.run.params import load
+from hw1.run.parameters.params import load
 from hw1.statistics.published import BYOL_TABLES
 
 

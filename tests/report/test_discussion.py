@@ -6,7 +6,7 @@ import pytest
 
 from hw1.report import discussion
 from hw1.report.evidence import Pair, SeedPair, Statistics, between, published_settings
-from hw1.run.params import Setting
+from hw1.run.parameters.params import Setting
 from hw1.statistics.claims import ORDERS
 from hw1.statistics.comparison import MAJORITY
 

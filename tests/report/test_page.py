@@ -8,7 +8,7 @@ from made_up import ROOT, write_inputs
 
 from hw1.archive.archive import EQUIVALENT
 from hw1.report.page import Paths, read_inputs, render
-from hw1.run.params import load
+from hw1.run.parameters.params import load
 
 SEED = load(ROOT / "presets/quick.yaml").seed
 

@@ -10,8 +10,8 @@ import yaml
 from made_up import ROOT
 
 from hw1.report.provenance import Provenance, nearest_preset, write_records
-from hw1.run.params import load
-from hw1.run.whereabouts import keep_record
+from hw1.run.parameters.params import load
+from hw1.run.tracking.whereabouts import keep_record
 
 LOCK = ROOT / "dvc.lock"
 

@@ -9,7 +9,7 @@ from hw1.repro import submit
 from hw1.repro.graph import Plan, Task, plan
 from hw1.repro.submit import KINDS, jobs_of, kind_of, options_of
 from hw1.run.errors import InputError
-from hw1.run.params import Resources, Slurm, load
+from hw1.run.parameters.params import Resources, Slurm, load
 
 ASKED = Slurm(
     "--partition=gpu --comment='two words'",

@@ -7,7 +7,7 @@ from closure import ROOT
 
 from hw1.repro import workers
 from hw1.repro.workers import default_jobs
-from hw1.run.params import load
+from hw1.run.parameters.params import load
 
 PARAMS = load(ROOT / "presets/quick.yaml")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from mlflow_server import Server
 
-from hw1.run import tracking
-from hw1.run.mlflow_store import Store
+from hw1.run.tracking import tracking
+from hw1.run.tracking.mlflow_store import Store
 
 
 @pytest.fixture

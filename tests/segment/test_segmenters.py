@@ -7,7 +7,7 @@ from torchvision.models import vgg16
 from torchvision.models.segmentation import deeplabv3_resnet50
 from torchvision.models.vgg import make_layers
 
-from hw1.run.params import Segmenter
+from hw1.run.parameters.params import Segmenter
 from hw1.segment.segmenters import VGG16, DeepLabV3, Fcn32s, bilinear_kernel, build_segmenter, transposed_convolution
 
 

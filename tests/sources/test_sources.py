@@ -12,7 +12,7 @@ from web_server import serve
 
 from hw1.archive.archive import GIVEN, SYNTHETIC, Archive
 from hw1.run.errors import InputError
-from hw1.run.params import Data, LabelledImages, Synthetic, Tiles, UnlabelledImages
+from hw1.run.parameters.params import Data, LabelledImages, Synthetic, Tiles, UnlabelledImages
 from hw1.sources import sources
 from hw1.sources.sources import fetch
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from hw1.data.classes import MASK_COLOURS
-from hw1.run.params import LabelledImages, Synthetic, Tiles, UnlabelledImages
+from hw1.run.parameters.params import LabelledImages, Synthetic, Tiles, UnlabelledImages
 from hw1.sources.synthetic import REPORT_TILES, validation_numbers, write_archive
 
 TINY = Synthetic(

@@ -16,7 +16,7 @@ from tiny_project import tiny
 from hw1.classify.classifiers import build_classifier, convnext_of_mini
 from hw1.data.arrays import Manifest
 from hw1.engine.weights import load_start, load_tensors, save_tensors
-from hw1.run.params import ConvNeXt, load
+from hw1.run.parameters.params import ConvNeXt, load
 from hw1.segment.segmenters import build_segmenter, segmenter_of_mini
 from stages import start
 

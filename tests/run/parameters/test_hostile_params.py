@@ -6,8 +6,8 @@ from closure import ROOT
 from limits import limits
 
 from hw1.run.errors import InputError
-from hw1.run.params import Params, load
-from hw1.run.yaml_reader import MAX_BYTES
+from hw1.run.parameters.params import Params, load
+from hw1.run.parameters.yaml_reader import MAX_BYTES
 
 SECONDS = 10  # a case may take
 MEMORY = 200 << 20  # bytes a case may add to the most this process ever held

@@ -20,14 +20,14 @@ from typing import Any
 import torch
 import torch.distributed
 
-from hw1.run import gpus
-from hw1.run.chip import cores
 from hw1.run.errors import InputError
-from hw1.run.gpus import sees_gpu
-from hw1.run.memory import told_in_one_line
-from hw1.run.params import Params, load
-from hw1.run.ranks import joined
-from hw1.run.supervision import SENT_ON, ended_by, run_stage, stop, stop_requested
+from hw1.run.parameters.params import Params, load
+from hw1.run.processes import gpus
+from hw1.run.processes.chip import cores
+from hw1.run.processes.gpus import sees_gpu
+from hw1.run.processes.memory import told_in_one_line
+from hw1.run.processes.ranks import joined
+from hw1.run.processes.supervision import SENT_ON, ended_by, run_stage, stop, stop_requested
 
 LOST = os.EX_TEMPFAIL  # status of a rank that failed because another one was gone
 PATIENCE = 60  # seconds that ranks get to write their state, once asked to end

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from processes import descendants
 
-from hw1.run.supervision import identity
+from hw1.run.processes.supervision import identity
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PRELUDE = """
 import sys, time
-from hw1.run import supervision
+from hw1.run.processes import supervision
 from hw1.run.errors import InputError
 supervision.watch()
 """

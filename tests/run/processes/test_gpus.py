@@ -4,7 +4,7 @@ import tempfile
 
 import pytest
 
-from hw1.run import gpus
+from hw1.run.processes import gpus
 
 
 def test_part_of_a_gpu_is_taken_by_the_name_it_has_in_cuda_visible_devices(tmp_path, monkeypatch):

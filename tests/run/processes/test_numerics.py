@@ -7,8 +7,9 @@ import sys
 import pytest
 from closure import ROOT
 
-from hw1.run import environment, numerics
-from hw1.run.numerics import ALWAYS, OVERRULED, PORTABLE, obstacles, pin, pinned, settle
+from hw1.run import environment
+from hw1.run.processes import numerics
+from hw1.run.processes.numerics import ALWAYS, OVERRULED, PORTABLE, obstacles, pin, pinned, settle
 
 FLAGS = "processor : 0\nflags : fpu sse4_2 {}\n"
 
@@ -57,7 +58,7 @@ def test_preset_settles_its_numerics(preset, portable):
 
 def test_settled_process_has_avx2_kernels_on_one_thread_and_numpy_its_oldest():
     program = (
-        "from hw1.run.numerics import settle; settle()\n"
+        "from hw1.run.processes.numerics import settle; settle()\n"
         "import torch, numpy\n"
         "from numpy._core._multiarray_umath import __cpu_features__ as features\n"
         "print(torch.backends.cpu.get_cpu_capability(), torch.get_num_threads(), features['X86_V3'])"

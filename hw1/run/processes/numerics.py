@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from hw1.run.environment import first_to_tell
-from hw1.run.params import load
+from hw1.run.parameters.params import load
 
 CPUINFO = Path("/proc/cpuinfo")
 NEEDED = ("avx2", "fma")  # instructions of the CPU, as Linux names them
@@ -34,7 +34,7 @@ def settle(path: str | Path = "params.yaml") -> None:
     """Set the variables that ``runtime`` of a parameter file asks for; say in a line what is in their way.
 
     Raises:
-        InputError: a file that :func:`hw1.run.params.load` refuses.
+        InputError: a file that :func:`hw1.run.parameters.params.load` refuses.
     """
     runtime = load(path).runtime
     pin(runtime.numerics, runtime.threads)

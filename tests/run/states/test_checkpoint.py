@@ -31,17 +31,17 @@ from hw1.engine.loop import fit
 from hw1.engine.recipe import Recipe, Run
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine
-from hw1.run import checkpoint as module
-from hw1.run import supervision
-from hw1.run.checkpoint import Checkpoint, checkpointed
 from hw1.run.errors import InputError
-from hw1.run.params import ByolTraining, Supervised, flat, load
-from hw1.run.tracking import Tracker
+from hw1.run.parameters.params import ByolTraining, Supervised, flat, load
+from hw1.run.processes import supervision
+from hw1.run.states import checkpoint as module
+from hw1.run.states.checkpoint import Checkpoint, checkpointed
+from hw1.run.tracking.tracking import Tracker
 
 CPU = Machine(torch.device("cpu"), None, 0.5)
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 3), np.uint8)
 EPOCHS, STEPS = 3, 9  # of 4, 4 and 2 images
-PARAMS = load(Path(__file__).parents[2] / "presets/quick.yaml")
+PARAMS = load(Path(__file__).parents[3] / "presets/quick.yaml")
 LONG = 60  # seconds that a test waits for another thread or process before it fails
 MANIFEST = Manifest("test", 8, 8, "bicubic", 3, [], [])
 USED = flat(PARAMS, "backbone", "finetune", "settings.A")
@@ -591,7 +591,7 @@ def be_signalled(root):
 def child(function, root, *arguments):
     """A process with ``function`` of this file, as soon as it says that it is ready."""
     code, here = CHILD.format(function.__name__), Path(__file__)
-    process = subprocess.Popen([sys.executable, "-c", code, here.parents[2], here.parent, root, *arguments])
+    process = subprocess.Popen([sys.executable, "-c", code, here.parents[3], here.parent, root, *arguments])
     try:
         deadline = time.monotonic() + 2 * LONG
         while not (root / "ready").exists():
@@ -723,8 +723,8 @@ def test_key_follows_from_parameters_data_and_code(root, monkeypatch):
 
 
 def test_code_of_the_key_is_what_a_stage_loads_but_for_what_is_around_a_result(root):
-    code = "import hw1.data.classes, hw1.run.checkpoint as c, json; print(json.dumps(sorted(c._loaded_code())))"
-    project = Path(__file__).parents[2]
+    code = "import hw1.data.classes, hw1.run.states.checkpoint as c, json; print(json.dumps(sorted(c._loaded_code())))"
+    project = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [
         "hw1/data/classes.py",

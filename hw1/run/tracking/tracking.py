@@ -2,8 +2,8 @@
 
 Importing MLflow and opening its database take seconds of a core, and a server can hang. So a stage only appends events
 to a file of its own, ``.mlflow/{run}.jsonl`` under the project's root, and starts a process that sends them,
-:mod:`hw1.run.sender`. The stage holds a lock on the file until it ends, however it ends. Queued experiments and seeds
-run in folders of their own, but DVC_ROOT is the project's, so their runs land there too.
+:mod:`hw1.run.tracking.sender`. The stage holds a lock on the file until it ends, however it ends. Queued experiments
+and seeds run in folders of their own, but DVC_ROOT is the project's, so their runs land there too.
 ``HW1_TRACKING=off`` switches tracking off, ``HW1_TRACKING_MODELS=off`` that of models alone.
 """
 
@@ -21,13 +21,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hw1.run.chip import cpu
 from hw1.run.files import is_locked, lock, project_root, sha256
-from hw1.run.supervision import repro
-from hw1.run.surroundings import surroundings
-from hw1.run.whereabouts import keep_record
+from hw1.run.processes.chip import cpu
+from hw1.run.processes.supervision import repro
+from hw1.run.tracking.surroundings import surroundings
+from hw1.run.tracking.whereabouts import keep_record
 
-PACKAGE = Path(__file__).parents[1]  # hw1, which a model takes along
+PACKAGE = Path(__file__).parents[2]  # hw1, which a model takes along
 DOUBT = 86_400.0  # seconds without an event after which a stage counts as gone where the file system has no locks
 
 
@@ -179,7 +179,7 @@ def is_written(events: Path) -> bool:
 
 def _start_sender(folder: Path) -> None:
     """Run a sender in a session of its own; it ends at once where another one is waiting."""
-    command = [sys.executable, "-m", "hw1.run.sender", "--wait"]
+    command = [sys.executable, "-m", "hw1.run.tracking.sender", "--wait"]
     environment = {**os.environ, "DVC_ROOT": str(folder.parent), "PYTHONPATH": str(PACKAGE.parent)}
     with open(folder / "sender.log", "a") as log:
         streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
@@ -192,7 +192,7 @@ def _tell_of_trouble(folder: Path) -> None:
     text = trouble.read_text() if trouble.exists() else ""
     telling = f"{repro()} {text}"
     if text and not (told.exists() and told.read_text() == telling):
-        advice = "runs are kept in .mlflow, send them with `python -m hw1.run.sender`"
+        advice = "runs are kept in .mlflow, send them with `python -m hw1.run.tracking.sender`"
         print(f"tracking: {text}; {advice}", file=sys.stderr)
         told.write_text(telling)
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hw1.run.mlflow_models import send_model
-from hw1.run.record import Record
-from hw1.run.tracking import is_written
+from hw1.run.tracking.mlflow_models import send_model
+from hw1.run.tracking.record import Record
+from hw1.run.tracking.tracking import is_written
 
 EXPERIMENT = "hw1"
 KIND = ("mlflow.experimentKind", "custom_model_development")  # else MLflow 3 opens its page for chat models, empty

@@ -18,7 +18,7 @@ def output(program: str, cwd=ROOT) -> list[str]:
 
 def test_stand_in_is_all_that_a_network_an_optimiser_and_its_step_need():
     program = (
-        "from hw1.run.compiler import stand_in; stand_in()\n"
+        "from hw1.run.processes.compiler import stand_in; stand_in()\n"
         "import torch, sys\n"
         "from torchvision.models import resnet18\n"
         "network = torch.nn.Linear(2, 2)\n"
@@ -31,7 +31,7 @@ def test_stand_in_is_all_that_a_network_an_optimiser_and_its_step_need():
 
 def test_stand_in_gives_way_to_the_compiler_when_it_is_asked_for_more():
     program = (
-        "from hw1.run.compiler import stand_in; stand_in()\n"
+        "from hw1.run.processes.compiler import stand_in; stand_in()\n"
         "import torch, sys\n"
         "import torchvision\n"
         "print(torch.compile(lambda x: x + 1, backend='eager')(torch.ones(1)).item())\n"
@@ -41,7 +41,8 @@ def test_stand_in_gives_way_to_the_compiler_when_it_is_asked_for_more():
 
 
 def test_another_torch_than_the_one_tried_keeps_its_compiler(tmp_path):
-    program = "from hw1.run.compiler import leave_out; leave_out()\nimport sys; print('torch._dynamo' in sys.modules)"
+    program = "from hw1.run.processes.compiler import leave_out; leave_out()\n"
+    program += "import sys; print('torch._dynamo' in sys.modules)"
     (tmp_path / "environment.json").write_text(json.dumps(installed()))
     assert output(program, tmp_path) == ["True"]
     (tmp_path / "environment.json").write_text(json.dumps(installed() | {"torch": "2.11.0"}))

@@ -7,7 +7,7 @@ import yaml
 from closure import ROOT
 
 from hw1.run.errors import InputError
-from hw1.run.params import flat, load
+from hw1.run.parameters.params import flat, load
 
 QUICK = (ROOT / "presets/quick.yaml").read_text()
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from hw1.run.supervision import repro
+from hw1.run.processes.supervision import repro
 
 # What makes a tree dirty; outputs change at every run.
 CODE = ("hw1", "stages", "dvc.yaml", "params.yaml", "environment.json")

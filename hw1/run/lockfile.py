@@ -10,7 +10,7 @@ from typing import Any
 
 from hw1.run.errors import InputError
 from hw1.run.files import dvc_hash
-from hw1.run.yaml_reader import parse_yaml, read_yaml
+from hw1.run.parameters.yaml_reader import parse_yaml, read_yaml
 
 KEPT = ("metrics", "plots")  # folders of the outputs that git keeps
 

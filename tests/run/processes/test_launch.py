@@ -17,8 +17,8 @@ from processes import descendants
 from tiny_project import Project, tiny
 from torch.distributed.elastic.multiprocessing.errors import ErrorHandler, ProcessFailure
 
-from hw1.run import gpus, launch, supervision
 from hw1.run.errors import InputError
+from hw1.run.processes import gpus, launch, supervision
 
 ARGUMENTS = "A --data data/prepared/office --backbone models/backbone/scratch.safetensors"
 STAGE = f"{sys.executable} -m stages.finetune {ARGUMENTS} --out {{out}}/A --history {{out}}/A.csv"
@@ -274,10 +274,10 @@ def test_rank_without_an_agent_says_itself_what_ended_it(raised, status, said, m
 def holder(folder, count, per_gpu):
     """A process that takes GPUs, says which, and holds them until its stdin closes."""
     code = (
-        "import sys; from pathlib import Path; from hw1.run import gpus; "
+        "import sys; from pathlib import Path; from hw1.run.processes import gpus; "
         f"print(*gpus.take(['0', '1'], {count}, {per_gpu}, Path({str(folder)!r})), flush=True); sys.stdin.read()"
     )
-    root = Path(gpus.__file__).parents[2]
+    root = Path(gpus.__file__).parents[3]
     return subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         cwd=root,

@@ -11,13 +11,13 @@ from types import SimpleNamespace
 import pytest
 from mlflow_server import runs_in
 
-from hw1.run import sender, tracking
 from hw1.run.files import lock
-from hw1.run.mlflow_store import Store
-from hw1.run.sender import deliver
-from hw1.run.tracking import Tracker
+from hw1.run.tracking import sender, tracking
+from hw1.run.tracking.mlflow_store import Store
+from hw1.run.tracking.sender import deliver
+from hw1.run.tracking.tracking import Tracker
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def events_of(root: Path) -> Path:
@@ -89,7 +89,7 @@ def test_pictures_wait_for_a_run_that_could_not_be_sent(root, store, monkeypatch
 
 WORKER = """
 import sys
-from hw1.run.tracking import Tracker
+from hw1.run.tracking.tracking import Tracker
 for number in range(10):
     with Tracker.start(f"{sys.argv[1]}{number}", {"lr": 0.1}, {}) as tracker:
         for epoch in range(1, 6):
@@ -101,7 +101,9 @@ def test_two_workers_and_their_senders_lose_nothing(root):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     workers = [subprocess.Popen([sys.executable, "-c", WORKER, name], cwd=root, env=environment) for name in "ab"]
     assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
-    subprocess.run([sys.executable, "-m", "hw1.run.sender"], cwd=root, env=environment, check=True, timeout=120)
+    subprocess.run(
+        [sys.executable, "-m", "hw1.run.tracking.sender"], cwd=root, env=environment, check=True, timeout=120
+    )
     runs = runs_in(root / "mlflow.db")
     assert [run["name"] for run in runs] == [f"{worker}{number}" for worker in "ab" for number in range(10)]
     curve = [("loss", epoch, pytest.approx(1 / epoch)) for epoch in range(1, 6)]
@@ -165,7 +167,7 @@ def test_sender_leaves_the_stages_to_one_that_waits_already(waiting, root):
 
 def send(root, uri, **environment):
     done = subprocess.run(
-        [sys.executable, "-m", "hw1.run.sender"],
+        [sys.executable, "-m", "hw1.run.tracking.sender"],
         cwd=root,
         env={**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)} | environment,
         capture_output=True,
@@ -248,7 +250,7 @@ def test_server_that_refuses_leaves_the_run_on_disk_and_says_so_in_one_line(root
     assert events_of(root).exists()
     with Tracker.start("y", {}, {}):
         pass
-    assert "send them with `python -m hw1.run.sender`" in capsys.readouterr().err
+    assert "send them with `python -m hw1.run.tracking.sender`" in capsys.readouterr().err
 
 
 def test_server_that_dies_in_mid_run_gets_the_rest_from_the_next_sender(root, server, monkeypatch):

@@ -5,7 +5,7 @@ import platform
 import pytest
 import torch
 
-from hw1.run.chip import cores, cpu, model
+from hw1.run.processes.chip import cores, cpu, model
 
 X86 = "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Intel(R) Xeon(R) CPU @ 2.00GHz\n\nprocessor\t: 1\n"
 ARM = "processor\t: 0\nBogoMIPS\t: 243.75\nCPU implementer\t: 0x41\n"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hw1.run.memory import is_out_of_memory, largest_batch
+from hw1.run.processes.memory import is_out_of_memory, largest_batch
 
 
 def steps_of(room, tried):

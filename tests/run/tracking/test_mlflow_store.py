@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hw1.run import surroundings
-from hw1.run.sender import deliver
-from hw1.run.tracking import Tracker
+from hw1.run.tracking import surroundings
+from hw1.run.tracking.sender import deliver
+from hw1.run.tracking.tracking import Tracker
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from hw1.run.errors import InputError
-from hw1.run.schema import Range, section
-from hw1.run.schema import flat as flat  # for whoever has the parameters from here
+from hw1.run.parameters.schema import Range, section
+from hw1.run.parameters.schema import flat as flat  # for whoever has the parameters from here
 
 Seed = Annotated[int, Range(0, 2**31 - 1)]
 Count = Annotated[int, Range(1)]
@@ -356,9 +356,8 @@ def load(path: str | Path = "params.yaml") -> Params:
     """Read and check a parameter file.
 
     Raises:
-        InputError: a file that :func:`hw1.run.yaml_reader.read_yaml` refuses, or a key that is unknown, missing, of a
-            wrong type or out of range.
+        InputError: a file that is no YAML, or a key that is unknown, missing, of a wrong type or out of range.
     """
-    from hw1.run.yaml_reader import read_yaml  # only here: predictions load no file
+    from hw1.run.parameters.yaml_reader import read_yaml  # only here: predictions load no file
 
     return section(Params, read_yaml(path), "")

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hw1.run.record import Record
+from hw1.run.tracking.record import Record
 
 LOADER = "hw1.predict.pyfunc"
 NEEDED = ("mlflow", "numpy", "pandas", "pillow", "ruamel.yaml", "safetensors", "torch", "torchvision", "tqdm")

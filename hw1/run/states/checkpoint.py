@@ -29,10 +29,10 @@ from typing import Any
 
 import torch
 
-from hw1.run.copies import Copies
 from hw1.run.files import link, project_root, sha256, sole_folder
-from hw1.run.ranks import rank
-from hw1.run.supervision import deferred
+from hw1.run.processes.ranks import rank
+from hw1.run.processes.supervision import deferred
+from hw1.run.states.copies import Copies
 
 CODE = ("hw1", "stages")
 AROUND = ("hw1/run/", "hw1/__init__.py", "stages/__init__.py")  # where no edit changes a result
@@ -279,7 +279,7 @@ def _digests(inputs: Iterable[Path]) -> dict[str, str]:
 
 def _loaded_code() -> dict[str, str]:
     """SHA-256 of every module loaded that a result comes from, by its path in the project."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     loaded = {Path(getattr(module, "__file__", None) or "").resolve() for module in list(sys.modules.values())}
     ours = sorted(file for folder in CODE for file in loaded if file.is_relative_to(root / folder))
     names = {file.relative_to(root).as_posix(): file for file in ours}

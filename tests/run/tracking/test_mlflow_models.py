@@ -14,13 +14,13 @@ from PIL import Image
 from hw1.classify.classifiers import build_classifier
 from hw1.engine.card import Card, save_model
 from hw1.engine.weights import read_metadata
-from hw1.run import mlflow_models
-from hw1.run.mlflow_store import Store
-from hw1.run.params import flat, load
-from hw1.run.sender import deliver
-from hw1.run.tracking import Tracker
+from hw1.run.parameters.params import flat, load
+from hw1.run.tracking import mlflow_models
+from hw1.run.tracking.mlflow_store import Store
+from hw1.run.tracking.sender import deliver
+from hw1.run.tracking.tracking import Tracker
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NAME = "hw1-classify-A"
 
 
@@ -143,14 +143,18 @@ def test_model_loads_and_new_ones_lie_where_the_project_is_after_it_was_moved(tm
     picture = tmp_path / "picture.png"
     Image.new("RGB", (40, 40)).save(picture)
     monkeypatch.delenv("HW1_TRACKING", raising=False)
-    monkeypatch.setattr("hw1.run.tracking._start_sender", lambda folder: None)
+    monkeypatch.setattr("hw1.run.tracking.tracking._start_sender", lambda folder: None)
     for folder in ("first", "a?b # c"):
         root = tmp_path / folder
         root.mkdir() if folder == "first" else (tmp_path / "first").rename(root)
         monkeypatch.setenv("DVC_ROOT", str(root))
         monkeypatch.chdir(root)
         train(weights)
-        send = [sys.executable, "-m", "hw1.run.sender"]  # MLflow keeps what it has opened for the life of a process
+        send = [
+            sys.executable,
+            "-m",
+            "hw1.run.tracking.sender",
+        ]  # MLflow keeps what it has opened for the life of a process
         subprocess.run(send, cwd=root, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
     assert not [path for path in tmp_path.iterdir() if "mlflow" in path.name]  # a database beside the folder
     store = Store.connect(root)

@@ -9,7 +9,7 @@ from dvc.dependency.param import read_param_file
 from dvc.fs import localfs
 
 from hw1.run.errors import InputError
-from hw1.run.yaml_reader import MAX_MERGED, read_yaml, yaml_text
+from hw1.run.parameters.yaml_reader import MAX_MERGED, read_yaml, yaml_text
 
 SCALARS = (
     *("010", "0o17", "0x1F", "0b101", "1_000", "-0", "+12", "1__0", "0_", "0o", "08", "1,5"),
@@ -106,7 +106,7 @@ def test_as_many_merged_keys_as_allowed_are_read(tmp_path):
 
 
 def test_parameters_are_there_without_the_reader_dvc_and_torch():
-    code = "import sys, hw1.run.params; print({'ruamel', 'dvc', 'torch', 'yaml'} & set(sys.modules))"
+    code = "import sys, hw1.run.parameters.params; print({'ruamel', 'dvc', 'torch', 'yaml'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True) == "set()\n"
 
 

@@ -5,7 +5,7 @@ import io
 import torch
 from torch import nn
 
-from hw1.run.copies import Copies
+from hw1.run.states.copies import Copies
 
 
 def trained():

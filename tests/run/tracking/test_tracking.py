@@ -11,12 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from hw1.run import surroundings, tracking
-from hw1.run.chip import model
-from hw1.run.mlflow_store import Store
-from hw1.run.tracking import Tracker
+from hw1.run.processes.chip import model
+from hw1.run.tracking import surroundings, tracking
+from hw1.run.tracking.mlflow_store import Store
+from hw1.run.tracking.tracking import Tracker
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Client:
@@ -109,7 +109,9 @@ def test_exception_ends_the_run_as_failed(root):
 
 
 def test_run_whose_process_is_gone_ends_as_killed(root):
-    code = "from hw1.run.tracking import Tracker; import os; Tracker.start('x', {}, {}); os.kill(os.getpid(), 9)"
+    code = (
+        "from hw1.run.tracking.tracking import Tracker; import os; Tracker.start('x', {}, {}); os.kill(os.getpid(), 9)"
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == -9
     path = events_of(root)
@@ -120,7 +122,8 @@ def test_run_whose_process_is_gone_ends_as_killed(root):
 def test_process_of_another_container_is_seen_to_write_though_its_number_is_none_here(root):
     """A sender in a PID namespace of its own sees no process of the stage's number."""
     Tracker.start("x", {}, {})
-    code = "import sys, pathlib; from hw1.run.tracking import is_written; print(is_written(pathlib.Path(sys.argv[1])))"
+    code = "import sys, pathlib; from hw1.run.tracking.tracking import is_written as it; "
+    code += "print(it(pathlib.Path(sys.argv[1])))"
     command = ["unshare", "-r", "--fork", "--pid", "--mount-proc", sys.executable, "-c", code, str(events_of(root))]
     if not shutil.which("unshare") or subprocess.run([*command[:5], "true"], capture_output=True).returncode:
         pytest.skip("no PID namespaces here")

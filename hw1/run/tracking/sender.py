@@ -1,7 +1,7 @@
 """Sends the events that stages have left in ``.mlflow/`` to ``MLFLOW_TRACKING_URI``, or to mlflow.db in the root.
 
-``python -m hw1.run.sender`` sends what is there and ends; with ``--wait``, as stages start it, one process does so
-for all of them until nothing is left. What cannot be sent stays in its file, for the next sender.
+``python -m hw1.run.tracking.sender`` sends what is there and ends; with ``--wait``, as stages start it, one process
+does so for all of them until nothing is left. What cannot be sent stays in its file, for the next sender.
 """
 
 import os
@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 from hw1.run.files import lock
-from hw1.run.mlflow_store import Store
-from hw1.run.supervision import run_stage
-from hw1.run.tracking import is_written, spool
+from hw1.run.processes.supervision import run_stage
+from hw1.run.tracking.mlflow_store import Store
+from hw1.run.tracking.tracking import is_written, spool
 
 PATIENCE = 300.0  # seconds between two deliveries beside a training: the first imports MLflow, 4 s of a core
 QUIET = 10.0  # seconds without a writer after which no training is disturbed; DVC takes 2 between two stages
