@@ -224,18 +224,18 @@ def test_everything_in_the_tree_exists_and_has_its_line():
 
 
 def test_layout_says_what_an_edit_in_each_package_reruns():
-    told = dict(re.findall(r"^\| `(hw1/\w+)` \| (.*) \|$", (ROOT / "docs/layout.md").read_text(), re.M))
+    listed = dict(re.findall(r"^\| `(hw1/\w+)` \| (.*) \|$", (ROOT / "docs/layout.md").read_text(), re.M))
     packages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hw1").iterdir() if any(path.glob("*.py"))}
     rerun = {
         package: [name for name, stage in STAGES.items() if package in stage.get("do", stage)["deps"]]
         for package in packages
     }
-    assert told == {package: ", ".join(names) or "nothing" for package, names in rerun.items()}
+    assert listed == {package: ", ".join(names) or "nothing" for package, names in rerun.items()}
 
 
 def test_benchmarks_readme_names_every_file_of_theirs():
-    told = set(re.findall(r"^\| `(\w+\.py)` \|", (ROOT / "benchmarks/README.md").read_text(), re.M))
-    assert told == {path.name for path in (ROOT / "benchmarks").glob("*.py")} - {"__main__.py"}
+    listed = set(re.findall(r"^\| `(\w+\.py)` \|", (ROOT / "benchmarks/README.md").read_text(), re.M))
+    assert listed == {path.name for path in (ROOT / "benchmarks").glob("*.py")} - {"__main__.py"}
 
 
 def expanded(stage: dict) -> Iterator[dict]:
