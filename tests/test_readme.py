@@ -1,5 +1,6 @@
-"""README and the documents against the project: commands, links, paths, DAG, tree, packages, results, picture."""
+"""README and the documents against the project: commands, links, paths, numbers, DAG, tree, packages, picture."""
 
+import csv
 import functools
 import importlib.util
 import json
@@ -29,15 +30,18 @@ VENV = Path(sys.executable).parent
 SYSTEM = {"curl"}  # programs that are not the project's
 
 
-def commands() -> list[str]:
-    """Every command in a shell block of a document, once; scripts, which begin with #!, are left out."""
+def command_lines() -> list[str]:
+    """Lines of the documents' shell blocks, with their comments; scripts, which begin with #!, are left out."""
     blocks = [block for path in DOCUMENTS for block in re.findall(r"```sh\n(.*?)```", path.read_text(), re.S)]
-    return sorted({line for block in blocks if not block.startswith("#!") for line in block.splitlines() if line})
+    return [line for block in blocks if not block.startswith("#!") for line in block.splitlines() if line]
+
+
+COMMANDS = sorted({line.partition("  #")[0].rstrip() for line in command_lines()})
 
 
 @functools.cache
 def help_of(*command: str) -> str:
-    """What a program of the environment says of itself; fails if it does not know the subcommand."""
+    """Help text of a program of the environment; fails if it does not know the subcommand."""
     program = str(VENV / command[0])
     return subprocess.run([program, *command[1:], "--help"], check=True, capture_output=True, text=True).stdout
 
@@ -50,7 +54,7 @@ def options_in(module: str) -> set[str]:
     return {option for path in folder.glob("*.py") for option in re.findall(r'"(--?[a-z-]+)"', path.read_text())}
 
 
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("command", COMMANDS)
 def test_command_is_one_the_project_has(command):
     words = [word for word in shlex.split(command) if word != "&"]
     while re.match(r"[A-Z_]+=", words[0]):
@@ -68,8 +72,8 @@ def test_command_is_one_the_project_has(command):
         assert options - {"-m"} <= options_in(words[1])
     elif program in ("dvc", "mlflow"):
         depth = 1 if program == "mlflow" or words[0] in ("push", "pull", "repro") else 2
-        told = help_of(program, *words[:depth])
-        assert all(re.search(rf"(?<![\w-]){option}\b", told) for option in options)
+        text = help_of(program, *words[:depth])
+        assert all(re.search(rf"(?<![\w-]){option}\b", text) for option in options)
     else:
         assert program in SYSTEM or (VENV / program).is_file()
 
@@ -84,14 +88,15 @@ def test_parameter_that_a_command_sets_exists(path):
 
 
 def anchors(path: Path) -> set[str]:
-    """What GitHub calls the headings of a document in links."""
+    """Names that GitHub gives the headings of a document in links."""
     headings = re.findall(r"^#+ (.*)", path.read_text(), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_lead_to_files_and_headings_of_the_project(path):
-    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+    for link in re.findall(r"\]\(([^)\s]+)\)|^\[\w+\]: (\S+)$", path.read_text(), re.M):
+        link = "".join(link)
         name, _, anchor = link.partition("#")
         target = path.parent / name if name else path
         assert target.exists(), link
@@ -104,8 +109,78 @@ def test_paths_that_a_document_names_exist(path):
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_readme_is_a_door_and_no_manual():
+def numbers_in(text: str) -> list[str]:
+    """Absolute numbers of a text, without thousands' commas: 4, 0.05, 1e-8; 2:37 is one too."""
+    numbers = re.findall(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+|:\d\d)?", text)
+    return [number.replace(",", "") for number in numbers]
+
+
+@functools.cache
+def rows_of(path: Path) -> list[list[str]]:
+    """Numbers of each row of a data file; of one with a column ``value`` that column's alone."""
+    if path.suffix != ".csv":
+        return [numbers_in(line) for line in path.read_text().splitlines()]
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [[n for key in row if key == "value" or "value" not in row for n in numbers_in(row[key])] for row in rows]
+
+
+def rounds_to(value: str, shown: str) -> bool:
+    """Whether a file's number, or 100 times it, is the shown one at its decimals; the sign is left out."""
+    if value == shown or ":" in value + shown:
+        return value == shown
+    decimals = len(shown.partition(".")[2])
+    return float(shown) in (round(float(value), decimals), round(100 * float(value), decimals))
+
+
+def measured_links(path: Path) -> list[tuple[str, Path]]:
+    """Text and file of each link to data; a table row's links to one file are one, as it is one row there."""
+    text = path.read_text()
+    files = {name: path.parent / link for name, link in re.findall(r"^\[(\w+)\]: (\S+)$", text, re.M)}
+    links = []
+    for line in text.splitlines():
+        texts = {}
+        for number, (words, name) in enumerate(re.findall(r"\[([^\]]*\d[^\]]*)\]\[(\w+)\]", line)):
+            texts.setdefault((name, 0 if line.startswith("|") else number), []).append(words)
+        links += [(" ".join(words), files[name]) for (name, _), words in texts.items()]
+    return links
+
+
+MEASUREMENTS = list(csv.DictReader((ROOT / "docs/measured.csv").read_text().splitlines()))
+MEASURED = [(path, *link) for path in DOCUMENTS for link in measured_links(path)]
+
+
+@pytest.mark.parametrize(("path", "words", "file"), MEASURED, ids=lambda part: getattr(part, "name", part))
+def test_number_that_links_to_a_file_stands_in_a_row_of_it(path, words, file):
+    shown = numbers_in(words)
+    assert shown
+    assert any(all(any(rounds_to(value, each) for value in row) for each in shown) for row in rows_of(file))
+
+
+def times_beside_commands() -> set[str]:
+    """Times in the comments of shell blocks, such as 4 min 31 s."""
+    comments = [line.partition("  #")[2] for line in command_lines()]
+    return {time for text in comments for time in re.findall(r"(?:\d+ min )?[\d.]+ s\b|\d+ min\b", text)}
+
+
+def test_time_beside_a_command_was_measured():
+    assert times_beside_commands()
+    assert times_beside_commands() <= {row["value"] for row in MEASUREMENTS}
+
+
+def test_measurement_has_its_date_and_is_used():
+    linked = [numbers_in(words) for _, words, file in MEASURED if file.name == "measured.csv"]
+    linked += [numbers_in(time) for time in times_beside_commands()]
+    linked = [shown for shown in linked if shown]
+    for row in MEASUREMENTS:
+        assert re.search(r"\d{4}-\d\d-\d\d$", row["date"])
+        values = numbers_in(row["value"])
+        assert any(set(shown) <= set(values) for shown in linked), row["what"]
+
+
+def test_documents_stay_short():
     assert 6_000 <= len(README.encode()) <= 9_000
+    assert sum(len(path.read_text().split()) for path in DOCUMENTS if path.parent.name != "benchmarks") <= 10_000
 
 
 def test_first_screen_says_what_it_is_and_shows_it():
@@ -149,18 +224,18 @@ def test_everything_in_the_tree_exists_and_has_its_line():
 
 
 def test_layout_says_what_an_edit_in_each_package_reruns():
-    told = dict(re.findall(r"^\| `(hw1/\w+)` \| (.*) \|$", (ROOT / "docs/layout.md").read_text(), re.M))
+    listed = dict(re.findall(r"^\| `(hw1/\w+)` \| (.*) \|$", (ROOT / "docs/layout.md").read_text(), re.M))
     packages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hw1").iterdir() if any(path.glob("*.py"))}
     rerun = {
         package: [name for name, stage in STAGES.items() if package in stage.get("do", stage)["deps"]]
         for package in packages
     }
-    assert told == {package: ", ".join(names) or "nothing" for package, names in rerun.items()}
+    assert listed == {package: ", ".join(names) or "nothing" for package, names in rerun.items()}
 
 
 def test_benchmarks_readme_names_every_file_of_theirs():
-    told = set(re.findall(r"^\| `(\w+\.py)` \|", (ROOT / "benchmarks/README.md").read_text(), re.M))
-    assert told == {path.name for path in (ROOT / "benchmarks").glob("*.py")} - {"__main__.py"}
+    listed = set(re.findall(r"^\| `(\w+\.py)` \|", (ROOT / "benchmarks/README.md").read_text(), re.M))
+    assert listed == {path.name for path in (ROOT / "benchmarks").glob("*.py")} - {"__main__.py"}
 
 
 def expanded(stage: dict) -> Iterator[dict]:
