@@ -1,4 +1,4 @@
-"""What a process settles before torch and numpy are loaded: kernels, threads, and torch's compiler left out.
+"""Settings before torch and numpy are loaded: kernels, threads, and torch's compiler left out.
 
 Libraries choose their kernels while they are loaded, by the CPU and by environment variables. ``runtime.numerics`` of
 the parameters asks for the same bytes on every x86-64 CPU with AVX2, or for as fast as this one can; docs/numerics.md

@@ -79,12 +79,12 @@ def epochs_of(project, history="A.csv"):
 
 def ranks_of(stage):
     """Process numbers of its ranks, in their order, once each has RANK in its environment."""
-    found = {}
+    ranks = {}
     for pid in descendants(stage.pid):
         variables = dict(v.split("=", 1) for v in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in v)
         if "RANK" in variables:
-            found[int(variables["RANK"])] = pid
-    return [found[rank] for rank in sorted(found)]
+            ranks[int(variables["RANK"])] = pid
+    return [ranks[rank] for rank in sorted(ranks)]
 
 
 def await_state(stage, project):
@@ -236,12 +236,12 @@ def failure(file, rank, exitcode, error=None):
 def test_cause_is_told_before_what_it_caused(failures, told, tmp_path, monkeypatch):
     monkeypatch.setattr(supervision, "_received", None)
     monkeypatch.setattr(supervision.atexit, "register", lambda function: None)
-    seen = {}
-    for rank, found in enumerate(failures):
+    ended_ranks = {}
+    for rank, end in enumerate(failures):
         monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / f"{rank}.json"))
-        seen[rank] = failure(os.environ["TORCHELASTIC_ERROR_FILE"], rank, *found)
+        ended_ranks[rank] = failure(os.environ["TORCHELASTIC_ERROR_FILE"], rank, *end)
     with pytest.raises((SystemExit, InputError)) as ended:
-        launch._tell(seen)
+        launch._tell(ended_ranks)
     assert re.fullmatch(told, str(ended.value))
 
 

@@ -1,4 +1,4 @@
-"""What a process settles before torch is loaded: variables by which it computes what others do, and no compiler."""
+"""Settings before torch is loaded: variables by which a process computes what others do, and no compiler."""
 
 import json
 import os
