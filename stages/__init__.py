@@ -13,8 +13,7 @@ from hw1.run.processes.supervision import run_stage, watch
 def set_up() -> None:
     """Do what must come before torch is loaded."""
     from hw1.run.environment import tell_others
-    from hw1.run.processes.compiler import leave_out
-    from hw1.run.processes.numerics import settle
+    from hw1.run.processes.numerics import leave_out, settle
 
     settle()
     leave_out()

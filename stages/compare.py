@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from hw1.run.arguments import stage_arguments
 from hw1.run.files import whole_file, whole_folder
 from hw1.run.parameters.params import load
-from hw1.run.processes.supervision import run_stage
+from hw1.run.processes.supervision import run_stage, stage_arguments
 from hw1.statistics import claims, comparison, replications
 from hw1.statistics.comparison import to_frame
 from hw1.statistics.replications import MEASURE, read_predictions

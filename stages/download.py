@@ -1,8 +1,7 @@
 """Leave the archive, its SHA-256 and a record of its source on disk."""
 
-from hw1.run.arguments import stage_arguments
 from hw1.run.parameters.params import load
-from hw1.run.processes.supervision import run_stage
+from hw1.run.processes.supervision import run_stage, stage_arguments
 from hw1.sources.sources import fetch
 
 

@@ -2,9 +2,9 @@
 
 from hw1.evaluate.problems import PROBLEMS, Sources, save
 from hw1.images.machine import start
-from hw1.run.arguments import stage_arguments
 from hw1.run.parameters.params import load
 from hw1.run.processes.launch import run_on_one_device
+from hw1.run.processes.supervision import stage_arguments
 
 
 def main() -> None:

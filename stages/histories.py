@@ -2,10 +2,9 @@
 
 import shutil
 
-from hw1.run.arguments import stage_arguments
 from hw1.run.files import whole_file, whole_folder
 from hw1.run.parameters.params import load
-from hw1.run.processes.supervision import run_stage
+from hw1.run.processes.supervision import run_stage, stage_arguments
 
 METHODS = ("supervised", "byol")
 TRAININGS = {"start": ("P1B", "P3A", "P3B"), "pretrain": METHODS, "classify": "AB", "segment": "AB"}

@@ -1,9 +1,8 @@
 """Leave ImageNet's weights for each network of problems 1 and 3 that starts from them, an empty file for the others."""
 
-from hw1.run.arguments import stage_arguments
 from hw1.run.files import whole_file
 from hw1.run.parameters.params import load
-from hw1.run.processes.supervision import run_stage
+from hw1.run.processes.supervision import run_stage, stage_arguments
 from hw1.sources.imagenet import write_start
 
 

@@ -3,9 +3,8 @@
 from hw1.classify.classifiers import build_backbone
 from hw1.engine.weights import save_tensors, save_weights
 from hw1.images.machine import start
-from hw1.run.arguments import stage_arguments
 from hw1.run.parameters.params import flat, load
-from hw1.run.processes.supervision import run_stage
+from hw1.run.processes.supervision import run_stage, stage_arguments
 
 
 def main() -> None:

@@ -12,10 +12,9 @@ from hw1.report.attachments import pictures_by_history
 from hw1.report.evidence import Statistics
 from hw1.report.names import LOSSES, model_names
 from hw1.report.settings import pretrained
-from hw1.run.arguments import stage_arguments
 from hw1.run.files import whole_folder
 from hw1.run.parameters.params import Params, load
-from hw1.run.processes.supervision import run_stage
+from hw1.run.processes.supervision import run_stage, stage_arguments
 from hw1.run.tracking.tracking import Tracker
 
 

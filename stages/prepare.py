@@ -2,10 +2,9 @@
 
 from hw1.archive.archive import Archive
 from hw1.archive.parts import PARTS
-from hw1.run.arguments import stage_arguments
 from hw1.run.files import whole_file, whole_folder
 from hw1.run.parameters.params import load
-from hw1.run.processes.supervision import run_stage
+from hw1.run.processes.supervision import run_stage, stage_arguments
 
 
 def main() -> None:

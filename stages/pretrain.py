@@ -4,9 +4,9 @@ from hw1.byol.pretraining import METHODS, given_weights, starting_backbone, writ
 from hw1.byol.probes import Monitor
 from hw1.engine.loop import fit
 from hw1.engine.recipe import begin
-from hw1.run.arguments import stage_arguments
 from hw1.run.parameters.params import load
 from hw1.run.processes.launch import run_training
+from hw1.run.processes.supervision import stage_arguments
 
 
 def main() -> None:

@@ -3,10 +3,9 @@
 from hw1.report.page import Paths, read_inputs, render
 from hw1.report.provenance import write_records
 from hw1.report.summary import results
-from hw1.run.arguments import stage_arguments
 from hw1.run.files import whole_file
 from hw1.run.parameters.params import load
-from hw1.run.processes.supervision import run_stage
+from hw1.run.processes.supervision import run_stage, stage_arguments
 from hw1.run.tracking.tracking import Tracker
 
 

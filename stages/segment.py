@@ -3,9 +3,9 @@
 from hw1.engine.loop import fit, write_history
 from hw1.engine.recipe import begin
 from hw1.engine.weights import picture_epochs
-from hw1.run.arguments import stage_arguments
 from hw1.run.parameters.params import load
 from hw1.run.processes.launch import run_training
+from hw1.run.processes.supervision import stage_arguments
 from hw1.segment.segmentation import p3_recipe
 
 

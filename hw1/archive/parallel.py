@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from hw1.run.processes.chip import cores
+from hw1.run.processes.numerics import cores
 
 T, R = TypeVar("T"), TypeVar("R")
 AHEAD = 2  # chunks for each thread, at most, that are done or under way before they are wanted

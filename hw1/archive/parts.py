@@ -20,7 +20,7 @@ from hw1.archive.tally import NO_PAIR, Reading
 from hw1.data.arrays import GIVEN_WEIGHTS, Manifest, save_masks
 from hw1.data.classes import LAND_COVER
 from hw1.run.parameters.params import Prepare, ResizeCrop, Square
-from hw1.run.processes.chip import cores
+from hw1.run.processes.numerics import cores
 
 Decode = Callable[[str], np.ndarray]
 FEWEST = 2  # pictures of a split: BatchNorm cannot train on one, and one point has no neighbours

@@ -13,7 +13,7 @@ from hw1.engine.step import Step
 from hw1.images.shares import sharing
 from hw1.run.errors import InputError
 from hw1.run.files import whole_file
-from hw1.run.processes.memory import is_out_of_memory
+from hw1.run.processes.gpus import is_out_of_memory
 from hw1.run.processes.ranks import most, of_first, world
 from hw1.run.processes.supervision import deferred, stop, stop_requested, undeferred
 from hw1.run.progress import Progress

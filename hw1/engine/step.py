@@ -11,7 +11,7 @@ from hw1.engine.synchronised import synchronise
 from hw1.images.machine import Machine
 from hw1.images.shares import sharing
 from hw1.run.errors import InputError
-from hw1.run.processes.memory import is_out_of_memory, largest_batch
+from hw1.run.processes.gpus import is_out_of_memory, largest_batch
 from hw1.run.processes.ranks import world
 
 

@@ -12,8 +12,7 @@ from torch import nn
 from hw1.images.kernels import by_onednn
 from hw1.run.errors import InputError
 from hw1.run.parameters.params import Runtime
-from hw1.run.processes.gpus import sees_gpu
-from hw1.run.processes.memory import GIB, is_out_of_memory
+from hw1.run.processes.gpus import GIB, is_out_of_memory, sees_gpu
 from hw1.run.processes.numerics import pinned, tell_unportable
 from hw1.run.processes.ranks import world
 

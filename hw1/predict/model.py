@@ -17,7 +17,7 @@ from hw1.images.input import NetworkInput, input_of
 from hw1.images.machine import Machine, start
 from hw1.run.errors import InputError
 from hw1.run.parameters.params import Runtime
-from hw1.run.processes.memory import is_out_of_memory
+from hw1.run.processes.gpus import is_out_of_memory
 from hw1.run.processes.numerics import pinned
 
 MAX_BATCH = 256  # images, however large the batch in training was

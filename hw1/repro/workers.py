@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from hw1.run.parameters.params import Params
-from hw1.run.processes.chip import cores
+from hw1.run.processes.numerics import cores
 
 MEMORY = 1.5 * 2**30  # bytes of main memory for a stage, quick's largest takes 1.1 GiB
 

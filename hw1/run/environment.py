@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hw1.run.errors import InputError
-from hw1.run.files import whole_file
+from hw1.run.files import project_root, whole_file
 from hw1.run.processes.supervision import SENT_ON, repro, run_stage
 
 FILE = Path("environment.json")
@@ -25,10 +25,9 @@ PACKAGES = (
 
 
 def installed() -> dict[str, str]:
-    """The version of Python and of each package here; none of a package that is not.
+    """The version of Python, without its patch, and of each installed package, without its build.
 
-    Of Python major and minor: a patch mends it and leaves what a result comes from as it was. Of a package its public
-    part: 2.15.0+cpu and 2.15.0+cu130 are one release of torch, built for other devices.
+    2.15.0+cpu and 2.15.0+cu130 are one release of torch, built for other devices.
     """
     from importlib import metadata  # takes longer than all else here; most stages need not look
 
@@ -73,20 +72,20 @@ def record(path: Path = FILE) -> None:
         before = recorded(path)
     with whole_file(path) as draft:
         draft.write_text(text, encoding="utf-8")
-    changes = [f"{name} {old} -> {versions[name]}" for name, old, _ in differing(before, versions)]
+    changes = [f"{name} {old} -> {new}" for name, old, new in differing(before, versions)]
     advice = "`dvc repro` reruns the stages it can change, `dvc commit -f` keeps their results"
     print(f"{path}: {', '.join(changes) or 'written'}; {advice}")
 
 
-def differing(before: Mapping[str, str], here: Mapping[str, str]) -> list[tuple[str, str, str]]:
+def differing(before: Mapping[str, str], now: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """Name and both versions of what differs; what only one of them has is passed over."""
-    return [(name, old, here[name]) for name, old in before.items() if here.get(name, old) != old]
+    return [(name, old, now[name]) for name, old in before.items() if now.get(name, old) != old]
 
 
 def tell_others() -> None:
     """Say in a line on stderr which installed versions are not those of the file, once for each ``dvc repro``."""
     if (before := recorded()) and first_to_tell("environment") and (others := differing(before, installed())):
-        says = ", ".join(f"{name} {old} (installed: {here})" for name, old, here in others)
+        says = ", ".join(f"{name} {old} (installed: {new})" for name, old, new in others)
         advice = f"`{COMMAND}` writes down what is installed, `dvc repro` then reruns the stages it can change"
         print(f"{FILE} says {says}; {advice}", file=sys.stderr)
 
@@ -99,12 +98,11 @@ def first_to_tell(subject: str) -> bool:
         return False
     if "DVC_STAGE" not in os.environ:
         return True
-    told = Path(os.environ.get("DVC_ROOT", "."), f".dvc/tmp/{subject}.told")
-    run = repro()
+    mark, run = project_root() / f".dvc/tmp/{subject}.told", repro()
     with suppress(OSError):  # no such folder, or a disk that takes nothing
-        if told.exists() and told.read_text() == run:
+        if mark.exists() and mark.read_text() == run:
             return False
-        told.write_text(run)
+        mark.write_text(run)
     return True
 
 

@@ -15,11 +15,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
 from hw1.run.errors import InputError
 
 FULL = 1 << 16  # bytes free at which an error is put down to a full disk: libraries name it in many ways
+_md5 = partial(hashlib.md5, usedforsecurity=False)  # names content, protects nothing
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # of file systems without flock: as if alone
 
 
@@ -62,8 +64,8 @@ def sole_folder(path: Path, empty: bool = True) -> Iterator[Path]:
     descriptor = _locked(path)
     try:
         if empty:
-            for left in path.iterdir():  # by a process that was killed
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            for leftover in path.iterdir():  # of a process that was killed
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         yield path
     finally:
         os.close(descriptor)
@@ -85,26 +87,20 @@ def lock(descriptor: int, wait: bool = True) -> bool:
 
 
 def is_locked(path: Path) -> bool | None:
-    """Whether some process, also another container's or host's, has the :func:`lock`; None where there are no locks."""
-    with open(path, "rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    """Tell if a process, also another container's or host's, has the :func:`lock`; None where there are no locks."""
+    with open(path, "rb") as first, open(path, "rb") as second:
+        if not lock(first.fileno(), wait=False):
             return True
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-            return None
-    return False
+        return None if lock(second.fileno(), wait=False) else False  # where there are locks, the first one's holds
 
 
 def project_root() -> Path:
-    """Where what belongs to no one run lies: in an experiment's own folder that of the checkout, as DVC says."""
+    """Folder of what belongs to no one run: that of the checkout, as DVC says in an experiment's own folder."""
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()
 
 
 def link(source: Path, target: Path) -> None:
-    """The file under a second name, as a copy where the file system has no links; replaces an older one."""
+    """Give a file a second name, as a copy where the file system has no links; replaces an older one."""
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)
@@ -125,14 +121,9 @@ def dvc_hash(path: Path) -> str:
     """
     if path.is_dir():
         ignored = _ignored_names()
-        names = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
-        return folder_hash(
-            {
-                name: dvc_hash(path / name)
-                for name in names
-                if not any(fnmatch(part, pattern) for part in name.split("/") for pattern in ignored)
-            }
-        )
+        files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+        hidden = {name for name in files if any(fnmatch(part, one) for part in name.split("/") for one in ignored)}
+        return folder_hash({name: dvc_hash(files[name]) for name in files.keys() - hidden})
     with open(path, "rb") as file:
         return hashlib.file_digest(file, _md5).hexdigest()
 
@@ -141,10 +132,6 @@ def folder_hash(files: Mapping[str, str]) -> str:
     """DVC's hash of a folder, from those of its files by their paths in it."""
     listed = [{"md5": files[name], "relpath": name} for name in sorted(files)]
     return f"{_md5(json.dumps(listed).encode()).hexdigest()}.dir"
-
-
-def _md5(content: bytes = b"") -> "hashlib._Hash":
-    return hashlib.md5(content, usedforsecurity=False)  # names content, protects nothing
 
 
 def _ignored_names() -> list[str]:
@@ -156,7 +143,7 @@ def _ignored_names() -> list[str]:
 
 def _locked(folder: Path) -> int:
     """Descriptor of the folder, made if need be, with the lock on it."""
-    told = False
+    waiting = False
     while True:
         with suppress(FileExistsError):
             folder.mkdir()
@@ -165,9 +152,9 @@ def _locked(folder: Path) -> int:
         except FileNotFoundError:  # deleted by the one before, since mkdir
             continue
         if not lock(descriptor, wait=False):
-            if not told:
+            if not waiting:
                 print(f"{folder}: another process is at work here; waiting for its end", file=sys.stderr)
-                told = True
+                waiting = True
             lock(descriptor)
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), os.stat(folder)):

@@ -1,4 +1,4 @@
-"""What a training shows while it runs: a bar on a terminal, one plain line per epoch."""
+"""The progress of a training as it is shown: a bar on a terminal, one plain line per epoch."""
 
 import os
 import sys
@@ -33,9 +33,7 @@ class Progress:
         self._start = time.monotonic()
         self._done = done
         self._bar = self._new_bar() if self._stream.isatty() else None
-        self._shown = (
-            0.0 if SCREEN in os.environ else float("inf")
-        )  # when the state was, by the clock of time.monotonic
+        self._shown = 0.0 if SCREEN in os.environ else float("inf")  # when the state was, by time.monotonic
 
     def count(self, images: int) -> None:
         """Note ``images`` more as trained."""
@@ -64,18 +62,10 @@ class Progress:
     def _new_bar(self) -> Any:
         from tqdm import tqdm  # only here: where no terminal is, nothing needs it
 
-        return tqdm(
-            desc=self._head(),
-            total=self._epochs * self._images,
-            initial=self._done,
-            unit=" images",
-            file=self._stream,
-            leave=False,
-            dynamic_ncols=True,
-            mininterval=0.2,  # seconds
-            miniters=1,
-            smoothing=0,  # the mean speed, as the epochs' lines have it
-        )
+        look = {"unit": " images", "leave": False, "dynamic_ncols": True}
+        pace = {"mininterval": 0.2, "miniters": 1, "smoothing": 0}  # seconds; the mean speed, as the epochs' lines
+        total = self._epochs * self._images
+        return tqdm(desc=self._head(), total=total, initial=self._done, file=self._stream, **look, **pace)
 
     def _head(self, epoch: int | None = None) -> str:
         """The stage and an epoch, by default the one under way."""
@@ -83,16 +73,16 @@ class Progress:
         return f"{self._name}  epoch {epoch}/{self._epochs}"
 
     def _speed(self) -> str:
-        """Of this process, which may run on another machine than those before, if it has trained anything yet."""
+        """Speed of this process, which may run on another machine than those before, once it has trained anything."""
         done, seconds = self._done - self._before, time.monotonic() - self._start
         if not done:
             done, seconds = self._before, self._seconds_before
         rate = done / max(seconds, 1e-9)
-        left = (self._epochs * self._images - self._done) / max(rate, 1e-9)
-        return f"{rate:,.0f} images/s  {clock(left)} left"
+        remaining = (self._epochs * self._images - self._done) / max(rate, 1e-9)
+        return f"{rate:,.0f} images/s  {clock(remaining)} left"
 
     def _write(self, text: str) -> None:
-        """A line in the place of the bar, which comes back with the next images."""
+        """Write a line in the place of the bar, which comes back with the next images."""
         try:
             if self._bar is not None:
                 self._bar.clear()

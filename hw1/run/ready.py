@@ -1,7 +1,5 @@
-"""What must hold before ``dvc repro``, for ``make repro``: params.yaml can be read, DVC's own lock too, git is there,
+"""Checks and mends before ``dvc repro``, for ``make repro``: params.yaml can be read, DVC's own lock too, git is there,
 and nobody can write into DVC's cache through the working tree.
-
-A key that nobody reads is told here, of which DVC, with nothing to run, would not tell.
 """
 
 import json
@@ -45,13 +43,12 @@ def settle_git(root: Path = Path()) -> None:
     """
     if not (root / ".dvc").is_dir():
         return
-    there = any((folder / ".git").exists() for folder in (root.resolve(), *root.resolve().parents))
+    in_git = any((folder / ".git").exists() for folder in (root.resolve(), *root.resolve().parents))
     local = root / ".dvc/config.local"
     without = local.exists() and "no_scm = true" in local.read_text(encoding="utf-8").lower()
-    if there == without:
-        change = ("--unset", "core.no_scm") if there else ("core.no_scm", "true")
-        subprocess.run([sys.executable, "-m", "dvc", "config", "--local", *change], cwd=root, check=True)
-    if not there:
+    if in_git == without:
+        _configure_dvc(root, *(("--unset", "core.no_scm") if in_git else ("core.no_scm", "true")))
+    if not in_git:
         print(
             "no git here: the results are rebuilt without; experiments and comparisons of branches need it "
             "(`git init && git add . && git commit -m start`)"
@@ -69,9 +66,12 @@ def part_from_cache(root: Path = Path(), user: int | None = None) -> None:
     local = root / ".dvc/config.local"
     if local.exists() and re.search(r"^\s*type\s*=", local.read_text(encoding="utf-8"), re.M):
         return
-    command = [sys.executable, "-m", "dvc", "config", "--local", "cache.type", "reflink,copy"]
-    subprocess.run(command, cwd=root, check=True)
+    _configure_dvc(root, "cache.type", "reflink,copy")
     print(f"root can write into read-only links: from now on outputs are copies of DVC's cache ({local}: cache.type)")
+
+
+def _configure_dvc(root: Path, *change: str) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", "config", "--local", *change], cwd=root, check=True)
 
 
 def main() -> None:

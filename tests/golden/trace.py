@@ -23,8 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from hw1.run.processes.compiler import stand_in  # noqa: E402
-from hw1.run.processes.numerics import pin  # noqa: E402
+from hw1.run.processes.numerics import pin, stand_in  # noqa: E402
 
 pin("portable", threads=1)  # before torch or NumPy is loaded
 stand_in()

@@ -1,6 +1,5 @@
 """environment.json: what is written, when it is written anew, and what a stage says of other versions."""
 
-import importlib
 import json
 import os
 import shutil
@@ -44,22 +43,10 @@ def versions(monkeypatch):
 # -- the file
 
 
-@pytest.mark.parametrize(
-    "package, module", [("numpy", "numpy"), ("pillow", "PIL"), ("scikit-learn", "sklearn"), ("torch", "torch")]
-)
-def test_version_is_the_one_that_the_package_says(package, module):
-    assert installed()[package] == importlib.import_module(module).__version__.split("+")[0]
-
-
-def test_python_has_no_patch(monkeypatch, versions):
+def test_pythons_patch_and_a_packages_build_are_no_part_of_the_version(monkeypatch, versions):
     monkeypatch.setattr(sys, "version_info", type("Version", (), {"major": 3, "minor": 12, "micro": 7}))
-    assert installed()["python"] == "3.12"
-
-
-@pytest.mark.parametrize("build", ["2.15.0", "2.15.0+cpu", "2.15.0+cu130"])
-def test_builds_for_other_devices_are_one_version(build, versions):
-    versions["torch"] = build
-    assert installed()["torch"] == "2.15.0"
+    versions["torch"] = "2.15.0+cu130"
+    assert (installed()["python"], installed()["torch"]) == ("3.12", "2.15.0")
 
 
 def test_file_is_written_once_and_left_alone_while_nothing_differs(versions, capsys):
@@ -131,8 +118,7 @@ def test_stage_names_other_versions_in_one_line_and_goes_on(folder):
     assert "`python -m hw1.run.environment`" in said
 
 
-def test_stage_says_nothing_of_the_same_versions_or_without_a_file(folder):
-    assert stage(folder) == (0, "")
+def test_stage_says_nothing_of_the_same_versions(folder):
     record()
     assert stage(folder) == (0, "")
 

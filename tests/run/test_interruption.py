@@ -47,7 +47,7 @@ def test_stage_killed_three_times_ends_with_the_same_outputs(project, tmp_path, 
 
 @pytest.fixture(scope="module")
 def trained(project) -> dict[str, bytes]:
-    """What segment@A writes in fewer epochs, which it now has to train."""
+    """Outputs of segment@A of fewer epochs, which it now has to train."""
     tree = yaml.safe_load(tiny())
     tree["segment"]["A"]["epochs"] = 30  # a page of events is full after a dozen
     params = project.folder / "params.yaml"

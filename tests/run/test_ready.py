@@ -1,4 +1,4 @@
-"""What is said and mended before ``dvc repro``."""
+"""Faults that are said and mended before ``dvc repro``."""
 
 import fcntl
 import json

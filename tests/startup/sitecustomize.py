@@ -1,7 +1,7 @@
 """On the PYTHONPATH of processes that tests start: a short import of torchvision, and which parameters a stage reads.
 
 With WITHOUT_COMPILER set, the stand-in for torch's compiler that stages have is in every process
-(hw1/run/processes/compiler.py).
+(hw1/run/processes/numerics.py).
 
 With PARAMS_TRACE set, every attribute read of a loaded Params appends its dotted path to
 ``$PARAMS_TRACE/{stage}.txt`` at exit. ``vars()``, by which a run's parameters are recorded, is not a read.
@@ -72,7 +72,7 @@ def _watch() -> None:
 
 
 if os.environ.get("WITHOUT_COMPILER"):
-    from hw1.run.processes.compiler import stand_in
+    from hw1.run.processes.numerics import stand_in
 
     stand_in()
 if "PARAMS_TRACE" in os.environ and "DVC_STAGE" in os.environ:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from hw1.run.errors import InputError
-from hw1.run.parameters.schema import Range, section
-from hw1.run.parameters.schema import flat as flat  # for whoever has the parameters from here
+from hw1.run.parameters.yaml_reader import Range, read_yaml, section
+from hw1.run.parameters.yaml_reader import flat as flat  # for whoever has the parameters from here
 
 Seed = Annotated[int, Range(0, 2**31 - 1)]
 Count = Annotated[int, Range(1)]
@@ -146,7 +146,7 @@ class Prepare:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What every training declares: length, batch, optimiser and the course of the learning rate."""
+    """Length, batch, optimiser and the course of the learning rate: what every training declares."""
 
     epochs: Count
     batch_size: BatchSize
@@ -168,9 +168,7 @@ class Supervised(Training):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ByolTraining(Training):
-    lr: Positive
-    augmentation: Augmentation
+class ByolTraining(Supervised):
     hidden: Count
     projection: Count
     ema: Fraction
@@ -246,7 +244,7 @@ class Finetune(Training):
 
 @dataclass(frozen=True)
 class Setting:
-    """What a setting starts from and trains, and what it does otherwise than ``finetune`` and ``lr`` say."""
+    """The start and the trained part of a setting, with its values in place of those of ``finetune`` and ``lr``."""
 
     backbone: Literal["scratch", "supervised", "byol"]
     train: Literal["full", "classifier"]
@@ -342,14 +340,10 @@ class Params:
         return self.settings[name]
 
     def finetuning(self, name: str) -> Supervised:
-        """How setting ``name`` is trained: ``finetune`` and ``lr``, or what the setting has in their place."""
-        setting = self.settings[name]
-
-        def taken(key: str) -> Any:
-            own = getattr(setting, key, None)
-            return getattr(self if key == "lr" else self.finetune, key) if own is None else own
-
-        return Supervised(**{field.name: taken(field.name) for field in fields(Supervised)})
+        """The recipe of setting ``name``: ``finetune`` and ``lr``, or what the setting has in their place."""
+        setting = {key: value for key, value in vars(self.settings[name]).items() if value is not None}
+        recipe = {"lr": self.lr} | vars(self.finetune) | setting
+        return Supervised(**{field.name: recipe[field.name] for field in fields(Supervised)})
 
 
 def load(path: str | Path = "params.yaml") -> Params:
@@ -358,6 +352,4 @@ def load(path: str | Path = "params.yaml") -> Params:
     Raises:
         InputError: a file that is no YAML, or a key that is unknown, missing, of a wrong type or out of range.
     """
-    from hw1.run.parameters.yaml_reader import read_yaml  # only here: predictions load no file
-
     return section(Params, read_yaml(path), "")

@@ -1,4 +1,4 @@
-"""How a training stage comes to its devices: alone on one, or as one process ("rank") on each.
+"""Starts of a training stage on its devices: alone on one, or as one process ("rank") on each.
 
 ``launch.devices`` of the parameters is the number of ranks on a machine. With one, the stage trains itself. With
 more, it becomes torchrun's agent, which starts it once per device and ends all ranks when one fails; torchrun's own
@@ -23,9 +23,8 @@ import torch.distributed
 from hw1.run.errors import InputError
 from hw1.run.parameters.params import Params, load
 from hw1.run.processes import gpus
-from hw1.run.processes.chip import cores
-from hw1.run.processes.gpus import sees_gpu
-from hw1.run.processes.memory import told_in_one_line
+from hw1.run.processes.gpus import sees_gpu, told_in_one_line
+from hw1.run.processes.numerics import cores
 from hw1.run.processes.ranks import joined
 from hw1.run.processes.supervision import SENT_ON, ended_by, run_stage, stop, stop_requested
 
@@ -38,7 +37,7 @@ FROM_SLURM = {"RANK": "PROCID", "WORLD_SIZE": "NTASKS", "LOCAL_RANK": "LOCALID"}
 def run_training(main: Callable[[], None]) -> None:
     """Run a training stage's ``main`` on as many devices as ``launch.devices`` says."""
     if os.environ.get(SENT_ON) == "slurm":
-        os.environ |= {ours: os.environ[f"SLURM_{theirs}"] for ours, theirs in FROM_SLURM.items()}
+        os.environ |= {name: os.environ[f"SLURM_{slurm}"] for name, slurm in FROM_SLURM.items()}
     if "RANK" in os.environ:
         _run_rank(main)
     else:
@@ -47,13 +46,13 @@ def run_training(main: Callable[[], None]) -> None:
 
 def run_on_one_device(main: Callable[[], None]) -> None:
     """Run a stage's ``main`` on the first free GPU, if there are any."""
+    run_stage(lambda: _on_one_device(main, load()))
 
-    def on_device() -> None:
-        _take_gpus(load(), 1)
-        with told_in_one_line():
-            main()
 
-    run_stage(on_device)
+def _on_one_device(main: Callable[[], None], params: Params) -> None:
+    _take_gpus(params, 1)
+    with told_in_one_line():
+        main()
 
 
 def _start(main: Callable[[], None]) -> None:
@@ -66,21 +65,19 @@ def _start(main: Callable[[], None]) -> None:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(taken)
         _with_torchrun(devices)
     else:
-        _take_gpus(params, 1)
-        with told_in_one_line():
-            main()
+        _on_one_device(main, params)
 
 
 def _take_gpus(params: Params, count: int) -> list[str]:
     """The names of ``count`` GPUs that are this process's until it ends; none where it does not use them."""
     if params.runtime.device == "cpu" or not sees_gpu(required=params.runtime.device == "cuda"):
         return []
-    there = gpus.names(torch.cuda.device_count())
-    if count > len(there):
-        raise InputError(f"launch.devices: got {count}, but torch sees {len(there)} GPUs; allowed: at most that many")
-    taken = gpus.take(there, count, params.launch.trainings_per_gpu)
+    visible = gpus.names(torch.cuda.device_count())
+    if count > len(visible):
+        raise InputError(f"launch.devices: got {count}, but torch sees {len(visible)} GPUs; allowed: at most that many")
+    taken = gpus.take(visible, count, params.launch.trainings_per_gpu)
     if count == 1:
-        torch.cuda.set_device(there.index(taken[0]))
+        torch.cuda.set_device(visible.index(taken[0]))
     return taken
 
 
@@ -92,7 +89,7 @@ def _run_rank(main: Callable[[], None]) -> None:
 
     def rank() -> None:
         if torch.cuda.is_available() and load().runtime.device != "cpu":
-            torch.cuda.set_device(_own_gpu(int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()))
+            torch.cuda.set_device(_gpu_of_rank(int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()))
         with joined(), told_in_one_line():
             main()
 
@@ -111,11 +108,15 @@ def _run_rank(main: Callable[[], None]) -> None:
             signal.signal(number, signal.SIG_IGN)
 
 
-def _own_gpu(local_rank: int, seen: int) -> int:
-    """Which of the GPUs that a rank sees is its own: the only one where its launcher shows each rank just that."""
-    if seen > 1 and local_rank >= seen:
-        raise InputError(f"launch.devices: rank {local_rank} of this machine has no GPU, torch sees {seen}; take fewer")
-    return local_rank if seen > 1 else 0
+def _gpu_of_rank(local_rank: int, visible: int) -> int:
+    """A rank's own among the ``visible`` GPUs: the only one where its launcher shows each rank just that."""
+    if visible == 1:
+        return 0
+    if local_rank >= visible:
+        raise InputError(
+            f"launch.devices: rank {local_rank} of this machine has no GPU, torch sees {visible}; take fewer"
+        )
+    return local_rank
 
 
 def _fail(error: BaseException, text: str, status: int = 1) -> None:
@@ -154,25 +155,21 @@ def _with_torchrun(devices: int) -> None:
 
 
 def _tell(failures: dict[int, Any]) -> None:
-    """End as the rank did that failed first, with its error."""
-
-    def first(wanted: Callable[[Any], bool]) -> tuple[int, Any] | None:
-        return min(
-            (item for item in failures.items() if wanted(item[1])), key=lambda item: item[1].timestamp, default=None
-        )
-
-    if found := first(lambda failure: failure.exitcode != LOST and os.path.isfile(failure.error_file)):
-        kind, _, text = found[1].message["message"].partition(": ")
-        sys.exit(text if kind == "SystemExit" else found[1].message["extraInfo"]["py_callstack"])
+    """End as the rank did that failed first, with its error; the agent stops those that are left, later."""
+    by_time = sorted(failures.items(), key=lambda item: item[1].timestamp)
+    causes = [item for item in by_time if item[1].exitcode != LOST]
+    for _, failure in causes:
+        if os.path.isfile(failure.error_file):
+            kind, _, text = failure.message["message"].partition(": ")
+            sys.exit(text if kind == "SystemExit" else failure.message["extraInfo"]["py_callstack"])
     advice = "run `dvc repro` to go on from the last state"
-    if found := first(lambda failure: failure.exitcode != LOST):  # the agent stops those that are left, later
-        rank, code = found[0], found[1].exitcode
+    if causes:
+        rank, code = causes[0][0], causes[0][1].exitcode
         if code in STOPPED:
             ended_by(code - 128)
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         raise InputError(f"rank {rank} {how}, and the others with it; {advice}")
-    _, failure = first(lambda failure: True)
-    _, _, reason = failure.message["message"].partition(": ")  # after its type
+    _, _, reason = by_time[0][1].message["message"].partition(": ")  # after its type
     raise InputError(f"the ranks lost each other ({reason}); {advice}")
 
 
@@ -184,9 +181,9 @@ def _with_srun(nodes: int, devices: int) -> None:
 
     A signal goes on to the ranks as SIGINT: srun would answer SIGTERM by killing them before they write their state.
     """
-    with socket.socket() as free:
-        free.bind(("", 0))
-        port = free.getsockname()[1]
+    with socket.socket() as unused:
+        unused.bind(("", 0))
+        port = unused.getsockname()[1]
     meeting = {"MASTER_ADDR": socket.gethostname(), "MASTER_PORT": str(port)}
     command = ["srun", *_srun_options(nodes, devices), sys.executable, *_this_stage()]
     try:
@@ -204,15 +201,15 @@ def _with_srun(nodes: int, devices: int) -> None:
     if stop_requested():
         stop()
     if status:
-        told = "its lines and the ranks' are above"
-        raise InputError(f"srun ended with status {status}, {told}; run `dvc repro` to go on from the last state")
+        advice = "its lines and the ranks' are above; run `dvc repro` to go on from the last state"
+        raise InputError(f"srun ended with status {status}, {advice}")
 
 
 def _srun_options(nodes: int, devices: int) -> list[str]:
-    """What srun would else take from the job's own options, from the site's, or not at all."""
+    """Options that srun would else take from the job's own, from the site's, or not at all."""
     options = [f"--nodes={nodes}", f"--ntasks={nodes * devices}", f"--ntasks-per-node={devices}"]
-    if asked := os.environ.get("SLURM_CPUS_PER_TASK"):  # since 22.05 srun does not take it from the job
-        cpus = min(int(asked), int(os.environ.get("SLURM_CPUS_ON_NODE", asked)) // devices)
+    if per_task := os.environ.get("SLURM_CPUS_PER_TASK"):  # since 22.05 srun does not take it from the job
+        cpus = min(int(per_task), int(os.environ.get("SLURM_CPUS_ON_NODE", per_task)) // devices)
         options.append(f"--cpus-per-task={max(1, cpus)}")
     # Of a job submitted with --export=NONE, ranks would get no environment at all.
     return [*options, "--kill-on-bad-exit=1", "--export=ALL", "--disable-status"]
@@ -223,6 +220,6 @@ def _this_stage() -> list[str]:
 
 
 def _environment(devices: int, launcher: str) -> dict[str, str]:
-    """Of the ranks that ``launcher`` starts, beside what this process has."""
+    """Variables of the ranks that ``launcher`` starts, beside what this process has."""
     threads = os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // devices)))
     return {"OMP_NUM_THREADS": threads, SENT_ON: launcher, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(PATIENCE)}

@@ -1,4 +1,4 @@
-"""How a stage begins and ends: its errors, its signals, and the process that started it.
+"""Beginning and end of a stage: its arguments, its errors, its signals, and the process that started it.
 
 SIGINT and SIGTERM end a stage with status 130 and 143 and one line; drafts of outputs are removed on the
 way. A training asks for time (:func:`deferred`) to end its step and write its state. A second signal, a
@@ -15,7 +15,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from hw1.run.errors import InputError
@@ -36,6 +37,23 @@ _received: int | None = None
 _when = 0.0
 _deferred = False
 _advice = ""
+
+
+def stage_arguments(purpose: str, name: str = "", choices: Collection[str] | None = None, **paths: str) -> Namespace:
+    """Parse the command line of a stage, as dvc.yaml writes it.
+
+    Args:
+        purpose: the stage's docstring.
+        name: of the argument that says which one of several it is, such as ``model``; none if empty.
+        choices: what it may be; anything if None.
+        paths: what each path is; all of them must be given, as ``--{name}``.
+    """
+    parser = ArgumentParser(description=purpose)
+    if name:
+        parser.add_argument(name, choices=choices)
+    for path, meaning in paths.items():
+        parser.add_argument(f"--{path}", type=Path, required=True, help=meaning)
+    return parser.parse_args()
 
 
 def run_stage(main: Callable[[], None]) -> None:
@@ -74,12 +92,8 @@ def answer_signals(advice: str) -> None:
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
     """A signal in the block is only noted, for :func:`stop_requested`; it takes effect at the block's end."""
-    global _deferred
-    before, _deferred = _deferred, True
-    try:
+    with _deferral(True):
         yield
-    finally:
-        _deferred = before
     if not _deferred and stop_requested():
         stop()
 
@@ -87,11 +101,17 @@ def deferred() -> Iterator[None]:
 @contextlib.contextmanager
 def undeferred() -> Iterator[None]:
     """Inside :func:`deferred`: signals raise SystemExit again, also one that is noted already."""
-    global _deferred
-    before, _deferred = _deferred, False
-    try:
+    with _deferral(False):
         if stop_requested():
             stop()
+        yield
+
+
+@contextlib.contextmanager
+def _deferral(on: bool) -> Iterator[None]:
+    global _deferred
+    before, _deferred = _deferred, on
+    try:
         yield
     finally:
         _deferred = before
@@ -144,10 +164,9 @@ def _follow(before: list[int]) -> None:
 def ancestors() -> list[int]:
     """The parent's process number, and its own parent's where it is but a shell of DVC's."""
     parent = os.getppid()
-    with contextlib.suppress(OSError, ValueError):  # no /proc: DVC's shell there replaces itself by the stage
+    with contextlib.suppress(OSError):  # no /proc: DVC's shell replaces itself by the stage
         if "DVC_STAGE" in os.environ and Path(f"/proc/{parent}/comm").read_text().strip() in SHELLS:
-            # pid (name) state parent ...; the name may hold blanks and brackets
-            return [parent, int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1])]
+            return [parent, int(_status(parent)[1])]
     return [parent]
 
 
@@ -159,7 +178,11 @@ def repro() -> str:
 def identity(process: int) -> str:
     """A process's number with the tick of the system's clock at which it began: no later one has both."""
     try:
-        began = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+        return f"{process}-{_status(process)[19]}"
     except OSError:  # no /proc
         return str(process)
-    return f"{process}-{began}"
+
+
+def _status(process: int) -> list[str]:
+    """State, parent's number and more of a process, from proc_pid_stat(5), after its name in brackets."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()

@@ -1,18 +1,14 @@
 """The resumable state of a training on disk: where it lies, what it belongs to, that it is whole.
 
-DVC deletes a stage's outputs before it runs, so the states lie outside of them, in
-``.checkpoints/{stage}-{key}/`` under the project's root: a rerun finds them there, also one in a temporary
-or queued experiment (DVC keeps DVC_ROOT at the checkout). The key is a hash of what determines the result:
-the parameters used, the input files, the modules loaded outside of this package, torch's version. ``identity.json``
-beside the states says them one by one, so that a training which starts afresh can name what changed.
+States lie in ``.checkpoints/{stage}-{key}/`` under the project's root, outside the outputs that DVC deletes before a
+stage runs; a rerun finds them, also one of a temporary or queued experiment (DVC keeps DVC_ROOT at the checkout). The
+key is a hash of what determines the result: the parameters used, the input files, the modules loaded outside of this
+package, torch's version. ``identity.json`` lists them, so that a training which starts afresh can name what changed.
 
-A state is ``{number}.{SHA-256 of its bytes}.pt``, of plain tensors and numbers; the newest two are kept,
-and one whose bytes do not have its SHA-256 is passed over. The folder goes when the training's outputs are
-written.
+A state is ``{number}.{SHA-256 of its bytes}.pt``, of plain tensors and numbers. The newest two are kept, and one whose
+bytes do not have its SHA-256 is passed over. The folder goes when the training's outputs are written.
 
-The training stops for a copy of the state in memory only; a thread writes it. A process killed meanwhile leaves
-the state before, so an interruption costs at most ``checkpoint.minutes`` and the time of a write, and one by
-SIGINT or SIGTERM nothing.
+The training stops for a copy in memory only; a thread writes it. A process killed meanwhile leaves the state before.
 """
 
 import contextlib
@@ -34,7 +30,7 @@ from hw1.run.processes.ranks import rank
 from hw1.run.processes.supervision import deferred
 from hw1.run.states.copies import Copies
 
-CODE = ("hw1", "stages")
+CODE = ("hw1/", "stages/")
 AROUND = ("hw1/run/", "hw1/__init__.py", "stages/__init__.py")  # where no edit changes a result
 KEPT = 2  # states on disk, the newest
 SHARE = 0.1  # of the time that may go into writing states of epochs
@@ -45,12 +41,9 @@ State = dict[str, Any]
 class Checkpoint:
     """The states of one training in ``folder``, or none at all where that is None.
 
-    At most one is being written at a time. That of an epoch's end is passed over while one is, and where states
-    would be written for more than SHARE of the time; then one is due as soon as neither holds, at the latest
-    ``checkpoint.minutes`` after the last.
-
-    A disk that takes no state does not stop the training: the user is told once, later states are tried
-    again.
+    One is written at a time. That of an epoch's end is passed over while one is, and where states would be written for
+    more than SHARE of the time; then one is due as soon as neither holds, at the latest ``checkpoint.minutes`` after
+    the last. A disk that takes no state is told once and does not stop the training; later states are tried again.
     """
 
     def __init__(self, stage: str = "", folder: Path | None = None, minutes: float = 0.0):
@@ -64,14 +57,14 @@ class Checkpoint:
         self._took = 0.0  # seconds, from then until it was on disk
         self._wanted = False  # for the end of an epoch
         self._last: tuple[State, Sequence[str]] | None = None
-        self._told = False
+        self._fault_told = False
 
     def include(self, folder: Path) -> None:
         """Keep the files of ``folder`` (weights of chosen epochs) with each state, and bring them back on loading."""
         self._companions = folder
 
     def due(self) -> bool:
-        """Whether the last state is older than ``checkpoint.minutes``, or one that was passed over can be taken now."""
+        """Tell if the last state is older than ``checkpoint.minutes``, or one that was passed over can be taken now."""
         if self._folder is None or (self._writer and self._writer.is_alive()):
             return False
         age = time.monotonic() - self._taken
@@ -82,7 +75,7 @@ class Checkpoint:
         for path in reversed(self._files()):
             state = self._read(path)
             if state is not None:
-                self._number = _number(path)
+                self._number = int(path.name.split(".")[0])
                 return state
             self._tell(f"the state {path.name} is not whole; going on from the one before")
         return None
@@ -90,8 +83,7 @@ class Checkpoint:
     def save(self, state: State, wait: bool = False) -> None:
         """Copy ``state`` (dicts, lists, numbers, text, tensors) and let a thread write it, or pass it over.
 
-        With ``wait`` it is never passed over, and on disk when this returns. The newest state but one stays
-        until then.
+        With ``wait`` it is never passed over, and on disk when this returns.
         """
         if self._folder is None:
             return
@@ -107,10 +99,7 @@ class Checkpoint:
             self.wait()
 
     def finish(self, state: State) -> None:
-        """Take the state after the last epoch, whose tensors nothing changes any more.
-
-        The outputs are about to be there, so :meth:`close` writes it only where they fail to.
-        """
+        """Take the state after the last epoch, final tensors; :meth:`close` writes it only if the outputs fail."""
         if self._folder is not None:
             with self._telling():
                 self._last = state, self._keep_companions()
@@ -130,9 +119,8 @@ class Checkpoint:
             self._writer.join()
 
     def _start(self, state: State, companions: Sequence[str]) -> None:
-        copied, ready = self._copies.take(state)
         # A daemon: where a second signal or an error ends the process, this must not hold it up.
-        writer = threading.Thread(target=self._write, args=(copied, ready, companions), name="state", daemon=True)
+        writer = threading.Thread(target=self._write, args=(*self._copies.take(state), companions), daemon=True)
         writer.start()
         self._writer = writer
 
@@ -159,8 +147,8 @@ class Checkpoint:
         try:
             yield
         except (OSError, RuntimeError, MemoryError) as error:  # torch's writer raises RuntimeError for a full disk
-            if not self._told:
-                self._told = True
+            if not self._fault_told:
+                self._fault_told = True
                 reason = (str(error) or type(error).__name__).splitlines()[0]
                 self._tell(f"no state could be written ({reason}); going on, an interruption now costs the work since")
 
@@ -178,7 +166,7 @@ class Checkpoint:
         return state
 
     def _keep_companions(self) -> list[str]:
-        """The names of the companions there are, after making them lie in the state's folder as well."""
+        """Link the companions into the state's folder; returns their names."""
         names = []
         for path in sorted(self._companions.iterdir()) if self._companions else ():
             kept = self._folder / path.name
@@ -209,9 +197,8 @@ def checkpointed(
 ) -> Iterator[Checkpoint]:
     """The states of ``stage``, kept if the block fails or is stopped, removed if it succeeds.
 
-    ``parameters`` and the files ``inputs`` (folders: all files in them) determine the result, with the code
-    that is loaded. A second process with the same ones waits. Of several ranks, the first
-    keeps the states.
+    ``parameters`` and the files ``inputs`` (folders: all files in them) determine the result, with the code that is
+    loaded. A second process with the same ones waits. Of several ranks, the first keeps the states.
     """
     if rank():
         yield Checkpoint()
@@ -247,21 +234,20 @@ def checkpointed(
 
 
 def _tell_what_changed(stage: str, identity: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
-    """One line on stderr if there are states of this stage, but none that belong to ``identity``."""
-    if any(folder.glob("*.pt")):
+    """Say in a line on stderr if there are states of this stage, but none that belong to ``identity``."""
+    kept = [path for path in folder.parent.glob(f"{stage}-*") if any(path.glob("*.pt"))]
+    if not kept or folder in kept:
         return
-    others = [path for path in folder.parent.glob(f"{stage}-*") if path != folder and any(path.glob("*.pt"))]
-    if not others:
-        return
-    latest = max(others, key=lambda path: path.stat().st_mtime)
+    latest = max(kept, key=lambda path: path.stat().st_mtime)
     try:
         before = json.loads((latest / "identity.json").read_text())
         changes = [_changes(section, before[section], identity[section]) for section in identity]
     except (OSError, ValueError, KeyError):
         changes = ["it cannot be told what changed"]
-    changed = "; ".join(filter(None, changes))
-    kept = f"{latest.parent.name}/{latest.name}"
-    print(f"{stage}: starts afresh, not from the state in {kept} (`make clean` removes it): {changed}", file=sys.stderr)
+    place, changed = f"{latest.parent.name}/{latest.name}", "; ".join(filter(None, changes))
+    print(
+        f"{stage}: starts afresh, not from the state in {place} (`make clean` removes it): {changed}", file=sys.stderr
+    )
 
 
 def _changes(section: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -281,10 +267,7 @@ def _loaded_code() -> dict[str, str]:
     """SHA-256 of every module loaded that a result comes from, by its path in the project."""
     root = Path(__file__).resolve().parents[3]
     loaded = {Path(getattr(module, "__file__", None) or "").resolve() for module in list(sys.modules.values())}
-    ours = sorted(file for folder in CODE for file in loaded if file.is_relative_to(root / folder))
-    names = {file.relative_to(root).as_posix(): file for file in ours}
-    return {name: sha256(file) for name, file in names.items() if not name.startswith(AROUND)}
-
-
-def _number(path: Path) -> int:
-    return int(path.name.split(".")[0])
+    names = {file.relative_to(root).as_posix(): file for file in loaded if file.is_relative_to(root)}
+    return {
+        name: sha256(names[name]) for name in sorted(names) if name.startswith(CODE) and not name.startswith(AROUND)
+    }

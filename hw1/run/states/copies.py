@@ -22,8 +22,8 @@ class Copies:
     def take(self, nested: Any) -> tuple[Any, Callable[[], None]]:
         """A copy of dicts, lists and tuples with the tensors in them, and what to call before its tensors are read.
 
-        A CPU's tensors are copied at once. A GPU's are copied in its own order of work, before what it is told later,
-        and what is to be called waits for that. Tensors that share memory do so in the copy.
+        A CPU's tensors are copied at once; a GPU's in its own order of work, for which the call waits. Tensors that
+        share memory do so in the copy.
         """
         spare, self._buffers = self._buffers, defaultdict(list)
         copied: dict[tuple[torch.device, int, int], Tensor] = {}
@@ -36,7 +36,10 @@ class Copies:
                 gpus.add(tensor.device)
             if place not in copied:
                 kind = storage.nbytes(), tensor.is_cuda
-                buffer = spare[kind].pop() if spare.get(kind) else _buffer(*kind)
+                if spare.get(kind):
+                    buffer = spare[kind].pop()
+                else:
+                    buffer = torch.empty(storage.nbytes(), dtype=torch.uint8, pin_memory=tensor.is_cuda)
                 _copy(torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage), buffer)
                 copied[place] = buffer
                 self._buffers[kind].append(buffer)
@@ -48,10 +51,6 @@ class Copies:
         return copies, _end_of_work(gpus)
 
 
-def _buffer(count: int, pinned: bool) -> Tensor:
-    return torch.empty(count, dtype=torch.uint8, pin_memory=pinned)
-
-
 def _copy(source: Tensor, buffer: Tensor) -> None:
     if source.is_cuda:
         buffer.copy_(source, non_blocking=True)
@@ -59,21 +58,21 @@ def _copy(source: Tensor, buffer: Tensor) -> None:
         buffer.numpy()[:] = source.numpy()
 
 
-def _with_tensors(part: Any, of_tensor: Callable[[Tensor], Tensor]) -> Any:
-    """``part`` in new containers, with ``of_tensor`` of each tensor."""
+def _with_tensors(part: Any, copy_of: Callable[[Tensor], Tensor]) -> Any:
+    """``part`` in new containers, with ``copy_of`` each tensor."""
     if isinstance(part, Tensor):
-        return of_tensor(part)
+        return copy_of(part)
     if isinstance(part, dict):
         new = copy.copy(part)  # a state_dict has versions beside its items
-        new.update({key: _with_tensors(value, of_tensor) for key, value in part.items()})
+        new.update({key: _with_tensors(value, copy_of) for key, value in part.items()})
         return new
     if isinstance(part, (list, tuple)):
-        return type(part)(_with_tensors(value, of_tensor) for value in part)
+        return type(part)(_with_tensors(value, copy_of) for value in part)
     return part
 
 
 def _end_of_work(gpus: Collection[torch.device]) -> Callable[[], None]:
-    """What waits until the GPUs have done what they were told so far, without keeping a core or the GIL."""
+    """A call that waits until the GPUs have done what they were told so far, without keeping a core or the GIL."""
     events = {}
     for gpu in gpus:
         events[gpu] = torch.cuda.Event(blocking=True)

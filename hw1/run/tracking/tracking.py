@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from hw1.run.files import is_locked, lock, project_root, sha256
-from hw1.run.processes.chip import cpu
+from hw1.run.processes.numerics import cpu
 from hw1.run.processes.supervision import repro
 from hw1.run.tracking.surroundings import surroundings
 from hw1.run.tracking.whereabouts import keep_record

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from closure import ROOT
 
 from hw1.run.errors import InputError
-from hw1.run.parameters.params import flat, load
+from hw1.run.parameters.params import Params, flat, load
 
 QUICK = (ROOT / "presets/quick.yaml").read_text()
 
@@ -126,7 +127,7 @@ def test_number_as_dvc_or_a_hand_writes_it_is_a_float(tmp_path, text):
             "prepare.office.crop: got 320, allowed: at most resize, 36",
         ),
         ("mask_ids: ['0013'", "mask_ids: [13", "evaluate.mask_ids[0]: got 13, allowed: text"),
-        ("seed: 101 ", "seed: 1\nseed: 2 ", "key 'seed' twice"),
+        ("seed: 101 ", "seed: 1\nseed: 2 ", 'duplicate key "seed"'),
         ("seed: 101 ", "seed: [1 ", "not valid YAML"),
         ("weights: mini               # report: imagenet", "weights: imagenet #", "classify.B.weights: got 'imagenet'"),
     ],
@@ -136,11 +137,6 @@ def test_error_names_the_key_what_was_given_and_what_is_allowed(tmp_path, old, n
         load(edited(tmp_path, old, new))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(("text", "seed"), [("010", 10), ("0o17", 15), ("0x1F", 31), ("1_000", 1000)])
-def test_whole_number_in_another_spelling_is_the_one_that_dvc_tracks(tmp_path, text, seed):
-    assert load(edited(tmp_path, "seed: 101 ", f"seed: {text} ")).seed == seed
 
 
 def test_missing_file_says_where_to_run(tmp_path):
@@ -164,3 +160,66 @@ def test_flat_lists_the_leaves_under_the_given_paths():
     assert values["lr"] == 0.0005
     assert values["settings.C.backbone"] == "byol"
     assert "pretrain.byol.hidden" in values and "pretrain.supervised.epochs" not in values
+
+
+SEED = "seed: 101 "
+WRONG = {
+    "nothing": "",
+    "a list": "- 1\n- 2\n",
+    "a number": "7",
+    "zero bytes": "seed: 1\0\n",
+    "Latin-1": "seed: é".encode("latin-1"),
+    "UTF-16, which DVC does not read either": QUICK.encode("utf-16"),
+    "two documents": f"{QUICK}\n---\nseed: 2\n",
+    "tabs": "seed:\t1\n\tlr: 2\n",
+    "an alias of itself": QUICK.replace(SEED, "seed: &a [*a] "),
+    "a list as a key": QUICK + "\n? [1, 2]\n: 3\n",
+    "an unknown key of a thousand letters": QUICK + f"\n{'k' * 1000}: 2\n",
+    "an unknown key with a line break": QUICK + '\n"a\\nb": 2\n',
+    "a key of null": QUICK + "\n~: 2\n",
+    "a setting's name of null": QUICK.replace("settings:", "settings:\n  ~: {backbone: byol, train: full}\n"),
+    "code": QUICK.replace(SEED, "seed: !!python/object/apply:os.system ['true'] "),
+    "a set": QUICK.replace(SEED, "seed: !!set {a, b} "),
+    "bytes": QUICK.replace(SEED, "seed: !!binary AAAA "),
+    "an empty whole number": QUICK.replace(SEED, "seed: !!int '' "),
+    "a day there is not": QUICK.replace(SEED, "seed: 2023-02-31 "),
+    "a number of 5000 digits": QUICK.replace(SEED, f"seed: {'9' * 5000} "),
+    "a rate of 4000 digits": QUICK.replace("lr: 0.0005  ", f"lr: {'9' * 4000} ", 1),
+    "a rate that is no number": QUICK.replace("lr: 0.0005  ", "lr: .nan ", 1),
+    "text of a thousand letters": QUICK.replace(SEED, f"seed: {'x' * 1000} "),
+    **{f"the first {tenth} tenths": QUICK[: len(QUICK) * tenth // 10] for tenth in range(1, 10)},
+}
+
+
+def outcome(tmp_path: Path, content: str | bytes) -> Params | str:
+    """The parameters, or the one line that says why there are none."""
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    try:
+        return load(path)
+    except InputError as error:
+        assert "\n" not in str(error)
+        assert len(str(error)) < 800
+        return str(error)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_file_is_refused_in_one_line(tmp_path, name):
+    assert WRONG[name] != QUICK
+    assert isinstance(outcome(tmp_path, WRONG[name]), str)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_file_with_bytes_changed_loads_or_is_refused_in_one_line(tmp_path, seed):
+    content, draw = bytearray(QUICK.encode()), np.random.default_rng(seed)
+    for place in draw.integers(0, len(content), 1 + seed):
+        content[place] = draw.integers(256)
+    assert isinstance(outcome(tmp_path, bytes(content)), (Params, str))
+
+
+def test_odd_file_is_read(tmp_path):
+    odd = "\ufeff---\n" + QUICK.replace(SEED, "seed: &one 101 ").replace(
+        "  E: {backbone: byol, train: classifier}",
+        "  E:\n    <<: [{backbone: byol}, {backbone: scratch, train: full}]\n    train: classifier",
+    ).replace("\n", "\r\n")
+    assert outcome(tmp_path, odd) == load(ROOT / "presets/quick.yaml")

@@ -9,7 +9,7 @@ from dvc.dependency.param import read_param_file
 from dvc.fs import localfs
 
 from hw1.run.errors import InputError
-from hw1.run.parameters.yaml_reader import MAX_MERGED, read_yaml, yaml_text
+from hw1.run.parameters.yaml_reader import read_yaml, yaml_text
 
 SCALARS = (
     *("010", "0o17", "0x1F", "0b101", "1_000", "-0", "+12", "1__0", "0_", "0o", "08", "1,5"),
@@ -95,14 +95,6 @@ def test_document_that_dvc_refuses_is_refused(tmp_path, name):
 def test_scalar_has_the_value_of_yaml_1_2(tmp_path, text, value):
     read = read_yaml(put(tmp_path, f"a: {text}\n"))["a"]
     assert (type(read), read) == (type(value), value)
-
-
-def test_as_many_merged_keys_as_allowed_are_read(tmp_path):
-    keys = ", ".join(f"k{number}: 0" for number in range(MAX_MERGED // 10))
-    merges = "\n".join(f"b{number}: {{<<: *x}}" for number in range(10))
-    assert len(read_yaml(put(tmp_path, f"a: &x {{{keys}}}\n{merges}\n"))["b9"]) == MAX_MERGED // 10
-    with pytest.raises(InputError, match=r"merges of more than 10,000 keys"):
-        read_yaml(put(tmp_path, f"a: &x {{{keys}}}\n{merges}\nc: {{<<: {{k: 1}}}}\n"))
 
 
 def test_parameters_are_there_without_the_reader_dvc_and_torch():

@@ -1,21 +1,59 @@
-"""Names of GPUs as names of locks; how processes share GPUs is in test_launch.py."""
+"""GPUs: which ones a process takes, which torch has code for; and the largest batch that fits in memory."""
 
+import os
 import tempfile
+import threading
 
 import pytest
+import torch
 
 from hw1.run.processes import gpus
+from hw1.run.processes.gpus import is_out_of_memory, largest_batch
 
 
-def test_part_of_a_gpu_is_taken_by_the_name_it_has_in_cuda_visible_devices(tmp_path, monkeypatch):
-    monkeypatch.setattr(gpus, "_held", [])
+@pytest.fixture(autouse=True)
+def held(monkeypatch):
+    """The descriptors of the locks that a test takes; each is a lock of its own, as another process's would be."""
+    held = []
+    monkeypatch.setattr(gpus, "_held", held)
+    monkeypatch.setattr(gpus, "POLL", 0.01)
+    yield held
+    for descriptor in held:
+        os.close(descriptor)
+
+
+def test_free_gpus_are_taken_and_waited_for(tmp_path, held, capsys):
+    assert [gpus.take(["0", "1"], 1, 1, tmp_path) for _ in range(2)] == [["0"], ["1"]]
+    taken = []
+    third = threading.Thread(target=lambda: taken.extend(gpus.take(["0", "1"], 2, 1, tmp_path)))
+    third.start()
+    os.close(held.pop())
+    third.join(0.2)
+    assert third.is_alive() and taken == []
+    os.close(held.pop())
+    third.join(10)
+    assert taken == ["0", "1"]
+    assert capsys.readouterr().err == "launch: waiting for 2 of the GPUs 0, 1 to become free\n"
+
+
+def test_trainings_per_gpu_fill_every_gpu_once_before_any_twice(tmp_path):
+    assert [*map(gpus.take, [["0", "1"]] * 4, [1] * 4, [2] * 4, [tmp_path] * 4)] == [["0"], ["1"], ["0"], ["1"]]
+
+
+def test_gpus_are_called_as_cuda_visible_devices_says(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-ab12")
+    assert gpus.names(2) == ["3", "GPU-ab12"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert gpus.names(2) == ["0", "1"]
+
+
+def test_part_of_a_gpu_is_taken_by_the_name_it_has_in_cuda_visible_devices(tmp_path):
     name = "MIG-GPU-8e3f/1/0"
     assert gpus.take([name], 1, 1, tmp_path) == [name]
     assert [path.name for path in tmp_path.iterdir()] == ["MIG-GPU-8e3f_1_0.0"]
 
 
 def test_jobs_of_slurm_that_call_their_gpus_by_one_name_do_not_wait_for_each_other(tmp_path, monkeypatch):
-    monkeypatch.setattr(gpus, "_held", [])
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for job in ("7", "8"):
         monkeypatch.setenv("SLURM_JOB_ID", job)
@@ -50,3 +88,40 @@ def test_gpu_without_code_leaves_the_cpu_and_says_what_to_do(tmp_path, monkeypat
         "runtime.device: auto takes the CPU: this torch has no code for a GPU of compute capability 7.0"
     )
     assert told.endswith("docs/usage.md says how to get another\n") and told.count("\n") == 1
+
+
+# -- memory
+
+
+def steps_of(room, tried):
+    def step(size):
+        tried.append(size)
+        if size > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    return step
+
+
+@pytest.mark.parametrize("too_many", [3, 8, 100, 256, 1000])
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.4, 0.5, 0.9, 0.99])
+def test_largest_batch_fits_and_an_eighth_more_would_not(too_many, share):
+    room, tried = int(too_many * share), []
+    size = largest_batch(steps_of(room, tried), too_many)
+    assert size <= room
+    assert size == 0 if room < 2 else size in tried
+    assert room < 2 or size + max(1, too_many // 8) >= min(room, too_many - 1)
+    assert len(tried) <= 10
+
+
+def test_another_error_is_not_swallowed():
+    def step(size):
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        largest_batch(step, 8)
+
+
+def test_torchs_own_refusal_of_a_huge_cpu_tensor_is_recognised():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)

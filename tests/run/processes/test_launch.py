@@ -18,7 +18,7 @@ from tiny_project import Project, tiny
 from torch.distributed.elastic.multiprocessing.errors import ErrorHandler, ProcessFailure
 
 from hw1.run.errors import InputError
-from hw1.run.processes import gpus, launch, supervision
+from hw1.run.processes import launch, supervision
 
 ARGUMENTS = "A --data data/prepared/office --backbone models/backbone/scratch.safetensors"
 STAGE = f"{sys.executable} -m stages.finetune {ARGUMENTS} --out {{out}}/A --history {{out}}/A.csv"
@@ -79,12 +79,12 @@ def epochs_of(project, history="A.csv"):
 
 def ranks_of(stage):
     """Process numbers of its ranks, in their order, once each has RANK in its environment."""
-    found = {}
+    ranks = {}
     for pid in descendants(stage.pid):
         variables = dict(v.split("=", 1) for v in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in v)
         if "RANK" in variables:
-            found[int(variables["RANK"])] = pid
-    return [found[rank] for rank in sorted(found)]
+            ranks[int(variables["RANK"])] = pid
+    return [ranks[rank] for rank in sorted(ranks)]
 
 
 def await_state(stage, project):
@@ -236,12 +236,12 @@ def failure(file, rank, exitcode, error=None):
 def test_cause_is_told_before_what_it_caused(failures, told, tmp_path, monkeypatch):
     monkeypatch.setattr(supervision, "_received", None)
     monkeypatch.setattr(supervision.atexit, "register", lambda function: None)
-    seen = {}
-    for rank, found in enumerate(failures):
+    ended_ranks = {}
+    for rank, end in enumerate(failures):
         monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / f"{rank}.json"))
-        seen[rank] = failure(os.environ["TORCHELASTIC_ERROR_FILE"], rank, *found)
+        ended_ranks[rank] = failure(os.environ["TORCHELASTIC_ERROR_FILE"], rank, *end)
     with pytest.raises((SystemExit, InputError)) as ended:
-        launch._tell(seen)
+        launch._tell(ended_ranks)
     assert re.fullmatch(told, str(ended.value))
 
 
@@ -266,50 +266,3 @@ def test_rank_without_an_agent_says_itself_what_ended_it(raised, status, said, m
         launch._run_rank(main)
     assert ended.value.code == status
     assert re.fullmatch(said, capsys.readouterr().err)
-
-
-# -- GPUs
-
-
-def holder(folder, count, per_gpu):
-    """A process that takes GPUs, says which, and holds them until its stdin closes."""
-    code = (
-        "import sys; from pathlib import Path; from hw1.run.processes import gpus; "
-        f"print(*gpus.take(['0', '1'], {count}, {per_gpu}, Path({str(folder)!r})), flush=True); sys.stdin.read()"
-    )
-    root = Path(gpus.__file__).parents[3]
-    return subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=root,
-    )  # fmt: skip
-
-
-def test_processes_take_free_gpus_and_wait_for_one(tmp_path):
-    first, second = holder(tmp_path, 1, 1), holder(tmp_path, 1, 1)
-    assert sorted(process.stdout.readline() for process in (first, second)) == ["0\n", "1\n"]
-    third = holder(tmp_path, 2, 1)
-    assert third.stderr.readline() == "launch: waiting for 2 of the GPUs 0, 1 to become free\n"
-    first.kill()
-    second.stdin.close()
-    assert third.stdout.readline() == "0 1\n"
-    for process in (first, second, third):
-        process.kill()
-        process.wait()
-
-
-def test_trainings_per_gpu_fill_every_gpu_once_before_any_twice(tmp_path):
-    holders = []
-    for _ in range(4):
-        holders.append(holder(tmp_path, 1, 2))
-        holders[-1].name = holders[-1].stdout.readline().strip()
-    assert [process.name for process in holders] == ["0", "1", "0", "1"]
-    for process in holders:
-        process.kill()
-        process.communicate()
-
-
-def test_gpus_are_called_as_cuda_visible_devices_says(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-ab12")
-    assert gpus.names(2) == ["3", "GPU-ab12"]
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert gpus.names(2) == ["0", "1"]

@@ -1,15 +1,19 @@
-"""The variables by which a process computes what others do, and what is said where it cannot."""
+"""Settings before torch is loaded: variables by which a process computes what others do, and no compiler."""
 
+import json
 import os
+import platform
 import subprocess
 import sys
 
 import pytest
+import torch
 from closure import ROOT
 
 from hw1.run import environment
+from hw1.run.environment import installed
 from hw1.run.processes import numerics
-from hw1.run.processes.numerics import ALWAYS, OVERRULED, PORTABLE, obstacles, pin, pinned, settle
+from hw1.run.processes.numerics import ALWAYS, OVERRULED, PORTABLE, cores, cpu, model, obstacles, pin, pinned, settle
 
 FLAGS = "processor : 0\nflags : fpu sse4_2 {}\n"
 
@@ -56,6 +60,14 @@ def test_preset_settles_its_numerics(preset, portable):
     assert pinned() is portable
 
 
+def output(program, folder=ROOT, **variables):
+    """The words that a process of its own prints, which says nothing else."""
+    command, variables = [sys.executable, "-c", program], os.environ | {"PYTHONPATH": str(ROOT)} | variables
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
 def test_settled_process_has_avx2_kernels_on_one_thread_and_numpy_its_oldest():
     program = (
         "from hw1.run.processes.numerics import settle; settle()\n"
@@ -63,11 +75,7 @@ def test_settled_process_has_avx2_kernels_on_one_thread_and_numpy_its_oldest():
         "from numpy._core._multiarray_umath import __cpu_features__ as features\n"
         "print(torch.backends.cpu.get_cpu_capability(), torch.get_num_threads(), features['X86_V3'])"
     )
-    user = {"ATEN_CPU_CAPABILITY": "avx512", "OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=os.environ | user, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "AVX2 1 False\n" and done.stderr == ""
+    assert output(program, ATEN_CPU_CAPABILITY="avx512", OMP_NUM_THREADS="2") == ["AVX2", "1", "False"]
 
 
 @pytest.mark.parametrize(
@@ -97,3 +105,58 @@ def test_obstacle_is_told_once_in_a_repro(monkeypatch, capsys, tmp_path):
     settle(ROOT / "presets/paper.yaml")
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and said.startswith("runtime.numerics: portable, but the CPU has no AVX2; ")
+
+
+# -- the CPU
+
+X86 = "processor\t: 0\nmodel name\t: Intel(R) Xeon(R) CPU @ 2.00GHz\nflags\t: fpu {}\n\nprocessor\t: 1\n"
+ARM = "processor\t: 0\nBogoMIPS\t: 243.75\nCPU implementer\t: 0x41\n"
+
+
+@pytest.mark.parametrize("flags, said", [("avx2", "AVX512"), ("avx2 amx_tile", "AVX512, AMX")])
+def test_cpu_has_the_name_that_linux_gives_and_the_instructions_that_torch_computes_with(
+    flags, said, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    (tmp_path / "cpuinfo").write_text(X86.format(flags))
+    assert cpu(tmp_path / "cpuinfo") == f"Intel(R) Xeon(R) CPU @ 2.00GHz, {said}"
+
+
+def test_architecture_stands_in_for_a_name(tmp_path):
+    (tmp_path / "arm").write_text(ARM)
+    (tmp_path / "blank").write_text("model name\t: \n")
+    assert {model(tmp_path / name) for name in ("arm", "blank", "absent")} == {platform.machine()}
+
+
+@pytest.mark.parametrize(
+    "text, most", [("150000 100000", 1), ("max 100000", 999), ("900000000 100000", 999), ("x", 999)]
+)
+def test_container_has_the_cores_that_it_is_given(tmp_path, text, most):
+    (tmp_path / "cpu.max").write_text(text)
+    assert cores(tmp_path / "cpu.max") == min(most, cores(tmp_path / "none"))
+
+
+# -- torch's compiler
+
+
+def test_stand_in_is_all_that_a_network_an_optimiser_and_its_step_need_and_gives_way_to_the_compiler():
+    """It fails when torch's private names that the stand-in answers for move."""
+    program = (
+        "from hw1.run.processes.numerics import stand_in; stand_in()\n"
+        "import torch, sys\n"
+        "from torchvision.models import resnet18\n"
+        "network = torch.nn.Linear(2, 2)\n"
+        "optimiser = torch.optim.Adam(network.parameters(), fused=True)\n"
+        "network(torch.ones(1, 2)).sum().backward(); optimiser.step(); optimiser.zero_grad()\n"
+        "print(type(sys.modules['torch._dynamo']).__name__, 'sympy' in sys.modules)\n"
+        "print(torch.compile(lambda x: x + 1, backend='eager')(torch.ones(1)).item())\n"
+        "print(type(sys.modules['torch._dynamo']).__name__)"
+    )
+    assert output(program) == ["_StandIn", "False", "2.0", "module"]
+
+
+@pytest.mark.parametrize("torch_of_file, left_out", [({}, "True"), ({"torch": "2.11.0"}, "False")])
+def test_another_torch_than_the_one_tried_keeps_its_compiler(torch_of_file, left_out, tmp_path):
+    (tmp_path / "environment.json").write_text(json.dumps(installed() | torch_of_file))
+    program = "from hw1.run.processes.numerics import leave_out; leave_out()\n"
+    assert output(program + "import sys; print('torch._dynamo' in sys.modules)", tmp_path) == [left_out]

@@ -210,7 +210,7 @@ def test_other_errors_keep_their_traceback():
 
 def test_processes_are_told_apart_and_one_stays_the_same_while_it_runs():
     with subprocess.Popen(["sleep", "60"]) as other:
-        found = [identity(process) for process in (os.getpid(), other.pid, os.getpid(), other.pid)]
+        identities = [identity(process) for process in (os.getpid(), other.pid, os.getpid(), other.pid)]
         other.kill()
-    assert found[:2] == found[2:] and found[0] != found[1]
-    assert found[1].startswith(f"{other.pid}-") and found[1].rpartition("-")[2].isdigit()
+    assert identities[:2] == identities[2:] and identities[0] != identities[1]
+    assert identities[1].startswith(f"{other.pid}-") and identities[1].rpartition("-")[2].isdigit()

@@ -6,6 +6,7 @@ next step (``waited``), so that which ones there are depends on no speed.
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -13,6 +14,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -133,11 +135,39 @@ def train(kind, folder, minutes=1e-9, parameters=None, stop=lambda step: None, w
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}, rows, files
 
 
+@functools.cache
+def whole(kind="classifier, adam"):
+    """The end of a training that nothing interrupts."""
+    return train(kind, Path(tempfile.mkdtemp()) / "whole")
+
+
 def assert_equal(one, other):
     assert one[0].keys() == other[0].keys()
     assert all(torch.equal(one[0][name], other[0][name]) for name in one[0])
     assert one[1] == other[1]
     assert one[2] == other[2]
+
+
+def go_on(root, kind="classifier, adam", minutes=1e-9):
+    """Train in ``root`` to the end, which must be the undisturbed one's; returns the steps that were trained."""
+    steps = []
+    assert_equal(train(kind, root / "out", minutes, stop=steps.append), whole(kind))
+    return steps
+
+
+def signalled(root, monkeypatch, minutes=60, **options):
+    """Train in ``root`` until a signal ends it; returns the status."""
+    monkeypatch.setattr(supervision.atexit, "register", lambda function: None)
+    with pytest.raises(SystemExit) as stopped:
+        train("classifier, adam", root / "out", minutes, **options)
+    monkeypatch.setattr(supervision, "_received", None)
+    return stopped.value.code
+
+
+def delete_outputs(root):
+    """Delete a stage's outputs, as DVC does before it runs again."""
+    for path in (root / "out").iterdir():
+        path.unlink()
 
 
 def killer(at):
@@ -164,63 +194,47 @@ def unsparing(monkeypatch):
 @pytest.mark.parametrize("minutes", [1e-9, 60], ids=["state after each step", "state after each epoch"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_at_any_step_and_gone_on_with_it_ends_bit_equal(kind, minutes, root, unsparing):
-    whole = train(kind, root / "whole")
     few = "sgd" in kind or minutes == 60  # SGD's state is Adam's without two moments; of an epoch's one step is enough
     for at in (1, 5, STEPS) if few else range(1, STEPS + 1):
         with pytest.raises(Killed):
-            train(kind, root / f"out{at}", minutes, stop=killer(at))
-        for path in (root / f"out{at}").iterdir():  # a stage's outputs are deleted before it runs again
-            path.unlink()
-        steps = []
-        assert_equal(train(kind, root / f"out{at}", minutes, stop=steps.append), whole)
+            train(kind, root / "out", minutes, stop=killer(at))
+        delete_outputs(root)
         first = at if minutes < 1 else (at - 1) // 3 * 3 + 1
-        assert steps == list(range(first, STEPS + 1))
+        assert go_on(root, kind, minutes) == list(range(first, STEPS + 1))
         assert not (root / ".checkpoints").exists()
+        delete_outputs(root)
 
 
 @pytest.mark.parametrize("minutes", [1e-9, 60], ids=["states by time", "states of epochs"])
 def test_killed_at_any_step_beside_the_writing_it_ends_bit_equal(minutes, root):
-    whole = train("byol, adam", root / "whole")
     for at in range(2, STEPS + 1):
         with pytest.raises(Killed):
             train("byol, adam", root / f"out{at}", minutes, stop=killer(at), waited=False)
         steps = []
-        assert_equal(train("byol, adam", root / f"out{at}", minutes, stop=steps.append, waited=False), whole)
+        ended = train("byol, adam", root / f"out{at}", minutes, stop=steps.append, waited=False)
+        assert_equal(ended, whole("byol, adam"))
         assert steps == list(range(steps[0], STEPS + 1))
         first = 2 if minutes < 1 else 4 if at > 3 else 1  # after the first state, whose write is let end
         assert first <= steps[0] <= at
 
 
-def test_killed_again_and_again_it_ends_bit_equal(root):
-    whole = train("byol, adam", root / "whole")
-    for at in (2, 3, 3, 5, 8):
-        with pytest.raises(Killed):
-            train("byol, adam", root / "out", stop=killer(at))
-    assert_equal(train("byol, adam", root / "out"), whole)
-
-
 def test_killed_after_the_last_epoch_it_trains_no_more(root):
-    whole = train("classifier, adam", root / "whole")
-
     def fail(*_):
-        for path in (root / "out").iterdir():  # a stage's drafts go first
-            path.unlink()
+        delete_outputs(root)
         raise Killed
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Tracker, "log_metrics", fail)
         train("classifier, adam", root / "out")
-    steps = []
-    assert_equal(train("classifier, adam", root / "out", stop=steps.append), whole)
-    assert steps == []
+    assert go_on(root) == []
 
 
 @pytest.mark.parametrize("minutes, kept", [(1e-9, 4), (60, 3)], ids=["state after each step", "state after each epoch"])
 def test_training_whose_weights_are_no_numbers_stops_and_keeps_the_last_good_state(
     minutes, kept, root, monkeypatch, unsparing
 ):
-    whole, finite = train("byol, adam", root / "whole"), torch.optim.Adam.step
-    count = []
+    whole("byol, adam")
+    finite, count = torch.optim.Adam.step, []
 
     def spoils(optimiser, closure=None):
         finite(optimiser, closure)
@@ -234,40 +248,29 @@ def test_training_whose_weights_are_no_numbers_stops_and_keeps_the_last_good_sta
     newest = torch.load(states(root)[-1], weights_only=True)
     assert newest["done"] == kept
     assert all(tensor.isfinite().all() for tensor in newest["network"].values())
-    assert_equal(train("byol, adam", root / "out", minutes), whole)
+    go_on(root, "byol, adam", minutes)
 
 
 def test_signal_lets_the_step_end_writes_the_state_and_raises_its_status(root, monkeypatch):
-    whole = train("classifier, adam", root / "whole")
-    monkeypatch.setattr(supervision.atexit, "register", lambda function: None)
-    with pytest.raises(SystemExit) as stopped:
-        train("classifier, adam", root / "out", 60, stop=lambda step: supervision._answer(15, None) if step == 5 else 0)
-    assert stopped.value.code == 143
+    stop = lambda step: supervision._answer(15, None) if step == 5 else 0  # noqa: E731
+    assert signalled(root, monkeypatch, stop=stop) == 143
     assert len(states(root)) == 2
     assert torch.load(states(root)[-1], weights_only=True)["done"] == 5
-    monkeypatch.setattr(supervision, "_received", None)
-    steps = []
-    assert_equal(train("classifier, adam", root / "out", 60, stop=steps.append), whole)
-    assert steps == [6, 7, 8, 9]
+    assert go_on(root, minutes=60) == [6, 7, 8, 9]
 
 
 def test_signal_during_validation_writes_the_state_before_it(root, monkeypatch):
-    whole = train("classifier, adam", root / "whole")
-    monkeypatch.setattr(supervision.atexit, "register", lambda function: None)
+    whole()
     scores = classification.accuracy
 
     def stopped_scores(confusion):
         supervision._answer(2, None)
         return scores(confusion)
 
-    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
+    with monkeypatch.context() as patch:
         patch.setattr(classification, "accuracy", stopped_scores)
-        train("classifier, adam", root / "out", 60)
-    assert stopped.value.code == 130
-    monkeypatch.setattr(supervision, "_received", None)
-    steps = []
-    assert_equal(train("classifier, adam", root / "out", 60, stop=steps.append), whole)
-    assert steps == [4, 5, 6, 7, 8, 9]
+        assert signalled(root, monkeypatch) == 130
+    assert go_on(root, minutes=60) == [4, 5, 6, 7, 8, 9]
 
 
 # -- beside the training
@@ -318,7 +321,7 @@ def folder(tmp_path):
 
 
 def test_training_goes_on_while_a_state_is_written(root, monkeypatch):
-    whole = train("classifier, adam", root / "whole")
+    whole()
     gate, standing = Gate(monkeypatch), []
 
     def stop(step):
@@ -328,7 +331,7 @@ def test_training_goes_on_while_a_state_is_written(root, monkeypatch):
         if step == STEPS:
             gate.let.set()
 
-    assert_equal(train("classifier, adam", root / "out", stop=stop, waited=False), whole)
+    assert_equal(train("classifier, adam", root / "out", stop=stop, waited=False), whole())
     assert standing == [True] * (STEPS - 1)
 
 
@@ -400,9 +403,7 @@ def test_states_of_epochs_take_a_tenth_of_the_time_unless_their_minutes_are_over
 
 
 def test_signal_during_a_write_waits_for_it_and_ends_with_the_state_of_its_own_step(root, monkeypatch):
-    whole = train("classifier, adam", root / "whole")
-    monkeypatch.setattr(supervision.atexit, "register", lambda function: None)
-    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
+    with monkeypatch.context() as patch:
         gate = Gate(patch)
         stood = gate.let_waiters(patch)
 
@@ -411,41 +412,13 @@ def test_signal_during_a_write_waits_for_it_and_ends_with_the_state_of_its_own_s
             if step == 5:
                 supervision._answer(15, None)
 
-        train("classifier, adam", root / "out", stop=stop, waited=False)
-    assert stopped.value.code == 143 and stood[0]
-    assert [state["done"] for state in gate.written] == [1, 5]
-    monkeypatch.setattr(supervision, "_received", None)
-    steps = []
-    assert_equal(train("classifier, adam", root / "out", stop=steps.append), whole)
-    assert steps == [6, 7, 8, 9]
+        assert signalled(root, monkeypatch, 1e-9, stop=stop, waited=False) == 143
+    assert stood[0] and [state["done"] for state in gate.written] == [1, 5]
+    assert go_on(root) == [6, 7, 8, 9]
 
 
-def test_state_under_way_when_the_training_fails_is_finished(root, monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        gate = Gate(patch)
-        stood = gate.let_waiters(patch)
-
-        def stop(step):
-            assert step == 1 or gate.entered.wait(LONG)
-            killer(3)(step)
-
-        train("classifier, adam", root / "out", stop=stop, waited=False)
-    assert stood[0]
-    (state,) = states(root)
-    assert module.sha256(state) == state.name.split(".")[1]
-    assert not list(state.parent.glob("*.tmp"))
-
-
-def test_folder_goes_after_the_writing_thread_has_ended(root, monkeypatch):
-    gate = Gate(monkeypatch)
-    stood = gate.let_waiters(monkeypatch)
-    train("classifier, adam", root / "out", stop=lambda step: step == 1 or gate.entered.wait(LONG), waited=False)
-    assert stood == [True]
-    assert not (root / ".checkpoints").exists()
-
-
-@pytest.mark.parametrize("end", [STEPS + 1, 4], ids=["ends", "is stopped"])
-def test_training_leaves_no_thread(end, root, monkeypatch):
+@pytest.mark.parametrize("end, kept", [(STEPS + 1, 0), (3, 1)], ids=["ends", "fails"])
+def test_training_leaves_no_thread_and_the_state_that_it_wrote_only_if_it_fails(end, kept, root, monkeypatch):
     before, gate = set(threading.enumerate()), Gate(monkeypatch)
     stood = gate.let_waiters(monkeypatch)
 
@@ -457,6 +430,9 @@ def test_training_leaves_no_thread(end, root, monkeypatch):
         train("classifier, adam", root / "out", stop=stop, waited=False)
     assert stood == [True]
     assert set(threading.enumerate()) == before
+    assert len(states(root)) == kept and (root / ".checkpoints").exists() == bool(kept)
+    assert all(module.sha256(state) == state.name.split(".")[1] for state in states(root))
+    assert not list(root.glob(".checkpoints/*/*.tmp"))
 
 
 def test_state_after_the_last_epoch_is_written_only_if_the_outputs_fail(root, monkeypatch, unsparing):
@@ -474,18 +450,13 @@ def test_state_after_the_last_epoch_is_written_only_if_the_outputs_fail(root, mo
     assert len(states(root)) == 2
 
 
-@pytest.mark.parametrize("epoch, left", [(2, [7, 8, 9]), (3, [])], ids=["an epoch", "the last epoch"])
-def test_signal_at_the_end_of_an_epoch_keeps_all_of_it(epoch, left, root, monkeypatch):
-    whole = train("classifier, adam", root / "whole")
-    monkeypatch.setattr(supervision.atexit, "register", lambda function: None)
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        signalled = lambda _, row: supervision._answer(2, None) if row["epoch"] == epoch else None  # noqa: E731
-        patch.setattr(Tracker, "log_epoch", signalled)
-        train("classifier, adam", root / "out", 60)
-    monkeypatch.setattr(supervision, "_received", None)
-    steps = []
-    assert_equal(train("classifier, adam", root / "out", 60, stop=steps.append), whole)
-    assert steps == left
+@pytest.mark.parametrize("epoch, steps", [(2, [7, 8, 9]), (3, [])], ids=["an epoch", "the last epoch"])
+def test_signal_at_the_end_of_an_epoch_keeps_all_of_it(epoch, steps, root, monkeypatch):
+    with monkeypatch.context() as patch:
+        answer = lambda _, row: supervision._answer(2, None) if row["epoch"] == epoch else None  # noqa: E731
+        patch.setattr(Tracker, "log_epoch", answer)
+        assert signalled(root, monkeypatch) == 130
+    assert go_on(root, minutes=60) == steps
 
 
 # -- killed while a state is written
@@ -505,35 +476,20 @@ def in_save(reached, monkeypatch):
     monkeypatch.setattr(module.torch, "save", half)
 
 
-def before_rename(reached, monkeypatch):
-    """The third state is written and hashed, but has no name yet."""
-    digest, calls = module.sha256, []
-
-    def hashed(path):
-        result = digest(path)
-        if path.name == "state.tmp":
-            calls.append(path)
-            if len(calls) == 3:
-                reached()
-        return result
-
-    monkeypatch.setattr(module, "sha256", hashed)
-
-
 def after_rename(reached, monkeypatch):
     """The third state is there, the first one not gone yet."""
     files = Checkpoint._files
 
     def listed(checkpoint):
-        found = files(checkpoint)
-        if len(found) == 3:
+        paths = files(checkpoint)
+        if len(paths) == 3:
             reached()
-        return found
+        return paths
 
     monkeypatch.setattr(Checkpoint, "_files", listed)
 
 
-MOMENTS = {moment.__name__: moment for moment in (in_save, before_rename, after_rename)}
+MOMENTS = {moment.__name__: moment for moment in (in_save, after_rename)}
 CHILD = "import sys; sys.path[:0] = sys.argv[1:3]; import test_checkpoint as t; t.{}(*sys.argv[3:])"
 
 
@@ -590,8 +546,8 @@ def be_signalled(root):
 @contextlib.contextmanager
 def child(function, root, *arguments):
     """A process with ``function`` of this file, as soon as it says that it is ready."""
-    code, here = CHILD.format(function.__name__), Path(__file__)
-    process = subprocess.Popen([sys.executable, "-c", code, here.parents[3], here.parent, root, *arguments])
+    code, file = CHILD.format(function.__name__), Path(__file__)
+    process = subprocess.Popen([sys.executable, "-c", code, file.parents[3], file.parent, root, *arguments])
     try:
         deadline = time.monotonic() + 2 * LONG
         while not (root / "ready").exists():
@@ -603,19 +559,15 @@ def child(function, root, *arguments):
         process.wait()
 
 
-@pytest.mark.parametrize("moment, goes_on_at", [("in_save", 3), ("before_rename", 3), ("after_rename", 4)])
+@pytest.mark.parametrize("moment, goes_on_at", [("in_save", 3), ("after_rename", 4)])
 def test_killed_during_a_write_and_gone_on_with_it_ends_bit_equal(moment, goes_on_at, root, monkeypatch, capsys):
     monkeypatch.setattr(module, "_loaded_code", dict)
-    whole = train("byol, adam", root / "whole")
     with child(be_killed, root, moment) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert (moment != "after_rename") == any(root.glob(".checkpoints/*/state.tmp"))
-    for path in (root / "out").iterdir():
-        path.unlink()
-    steps = []
-    assert_equal(train("byol, adam", root / "out", stop=steps.append), whole)
-    assert steps[0] == goes_on_at
+    delete_outputs(root)
+    assert go_on(root, "byol, adam")[0] == goes_on_at
     assert capsys.readouterr().err == ""
     assert not (root / ".checkpoints").exists()
 
@@ -644,38 +596,29 @@ def test_two_states_are_kept(root):
     "damage",
     [
         lambda path: path.write_bytes(path.read_bytes()[:-1000]),
-        lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(path.read_bytes()[:3000] + b"\x00\x01" + path.read_bytes()[3002:]),
     ],
-    ids=["torn", "empty", "changed"],
+    ids=["torn", "changed"],
 )
 def test_damaged_state_is_told_and_the_one_before_it_used(damage, root, capsys):
-    whole = train("classifier, adam", root / "whole")
     damage(interrupted(root)[-1])
-    steps = []
-    assert_equal(train("classifier, adam", root / "out", stop=steps.append), whole)
-    assert steps[0] == 5
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 1 and "is not whole; going on from the one before" in told[0]
+    assert go_on(root)[0] == 5
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and "is not whole; going on from the one before" in lines[0]
 
 
 def test_without_any_whole_state_it_starts_at_the_beginning(root):
-    whole = train("classifier, adam", root / "whole")
     for path in interrupted(root):
         path.write_bytes(b"x")
-    steps = []
-    assert_equal(train("classifier, adam", root / "out", stop=steps.append), whole)
-    assert steps[0] == 1
+    assert go_on(root)[0] == 1
 
 
 def test_state_whose_snapshots_are_damaged_is_not_used(root):
-    whole = train("classifier, adam", root / "whole")
     kept = interrupted(root)[-1].parent / "epoch_1.safetensors"
     kept.unlink()
     kept.write_bytes(b"x")
-    for path in (root / "out").iterdir():
-        path.unlink()
-    assert_equal(train("classifier, adam", root / "out"), whole)
+    delete_outputs(root)
+    go_on(root)
 
 
 def test_state_that_would_run_code_is_not_used(root):
@@ -735,13 +678,13 @@ def test_code_of_the_key_is_what_a_stage_loads_but_for_what_is_around_a_result(r
 
 
 def test_disk_that_takes_no_state_is_told_once_and_the_training_ends_the_same(root, monkeypatch, capsys):
-    whole = train("classifier, adam", root / "whole")
+    whole()
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module.os, "fsync", full)
-    assert_equal(train("classifier, adam", root / "out"), whole)
+    go_on(root)
     (told,) = capsys.readouterr().err.splitlines()
     assert told.startswith("x@A: no state could be written ([Errno 28] No space left on device)")
 
@@ -764,8 +707,8 @@ def test_disk_that_has_space_again_takes_the_next_state(folder, monkeypatch, cap
 
 
 def test_root_that_takes_no_folder_is_told_once_and_the_training_ends_the_same(root, capsys):
-    whole = train("classifier, adam", root / "whole")
+    whole()
     (root / ".checkpoints").write_text("a file")
-    assert_equal(train("classifier, adam", root / "out"), whole)
+    go_on(root)
     (told,) = capsys.readouterr().err.splitlines()
     assert "no state can be kept in" in told

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hw1.run.processes.chip import model
+from hw1.run.processes.numerics import model
 from hw1.run.tracking import surroundings, tracking
 from hw1.run.tracking.mlflow_store import Store
 from hw1.run.tracking.tracking import Tracker
