@@ -26,7 +26,7 @@ HOMES = {
     "ruamel": {"hw1/run/parameters/yaml_reader.py"},
     "dvc": {
         *("hw1/repro/graph.py", "hw1/repro/worker.py"),
-        *("hw1/experiments/pipeline.py", "hw1/experiments/clones.py"),
+        *("hw1/experiments/across.py", "hw1/experiments/seeds.py"),
     },
     "rich": {"hw1/repro/screen.py"},
     "mlflow": {"hw1/run/tracking/mlflow_store.py", "hw1/run/tracking/mlflow_models.py"},

@@ -36,20 +36,19 @@ class Log:
         text = self._rest + new + (b"\n" if last else b"")
         pieces = PIECE.findall(text)
         self._rest = text[sum(map(len, pieces)) :]
-        found = []
+        lines = []
         for piece in pieces:
             words = piece[:-1].decode(errors="replace").rstrip()
             if piece.endswith(b"\r"):
                 self.state = words or self.state
             elif words:
-                found.append(self._named(words))
-        return found
+                lines.append(self._named(words))
+        return lines
 
     def _named(self, words: str) -> str:
-        own = words.removeprefix(self.task.stage)
-        if own != words and own[:1] in (" ", ":"):  # it says so itself
-            return f"{self.task.name}{own}"
-        return f"{self.task.name}: {words}"
+        rest = words.removeprefix(self.task.stage)
+        named = rest != words and rest[:1] in (" ", ":")  # by the stage itself
+        return f"{self.task.name}{rest}" if named else f"{self.task.name}: {words}"
 
     @property
     def line(self) -> str:
@@ -62,12 +61,11 @@ class Screen:
 
     def __init__(self, summary: Callable[[], str]):
         self._summary = summary
-        self.logs: list[Log] = []
-        self.live = sys.stdout.isatty()
+        self.logs: list[Log] = []  # of the stages that run
         self._live: Any = None
 
     def __enter__(self) -> "Screen":
-        if self.live:
+        if sys.stdout.isatty():
             from rich.console import Console
             from rich.live import Live
 
@@ -79,10 +77,6 @@ class Screen:
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
-
-    def begin(self, log: Log) -> None:
-        """Follow what a stage writes."""
-        self.logs.append(log)
 
     def end(self, log: Log) -> None:
         """Print the rest of what it wrote."""

@@ -5,9 +5,11 @@ stage does, and then DVC is not cut short while it writes. After SIGTERM, or whe
 to end, and the worker ends with it.
 """
 
+import ctypes
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -18,16 +20,62 @@ from typing import TYPE_CHECKING, Any
 from hw1.repro.graph import Task, opened, patiently
 from hw1.run.errors import InputError
 from hw1.run.files import lock
+from hw1.run.parameters.params import Params
+from hw1.run.processes.chip import cores
 from hw1.run.processes.supervision import REPRO, STOP
 
 if TYPE_CHECKING:
     from dvc.stage import Stage
 
 POLL = 0.5  # seconds between two looks at the engine
+WAIT = 0.05  # seconds between two tries to get DVC's lock; DVC's own are 0.5
+MEMORY = 1.5 * 2**30  # bytes of main memory for a stage, quick's largest takes 1.1 GiB
 RAN, RESTORED, UNCHANGED = "ran", "restored", "unchanged"
+COUNT_GPUS = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
 
 _busy = threading.Lock()
 _ending = False
+_commands: list[str] = []  # that DVC said it ran, of the stage at hand
+
+
+# -- how many
+
+
+def default_jobs(params: Params) -> int:
+    """As many workers as there are GPUs for, or where none is used as the cores and the memory are enough for."""
+    per_stage = params.launch.devices
+    if params.runtime.device != "cpu" and (gpus := _gpus()):
+        return max(1, gpus * params.launch.trainings_per_gpu // per_stage)
+    threads = params.runtime.threads or cores()
+    return max(1, min(cores() // (threads * per_stage), int(_available_memory() // MEMORY)))
+
+
+def _gpus() -> int:
+    """Count what torch sees; it is not loaded into this process, and not at all without a driver."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    done = subprocess.run([sys.executable, "-c", COUNT_GPUS], capture_output=True, text=True)
+    return int(done.stdout) if done.returncode == 0 else 0
+
+
+def _available_memory() -> int:
+    import psutil  # comes with dvc
+
+    return psutil.virtual_memory().available
+
+
+# -- the process
+
+
+def load_dvc() -> None:
+    """Load what workers need of it, so that those forked from this process have it."""
+    import dvc.lock
+    import dvc.repo.reproduce
+    import dvc.stage.cache
+
+    dvc.lock.DEFAULT_TIMEOUT = 6 * WAIT  # DVC tries again after a sixth
 
 
 def begin(engine: int) -> None:
@@ -38,10 +86,19 @@ def begin(engine: int) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else _end)
     threading.Thread(target=_follow, args=(engine,), daemon=True).start()
     logging.getLogger("dvc").setLevel(logging.WARNING)
+    logging.getLogger("dvc.stage.run").setLevel(logging.INFO)
+    logging.getLogger("dvc.stage.run").addFilter(_hear)
+
+
+def _hear(record: logging.LogRecord) -> bool:
+    """Note that DVC runs a command, which it says only here; nothing of it is shown."""
+    if str(record.msg).startswith("Running stage"):
+        _commands.append(record.getMessage())
+    return False
 
 
 def _note(*_: object) -> None:
-    """A stage that is only about to begin is to end at once."""
+    """Let a stage that is only about to begin end at once."""
     os.environ[STOP] = str(int(signal.SIGINT))
 
 
@@ -60,6 +117,9 @@ def _follow(engine: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+# -- a stage
+
+
 def reproduce(task: Task, force: bool, log: Path) -> str:
     """Do what there is to do for a stage: RAN, RESTORED from DVC's cache, or UNCHANGED. What it prints goes to ``log``.
 
@@ -68,17 +128,18 @@ def reproduce(task: Task, force: bool, log: Path) -> str:
     """
     with _busy:
         _write_to(log)
-        if not lock(1, wait=False):  # held by whatever writes there, so by a worker whose engine was killed
+        if not lock(1, wait=False):  # held by whatever writes to it, so by a worker whose engine was killed
             print("another process runs it; waiting for its end", flush=True)
             lock(1)
         if task.of:
             os.environ["DVC_EXP_NAME"] = task.of.replace(" ", "-")
             os.environ[REPRO] = f"{os.environ[REPRO].partition(' ')[0]} {task.of}"
+        _commands.clear()
         try:
-            with opened(task.folder) as repo, _Heard() as heard:
+            with opened(task.folder) as repo:
                 options = {"single_item": True, "force": force, "repro_fn": _reproduce}
                 done = patiently(lambda: repo.reproduce(task.stage, **options))
-            return UNCHANGED if not done else RAN if heard.running else RESTORED
+            return UNCHANGED if not done else RAN if _commands else RESTORED
         finally:
             sys.stdout.flush()
             _write_to(Path(os.devnull))
@@ -87,34 +148,15 @@ def reproduce(task: Task, force: bool, log: Path) -> str:
 
 
 def _write_to(path: Path) -> None:
-    """Let this process's output, and that of the stages that it starts, end there."""
+    """Let this process's output, and that of the stages that it starts, end in a file."""
     output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
         os.dup2(output, stream)
     os.close(output)
 
 
-class _Heard(logging.Handler):
-    """Whether DVC says, while it is at work, that it runs a command."""
-
-    running = False
-
-    def __enter__(self) -> "_Heard":
-        self._logger = logging.getLogger("dvc.stage.run")
-        self._logger.addHandler(self)
-        self._logger.setLevel(logging.INFO)
-        self._logger.propagate = False
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._logger.removeHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.running |= str(record.msg).startswith("Running stage")
-
-
 def _reproduce(stage: "Stage", **options: Any) -> "Stage | None":
-    """As DVC does it, but what it depends on is compared before and after.
+    """Reproduce a stage as DVC does, but compare what it depends on before and after.
 
     DVC takes the hashes when the command has ended (its issue 11058): what was edited meanwhile would be recorded as
     what the outputs come from. Here nothing is recorded then, and the stage stays one that must run.
@@ -146,10 +188,9 @@ def _compare(stage: "Stage", before: list[Any]) -> None:
     changed = []
     for dep, earlier in zip(stage.deps, before, strict=True):
         if dep.hash_info != earlier:
-            values = [getattr(info, "value", None) for info in (earlier, dep.hash_info)]
-            keys = ()
-            if all(isinstance(value, dict) for value in values):  # of a file of parameters
-                keys = sorted(key for key in values[1] if values[0].get(key) != values[1][key])
+            old, new = (getattr(info, "value", None) for info in (earlier, dep.hash_info))
+            parameters = isinstance(old, dict) and isinstance(new, dict)
+            keys = sorted(key for key in new if old.get(key) != new[key]) if parameters else ()
             changed.append(f"{dep} ({', '.join(keys)})" if keys else str(dep))
     if changed:
         raise InputError(f"{', '.join(changed)} changed while it ran; its outputs are not recorded, it must run again")

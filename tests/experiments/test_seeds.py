@@ -7,9 +7,8 @@ import pytest
 import yaml
 from closure import ROOT
 
-from hw1.experiments import clones as module
-from hw1.experiments.clones import clones
-from hw1.experiments.seeds import accuracies, collect, train
+from hw1.experiments import seeds as module
+from hw1.experiments.seeds import accuracies, clones, collect, train
 from hw1.repro.graph import Plan, Task
 from hw1.run.errors import InputError
 
@@ -66,7 +65,7 @@ def test_copy_differs_in_its_seed_and_shares_the_cache(project):
             assert (folder / "dvc.yaml").read_text() == project.text("dvc.yaml")
             told = (folder / ".dvc/config.local").read_text()
             assert f"dir = {project.folder / 'elsewhere'}\n" in told and "autostage = false" in told
-    assert not (project.folder / module.FOLDER).exists()
+    assert not (project.folder / module.COPIES).exists()
     assert yaml.safe_load(project.text("params.yaml"))["seed"] == 1
 
 
