@@ -1,7 +1,7 @@
 """Run the stages of a plan, as many at a time as there are workers, each after what it needs.
 
-What to run next comes from the standard library's ``graphlib``, the workers from its ``concurrent.futures``. Of stages
-that are ready, the one with the longest way to the end begins first, by the seconds that an earlier run took.
+What to run next comes from the standard library's ``graphlib``. Of stages that are ready, the one with the longest way
+to the end begins first, by the seconds that an earlier run took.
 """
 
 import multiprocessing
@@ -11,15 +11,15 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from graphlib import TopologicalSorter
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from hw1.repro.graph import Needs, Plan, Task, keep_order, locked, makespan, record, recorded, to_the_end
 from hw1.repro.screen import Log, Screen
-from hw1.repro.worker import RAN, RESTORED, UNCHANGED, begin, load_dvc, reproduce
+from hw1.repro.worker import RAN, RESTORED, SIGNALS, UNCHANGED, load_dvc, work
 from hw1.run.errors import InputError
 from hw1.run.processes.supervision import REPRO, answer_signals, deferred, identity, stop_requested
 from hw1.run.progress import SCREEN, clock
@@ -77,24 +77,23 @@ class _Run:
         self._sorter = TopologicalSorter(needs)
         self._sorter.prepare()
         self._ready: list[Task] = []
-        self._running: dict[Future[str], Log] = {}
+        self._running: dict[Connection, tuple[BaseProcess, Log]] = {}  # by where their outcomes come from
         self._done: dict[Task, str] = {}
         self._failed: dict[Task, str] = {}
 
     def complete(self) -> Counter[str]:
         signalled = False
-        with _environment(self._root), self._pool() as pool, Screen(self._summary) as screen:
-            groups = [process.pid for process in multiprocessing.active_children()]
+        load_dvc()  # once, by this process, from which the workers are forked
+        with _environment(self._root), Screen(self._summary) as screen:
             while self._running or (self._sorter.is_active() and not self._failed and not signalled):
                 if not self._failed and not signalled:
-                    self._begin(pool, screen)
-                ended, _ = wait(self._running, timeout=POLL, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    self._end(future, screen)
+                    self._begin(screen)
+                for result in wait(self._running, timeout=POLL):
+                    self._end(result, screen)
                 if stop_requested() and not signalled:
-                    for group in groups:
+                    for process, _ in self._running.values():
                         with suppress(ProcessLookupError):
-                            os.killpg(group, signal.SIGINT)
+                            os.killpg(process.pid, signal.SIGINT)
                     signalled = True
                 screen.refresh()
         # Of a stage that never ran here, how long it took to see that it need not.
@@ -104,39 +103,40 @@ class _Run:
             raise InputError(self._failure())
         return Counter(self._done.values())
 
-    def _pool(self) -> ProcessPoolExecutor:
-        """Start the workers: dvc is loaded once, by this process, from which they are forked."""
-        load_dvc()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        pool = ProcessPoolExecutor(self._jobs, multiprocessing.get_context("fork"), begin, (os.getpid(),))
-        wait([pool.submit(int)])
-        return pool
-
-    def _begin(self, pool: ProcessPoolExecutor, screen: Screen) -> None:
-        """Give each free worker the stage with the longest way of those that are ready."""
+    def _begin(self, screen: Screen) -> None:
+        """Begin as many of the stages that are ready as may run, those with the longest ways first."""
         self._ready = sorted([*self._ready, *self._sorter.get_ready()], key=self._ways.__getitem__, reverse=True)
         while self._ready and len(self._running) < self._jobs:
             task = self._ready.pop(0)
             log = Log(task, self._root / LOGS / f"{task.name}.log")
             screen.print(f"{task.name}: begins")
             screen.logs.append(log)
-            self._running[pool.submit(reproduce, task, self._force, log.path)] = log
+            result, sender = multiprocessing.Pipe(duplex=False)
+            arguments = (task, self._force, log.path, os.getpid(), sender)
+            process = multiprocessing.get_context("fork").Process(target=work, args=arguments)
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+            process.start()
+            with suppress(OSError):  # done by the process itself; whichever is first, the group is there
+                os.setpgid(process.pid, process.pid)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            sender.close()
+            self._running[result] = process, log
 
-    def _end(self, future: "Future[str]", screen: Screen) -> None:
-        log = self._running.pop(future)
+    def _end(self, result: Connection, screen: Screen) -> None:
+        process, log = self._running.pop(result)
         task, seconds = log.task, time.monotonic() - log.begun
-        screen.end(log)
         try:
-            self._done[task] = future.result()
-        except InputError as error:
-            self._failed[task] = str(error)
-        except BrokenProcessPool:
-            self._failed[task] = "its worker was killed"
-        else:
-            self._seconds[task] = seconds
-            screen.print(f"{task.name}: {SAID[self._done[task]]} {clock(seconds)}")
-            self._sorter.done(task)
+            outcome = result.recv()
+        except EOFError:
+            outcome = InputError("its worker was killed")
+        process.join()
+        screen.end(log)
+        if isinstance(outcome, InputError):
+            self._failed[task] = str(outcome)
+            return
+        self._done[task], self._seconds[task] = outcome, seconds
+        screen.print(f"{task.name}: {SAID[outcome]} {clock(seconds)}")
+        self._sorter.done(task)
 
     def _all_known(self) -> bool:
         return all(task in self._seconds for task in self._needs)
@@ -147,7 +147,9 @@ class _Run:
         rest = "time left not known before a whole run"
         if self._all_known():
             now = time.monotonic()
-            running = {log.task: max(0.0, self._seconds[log.task] - now + log.begun) for log in self._running.values()}
+            running = {
+                log.task: max(0.0, self._seconds[log.task] - now + log.begun) for _, log in self._running.values()
+            }
             needs = {task: needs for task, needs in self._needs.items() if task not in self._done}
             rest = f"{clock(makespan(needs, self._seconds, self._jobs, running))} left"
         return f"{counts}, {waiting} waiting, {rest}"

@@ -70,7 +70,8 @@ class Screen:
             from rich.live import Live
 
             console = Console(highlight=False, markup=False, emoji=False)
-            self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stderr=False)
+            streams = {"redirect_stdout": False, "redirect_stderr": False}  # workers, forked from here, have logs
+            self._live = Live(console=console, auto_refresh=False, transient=True, **streams)
             self._live.start()
         return self
 

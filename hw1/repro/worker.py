@@ -1,6 +1,6 @@
-"""A process that runs stages, one after another, as ``dvc repro --single-item`` would; the engine has several.
+"""A process that reproduces one stage as ``dvc repro --single-item`` would; the engine forks one for each.
 
-Each leads a process group of its own, so that a signal reaches each stage once. It does not answer SIGINT itself: the
+It leads a process group of its own, so that a signal reaches each stage once. It does not answer SIGINT itself: the
 stage does, and then DVC is not cut short while it writes. After SIGTERM, or when the engine is gone, the stage is told
 to end, and the worker ends with it.
 """
@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +33,7 @@ WAIT = 0.05  # seconds between two tries to get DVC's lock; DVC's own are 0.5
 MEMORY = 1.5 * 2**30  # bytes of main memory for a stage, quick's largest takes 1.1 GiB
 RAN, RESTORED, UNCHANGED = "ran", "restored", "unchanged"
 COUNT_GPUS = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
-
-_busy = threading.Lock()
-_ending = False
-_commands: list[str] = []  # that DVC said it ran, of the stage at hand
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # blocked by the engine until the worker answers them
 
 
 # -- how many
@@ -78,23 +76,20 @@ def load_dvc() -> None:
     dvc.lock.DEFAULT_TIMEOUT = 6 * WAIT  # DVC tries again after a sixth
 
 
-def begin(engine: int) -> None:
-    """Make this process, forked from the engine of that number, a worker."""
+def work(task: Task, force: bool, log: Path, engine: int, result: Connection) -> None:
+    """Reproduce a stage in this process, forked from the engine of that number, and send how, or the InputError."""
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, _note)  # a handler and not SIG_IGN, which the stage would inherit
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGHUP, signal.SIG_IGN if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else _end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     threading.Thread(target=_follow, args=(engine,), daemon=True).start()
-    logging.getLogger("dvc").setLevel(logging.WARNING)
-    logging.getLogger("dvc.stage.run").setLevel(logging.INFO)
-    logging.getLogger("dvc.stage.run").addFilter(_hear)
-
-
-def _hear(record: logging.LogRecord) -> bool:
-    """Note that DVC runs a command, which it says only here; nothing of it is shown."""
-    if str(record.msg).startswith("Running stage"):
-        _commands.append(record.getMessage())
-    return False
+    try:
+        outcome = reproduce(task, force, log)
+    except InputError as error:
+        outcome = error
+    with suppress(OSError):  # the engine is gone
+        result.send(outcome)
 
 
 def _note(*_: object) -> None:
@@ -103,10 +98,6 @@ def _note(*_: object) -> None:
 
 
 def _end(*_: object) -> None:
-    global _ending
-    _ending = True
-    if not _busy.locked():
-        os._exit(128 + signal.SIGTERM)
     _note()
     os.killpg(0, signal.SIGINT)
 
@@ -126,33 +117,30 @@ def reproduce(task: Task, force: bool, log: Path) -> str:
     Raises:
         InputError: with DVC's words, if the stage fails, or what it depends on was changed while it ran.
     """
-    with _busy:
-        _write_to(log)
-        if not lock(1, wait=False):  # held by whatever writes to it, so by a worker whose engine was killed
-            print("another process runs it; waiting for its end", flush=True)
-            lock(1)
-        if task.of:
-            os.environ["DVC_EXP_NAME"] = task.of.replace(" ", "-")
-            os.environ[REPRO] = f"{os.environ[REPRO].partition(' ')[0]} {task.of}"
-        _commands.clear()
-        try:
-            with opened(task.folder) as repo:
-                options = {"single_item": True, "force": force, "repro_fn": _reproduce}
-                done = patiently(lambda: repo.reproduce(task.stage, **options))
-            return UNCHANGED if not done else RAN if _commands else RESTORED
-        finally:
-            sys.stdout.flush()
-            _write_to(Path(os.devnull))
-            if _ending:
-                os._exit(128 + signal.SIGTERM)
-
-
-def _write_to(path: Path) -> None:
-    """Let this process's output, and that of the stages that it starts, end in a file."""
-    output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
         os.dup2(output, stream)
-    os.close(output)
+    if not lock(output, wait=False):  # held by whatever writes to it, so by a worker whose engine was killed
+        print("another process runs it; waiting for its end", flush=True)
+        lock(output)
+    if task.of:
+        os.environ["DVC_EXP_NAME"] = task.of.replace(" ", "-")
+        os.environ[REPRO] += f" {task.of}"
+    commands: list[str] = []
+
+    def hear(record: logging.LogRecord) -> bool:
+        """Note that DVC runs a command, which it says only here; nothing of it is shown."""
+        if str(record.msg).startswith("Running stage"):
+            commands.append(record.getMessage())
+        return False
+
+    logging.getLogger("dvc").setLevel(logging.WARNING)
+    logging.getLogger("dvc.stage.run").setLevel(logging.INFO)
+    logging.getLogger("dvc.stage.run").addFilter(hear)
+    options = {"single_item": True, "force": force, "repro_fn": _reproduce}
+    with opened(task.folder) as repo:
+        done = patiently(lambda: repo.reproduce(task.stage, **options))
+    return UNCHANGED if not done else RAN if commands else RESTORED
 
 
 def _reproduce(stage: "Stage", **options: Any) -> "Stage | None":

@@ -119,7 +119,7 @@ def test_ctrl_c_of_a_terminal_reaches_each_stage_once(project):
 @pytest.mark.parametrize("victim", ["engine", "worker", "stage"])
 def test_kill_of_any_process_leaves_states_and_no_process(project, victim, shell):
     project.environment["SHELL"] = shell
-    project.tell(left={"seconds": 60}, right={"seconds": 2 if victim == "stage" else 60})
+    project.tell(left={"seconds": 60}, right={"seconds": 60 if victim == "engine" else 2})
     process = project.start("--jobs", "2")
     project.wait_for("left", "right")
     engine = psutil.Process(process.pid)
@@ -131,11 +131,11 @@ def test_kill_of_any_process_leaves_states_and_no_process(project, victim, shell
     project.until(lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in family))
     assert process.returncode == (-9 if victim == "engine" else 1), told
     assert project.has("left.state") == (victim != "stage")
-    assert project.has("right.txt" if victim == "stage" else "right.state")
+    assert project.has("right.state" if victim == "engine" else "right.txt")
     project.tell()
     assert project.ran
     project.run()
-    assert sorted(project.ran) == (["join", "left"] if victim == "stage" else ["join", "left", "right"])
+    assert sorted(project.ran) == (["join", "left", "right"] if victim == "engine" else ["join", "left"])
 
 
 def test_next_call_waits_for_workers_whose_engine_was_killed(project):
