@@ -111,9 +111,9 @@ def with_claims(text: str, claims: list[dict[str, str]], photographs: list[dict[
     Raises:
         InputError: there is no such table.
     """
-    words, there = ("text", "reading", "in_report", "here"), {row["claim"]: row["here"] for row in photographs}
+    words, verdicts = ("text", "reading", "in_report", "here"), {row["claim"]: row["here"] for row in photographs}
     lines = [
-        f"| {row['problem'].upper()}: {' | '.join(row[word] for word in words)} | {there[row['claim']]} |\n"
+        f"| {row['problem'].upper()}: {' | '.join(row[word] for word in words)} | {verdicts[row['claim']]} |\n"
         for row in claims
     ]
     replaced, count = re.subn(rf"({re.escape(CLAIMS)}\|[-|:]+\|\n)(?:\|.*\n)*", lambda m: m[1] + "".join(lines), text)

@@ -44,7 +44,7 @@ run_stage(main)
 
 
 class Project:
-    """In a folder of its own, with git and DVC; ``run`` is this Python's ``-m hw1.repro`` in it."""
+    """A project in a folder of its own, with git and DVC; ``run`` is this Python's ``-m hw1.repro`` in it."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -89,7 +89,7 @@ class Project:
         return subprocess.Popen(command, cwd=self.folder, env=self.environment, **streams)
 
     def run(self, *arguments: str, status: int = 0, module: str = "hw1.repro") -> str:
-        """What it prints."""
+        """Run it to its end and return what it prints."""
         process = self.start(*arguments, module=module)
         told, _ = process.communicate(timeout=120)
         assert process.returncode == status, told
@@ -107,7 +107,7 @@ class Project:
         return (self.folder / name).read_text()
 
     def wait_for(self, *stages: str) -> None:
-        """Until these have begun to work."""
+        """Wait until these have begun to work."""
         self.until(lambda: set(stages) <= set(self.text("ran.txt").split() if self.has("ran.txt") else []))
 
     def has(self, name: str) -> bool:

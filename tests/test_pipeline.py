@@ -35,7 +35,7 @@ def project(tmp_path_factory) -> Project:
 
 @pytest.fixture(scope="module")
 def runs(project) -> list[dict]:
-    """Of MLflow, after the first repro."""
+    """The runs in MLflow after the first repro."""
     return project.runs()
 
 
@@ -262,7 +262,7 @@ def test_checkout_or_stash_of_results_trains_nothing_that_the_cache_has(project)
 
 
 def test_pulled_results_come_back_after_a_checkout_or_a_stash(project, tmp_path):
-    """In a clone that has no run cache, as none of them was trained there."""
+    """A clone has no run cache, as none of them was trained there."""
     clone, results = tmp_path / "clone", "metrics plots dvc.lock"
     project.run("dvc", "push", "-q", "--all-branches")
     project.run("git", "clone", "-q", ".", str(clone))

@@ -1,4 +1,4 @@
-"""What `make check` says of two finished runs, on made-up ones."""
+"""The words of `make check` on two finished runs, made-up ones."""
 
 import subprocess
 from pathlib import Path

@@ -100,11 +100,11 @@ def causes(ours: Stages, theirs: Stages, by_stage: Differences) -> list[str]:
         if name not in ours or name not in theirs:
             notes = [("stages", f"{name} only {'here' if name in ours else 'in the commit'}")]
         else:
-            here, there = ours[name], theirs[name]
-            notes = list(_inputs(here, there, made))
-            others = any(there.writes.get(path) != md5 for path, md5 in here.writes.items())
-            if not notes and others and here.reads == there.reads:
-                if name == "download" and here.parameters.get(("params.yaml", "data.source")) != "synthetic":
+            current, earlier = ours[name], theirs[name]
+            notes = list(_inputs(current, earlier, made))
+            others = any(earlier.writes.get(path) != md5 for path, md5 in current.writes.items())
+            if not notes and others and current.reads == earlier.reads:
+                if name == "download" and current.parameters.get(("params.yaml", "data.source")) != "synthetic":
                     notes = [("data", "the archive is another")]
                 else:
                     unexplained.append(name)
@@ -123,15 +123,15 @@ def causes(ours: Stages, theirs: Stages, by_stage: Differences) -> list[str]:
     return lines
 
 
-def _inputs(here: LockedStage, there: LockedStage, made: set[str]) -> Iterator[tuple[str, str]]:
+def _inputs(current: LockedStage, earlier: LockedStage, made: set[str]) -> Iterator[tuple[str, str]]:
     """Kind and name of each input that differs and that no stage makes."""
-    if here.command != there.command:
+    if current.command != earlier.command:
         yield "code", "commands of dvc.yaml"
-    for file, key, text in changes(there.parameters, here.parameters):
+    for file, key, text in changes(earlier.parameters, current.parameters):
         kind = "data" if key.partition(".")[0] in DATA else "parameters"
         yield "versions" if file == "environment.json" else kind, text
-    for path in sorted({*here.reads, *there.reads}):
-        if here.reads.get(path) != there.reads.get(path) and is_source(path, made):
+    for path in sorted({*current.reads, *earlier.reads}):
+        if current.reads.get(path) != earlier.reads.get(path) and is_source(path, made):
             yield "code" if path.startswith(("hw1/", "stages/")) else "files", path
 
 
@@ -187,18 +187,18 @@ def p_value(commit: str, row: Headline) -> str:
     committed = _show(commit, path)
     if committed is None or not Path(path).is_file():
         return "no predictions"
-    here, there = (pd.read_csv(file, dtype={"image": str}) for file in (path, io.BytesIO(committed)))
+    current, earlier = (pd.read_csv(file, dtype={"image": str}) for file in (path, io.BytesIO(committed)))
     same = ["image", "label"]
     if row.problem == "p3":
         same = ["image", "class", "truth", "pixels"]
-        here, there = (side[side["model"] == row.key].reset_index(drop=True) for side in (here, there))
-    if not here[same].equals(there[same]):
+        current, earlier = (side[side["model"] == row.key].reset_index(drop=True) for side in (current, earlier))
+    if not current[same].equals(earlier[same]):
         return "other images"
     if row.problem == "p3":
-        tiles = pd.concat([here.assign(model="here"), there.assign(model="committed")])
+        tiles = pd.concat([current.assign(model="here"), earlier.assign(model="committed")])
         pairs = [pair for pair in iou_pairs(ious_of(tiles)) if pair["measure"] == "miou"]
     else:
-        pairs = accuracy_pairs("", here[same].assign(here=here[row.key], committed=there[row.key]))
+        pairs = accuracy_pairs("", current[same].assign(here=current[row.key], committed=earlier[row.key]))
     return f"{pairs[0]['p']:.2g}"
 
 

@@ -74,8 +74,7 @@ def train(folders: Mapping[int, Path], target: str, jobs: int, root: Path) -> No
     Raises:
         InputError: the project itself has something to do for it, or a stage fails.
     """
-    current = plan(root, [target])
-    if len(current.up_to_date) < len(current.needs):
+    if plan(root, [target]).todo:
         raise InputError(f"{target}: not up to date; run `dvc repro` first, then its seed is the first of the seeds")
     plans = [plan(folder, [target], of=f"seed {seed}") for seed, folder in folders.items()]
     needs = {task: needed for planned in plans for task, needed in planned.needs.items()}

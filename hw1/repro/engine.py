@@ -39,14 +39,13 @@ def run(plan: Plan, jobs: int, force: bool = False, root: Path = Path()) -> Coun
     Raises:
         InputError: a stage failed.
     """
-    needs = {task: needs - plan.up_to_date for task, needs in plan.needs.items() if task not in plan.up_to_date}
     counts = Counter({UNCHANGED: len(plan.up_to_date)})
-    if not needs:
+    if not plan.todo:
         return counts
     before = {folder: locked(folder) for folder in {task.folder for task in plan.needs}}
     try:
         with deferred():
-            counts += _Run(needs, jobs, force, root.resolve()).complete()
+            counts += _Run(plan.todo, jobs, force, root.resolve()).complete()
     finally:
         for folder, names in before.items():
             keep_order(folder, names, [task.stage for task in plan.needs if task.folder == folder])

@@ -48,6 +48,11 @@ class Plan:
     needs: Needs
     up_to_date: frozenset[Task] = frozenset()
 
+    @property
+    def todo(self) -> Needs:
+        """The other stages, each with those of them that it needs."""
+        return {task: needs - self.up_to_date for task, needs in self.needs.items() if task not in self.up_to_date}
+
 
 # -- what DVC says
 

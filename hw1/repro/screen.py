@@ -1,4 +1,4 @@
-"""What people see of stages that run side by side: on a terminal a line for each and one for all, else whole lines.
+"""The view of stages that run side by side: on a terminal a line for each and one for all, else whole lines.
 
 Each stage writes to a file of its own, which is read here: so lines of two stages never mix, and a stage can go on
 writing when nobody reads any more. A line that ends in a carriage return is the stage's state of the moment.
@@ -19,12 +19,12 @@ PIECE = re.compile(rb"[^\r\n]*[\r\n]")
 
 
 class Log:
-    """What a stage has written so far."""
+    """The lines that a stage has written so far, and its state."""
 
     def __init__(self, task: Task, path: Path):
         self.task, self.path, self.state, self.begun = task, path, "", time.monotonic()
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")  # what an earlier run left
+        path.write_bytes(b"")  # of an earlier run
         self._read, self._rest = 0, b""
 
     def lines(self, last: bool = False) -> list[str]:

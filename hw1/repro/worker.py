@@ -40,12 +40,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # blocked by the engin
 
 
 def default_jobs(params: Params) -> int:
-    """As many workers as there are GPUs for, or where none is used as the cores and the memory are enough for."""
+    """Count as many workers as there are GPUs for, or where none is used as the cores and the memory are enough for."""
     per_stage = params.launch.devices
     if params.runtime.device != "cpu" and (gpus := _gpus()):
         return max(1, gpus * params.launch.trainings_per_gpu // per_stage)
+    import psutil  # comes with dvc
+
     threads = params.runtime.threads or cores()
-    return max(1, min(cores() // (threads * per_stage), int(_available_memory() // MEMORY)))
+    return max(1, min(cores() // (threads * per_stage), int(psutil.virtual_memory().available // MEMORY)))
 
 
 def _gpus() -> int:
@@ -56,12 +58,6 @@ def _gpus() -> int:
         return 0
     done = subprocess.run([sys.executable, "-c", COUNT_GPUS], capture_output=True, text=True)
     return int(done.stdout) if done.returncode == 0 else 0
-
-
-def _available_memory() -> int:
-    import psutil  # comes with dvc
-
-    return psutil.virtual_memory().available
 
 
 # -- the process

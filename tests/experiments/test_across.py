@@ -75,7 +75,7 @@ def test_experiment_without_the_parameter_is_left_out(experiments):
 
 @pytest.mark.parametrize("lock", [LOCK.format(a="newer", scored=SCORED), "stages: {}"])
 def test_experiment_whose_models_were_not_scored_is_left_out(lock, experiments):
-    """Of `dvc exp run -S lr=1 finetune@A` the numbers are those of before."""
+    """`dvc exp run -S lr=1 finetune@A` leaves the numbers of before."""
     experiments["high", "dvc.lock"] = lock
     assert list(points("lr")["experiment"]) == ["low", "working tree"]
 

@@ -1,4 +1,4 @@
-"""What a user is told of his results beside a commit's, on made-up repositories."""
+"""The verdict on a user's results beside a commit's, on made-up repositories."""
 
 import json
 import os

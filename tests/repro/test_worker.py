@@ -1,6 +1,7 @@
-"""How many stages at a time a machine is taken to be good for."""
+"""The number of stages at a time that a machine is taken to be good for."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from closure import ROOT
@@ -25,7 +26,7 @@ def test_machine_is_shared_by_threads_memory_and_gpus(
 ):
     monkeypatch.setattr(worker, "cores", lambda: cores)
     monkeypatch.setattr(worker, "_gpus", lambda: gpus)
-    monkeypatch.setattr(worker, "_available_memory", lambda: gib * 2**30)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=gib * 2**30))
     launch = replace(PARAMS.launch, devices=devices, trainings_per_gpu=per_gpu)
     for device, wanted in (("auto", jobs), ("cpu", jobs_on_cpus)):
         runtime = replace(PARAMS.runtime, numerics="native", threads=threads, device=device)
