@@ -1,4 +1,4 @@
-"""Stage plots: draw every picture of the report from histories, evaluation and metrics."""
+"""Draw every picture of the report from histories, evaluation and metrics."""
 
 import json
 from collections.abc import Iterable

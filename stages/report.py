@@ -1,4 +1,4 @@
-"""Stage report: put numbers, pictures and answers into one HTML page."""
+"""Put numbers, pictures and answers into one HTML page."""
 
 from hw1.report.page import Paths, read_inputs, render
 from hw1.report.provenance import write_records

@@ -122,7 +122,7 @@ class Cluster:
             )
 
     def _environment(self, of: Mapping[str, str]) -> dict[str, str]:
-        """Without what a SLURM job has in which the tests may run."""
+        """The variables without those of a SLURM job in which the tests may run."""
         ours = {name: value for name, value in of.items() if not name.startswith(("SLURM", "SBATCH", "SRUN"))}
         path = os.pathsep.join([of["PATH"], *SBIN])
         return ours | {"PATH": path, "SLURM_CONF": str(self.folder / "slurm.conf")}

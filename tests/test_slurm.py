@@ -175,7 +175,7 @@ def test_segmenter_in_a_job_of_two_nodes_ends_as_one_process_does(trained):
 
 @pytest.fixture(scope="module")
 def copy(prepared, cluster, tmp_path_factory):
-    """For BYOL in batches so small that its one epoch outlasts what is done to it, and for ``RANKS``."""
+    """A copy for BYOL in batches so small that its one epoch outlasts what is done to it, and for ``RANKS``."""
     copy = Copy(prepared, cluster, tmp_path_factory.mktemp("copy"), batch_size=2)
     (copy.folder / "stages/ranks.py").write_text(RANKS)
     return copy

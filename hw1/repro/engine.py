@@ -124,12 +124,13 @@ class _Run:
     def _end(self, result: Connection, screen: Screen) -> None:
         process, log = self._running.pop(result)
         task, seconds = log.task, time.monotonic() - log.begun
-        try:
+        outcome = None
+        with suppress(EOFError):  # it ended without a word
             outcome = result.recv()
-        except EOFError:
-            outcome = InputError("its worker was killed")
         process.join()
         screen.end(log)
+        if outcome is None:
+            outcome = InputError("its worker was killed" if process.exitcode < 0 else "its worker failed, see above")
         if isinstance(outcome, InputError):
             self._failed[task] = str(outcome)
             return
