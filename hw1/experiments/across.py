@@ -7,7 +7,7 @@ accuracies.
 
 import argparse
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,25 +35,25 @@ def finished() -> list[str]:
 
 
 def parameters_of(experiment: str | None = None) -> dict[str, Any]:
-    """params.yaml of an experiment, or of the working tree, by dotted keys; InputError as for :func:`text_of`."""
+    """params.yaml of an experiment, or of the working tree, by dotted keys."""
     import dvc.api
-    from dvc.exceptions import DvcException
 
-    try:
-        return dict(leaves(dvc.api.params_show("params.yaml", rev=experiment)))
-    except (DvcException, OSError) as error:
-        raise InputError(f"params.yaml of {experiment or 'the working tree'}: {error}") from None
+    return dict(leaves(_read(dvc.api.params_show, "params.yaml", experiment)))
 
 
 def text_of(path: str, experiment: str | None = None) -> str:
-    """A file of an experiment, or of the working tree; InputError where it has none, or where DVC takes the name for
-    several experiments.
-    """
+    """The text of a file of an experiment, or of the working tree."""
     import dvc.api
+
+    return _read(dvc.api.read, path, experiment)
+
+
+def _read(call: Callable[..., Any], path: str, experiment: str | None) -> Any:
+    """Call a function of dvc.api; InputError for an experiment without the file, or a name of several experiments."""
     from dvc.exceptions import DvcException
 
     try:
-        return dvc.api.read(path, rev=experiment) if experiment else Path(path).read_text(encoding="utf-8")
+        return call(path, rev=experiment)
     except (DvcException, OSError) as error:
         raise InputError(f"{path} of {experiment or 'the working tree'}: {error}") from None
 

@@ -12,7 +12,6 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hw1.report.summary import PROBLEMS, Headline, read_metrics, results
 from hw1.run.errors import InputError
@@ -31,9 +30,6 @@ from hw1.run.lockfile import (
 from hw1.run.processes.numerics import obstacles
 from hw1.run.processes.supervision import answer_signals, run_stage
 from hw1.run.tracking.whereabouts import record_of
-
-if TYPE_CHECKING:
-    pass
 
 LOCK = "dvc.lock"
 SEEDS = "plots/statistics/seeds.csv"
