@@ -242,7 +242,7 @@ def test_experiment_with_another_lr_reruns_finetuning_and_what_hangs_on_it(proje
     assert {float(run["params"]["lr"]) for run in queued} == {1e-5}
     assert all("p2_curves.png" in run["pictures"] for run in queued)
     table = project.run(sys.executable, "-m", "hw1.experiments.across", "lr")  # params.yaml has another
-    assert re.search(r"^ +low +1e-05 ", table, re.M) and re.search(r"^working tree +0\.0005 ", table, re.M)
+    assert re.search(r"^ *low +1e-05 ", table, re.M) and re.search(r"^ *working tree +0\.0005 ", table, re.M), table
 
 
 def test_checkout_or_stash_of_results_trains_nothing_that_the_cache_has(project):
