@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.tables import Table
-from hw1.repro.graph import Needs, Task, plan
-from hw1.repro.times import makespan, recorded, to_the_end
+from hw1.repro.graph import Needs, Task, makespan, plan, recorded, to_the_end
 from hw1.run.parameters.params import Params, load
 from hw1.run.progress import clock
 

@@ -1,5 +1,6 @@
 """Intervals of every number, which differences between models hold, and the report's claims, each tried."""
 
+import filecmp
 import json
 import sys
 from collections.abc import Mapping
@@ -24,8 +25,9 @@ def main() -> None:
         out="the folder of tables to write",
         claims="the JSON of verdicts to write",
     )
-    predictions, params = read_predictions(args.predictions), load()
-    tables = of_one_training(predictions) | of_seeds(args.seeds, args.predictions, params.seed)
+    params = load()
+    tables = of_one_training(read_predictions(args.predictions))
+    tables |= of_seeds(seeds_of(args.seeds, args.predictions, params.seed))
     projections = pd.read_csv(args.evaluation / "p1/projections.csv")
     epochs = pd.read_csv(args.evaluation / "p3/epochs.csv", dtype={"image": str})
     settings = {key: setting.meaning for key, setting in params.settings.items()}
@@ -45,31 +47,26 @@ def of_one_training(predictions: Mapping[str, pd.DataFrame]) -> dict[str, pd.Dat
     tiles = comparison.ious_of(predictions["p3"])
     intervals += comparison.iou_intervals(tiles)
     pairs += comparison.iou_pairs(tiles)
-    return {
-        "intervals": to_frame(intervals, comparison.INTERVALS),
-        "pairs": to_frame(pairs, comparison.PAIRS),
-    }
+    return {"intervals": to_frame(intervals, comparison.INTERVALS), "pairs": to_frame(pairs, comparison.PAIRS)}
 
 
-def of_seeds(folder: Path, current: Path, seed: int) -> dict[str, pd.DataFrame]:
-    """The tables over seeds, without rows where none are kept."""
-    kept, rows, pairs = seeds_of(folder, current, seed), [], []
-    for problem in MEASURE if kept else ():
-        values = replications.values_of(problem, kept)
+def of_seeds(by_seed: Mapping[int, Mapping[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
+    """The tables over seeds, without rows where there are none."""
+    rows, pairs = [], []
+    for problem in MEASURE if by_seed else ():
+        values = replications.values_of(problem, by_seed)
         rows += replications.seed_table(problem, values)
         pairs += replications.seed_pairs(problem, values)
-    return {
-        "seeds": to_frame(rows, replications.SEEDS),
-        "seed_pairs": to_frame(pairs, replications.SEED_PAIRS),
-    }
+    return {"seeds": to_frame(rows, replications.SEEDS), "seed_pairs": to_frame(pairs, replications.SEED_PAIRS)}
 
 
 def seeds_of(folder: Path, current: Path, seed: int) -> dict[int, dict[str, pd.DataFrame]]:
-    """The predictions of every seed kept, if they belong to what is here: then the current seed's are among them."""
+    """The predictions of every seed kept, if the current seed's are among them as they are now."""
     kept = {int(path.name): path for path in folder.iterdir() if path.name.isdecimal()}
     if len(kept) < 2:
         return {}
-    if seed not in kept or not all(_same(kept[seed] / f"{name}.csv", current / f"{name}.csv") for name in MEASURE):
+    tables = [f"{problem}.csv" for problem in MEASURE]
+    if seed not in kept or filecmp.cmpfiles(kept[seed], current, tables, shallow=False)[0] != tables:
         print(
             f"{folder}: the seeds kept there are not of these data, parameters, code and numerics, and are left out; "
             "`python -m hw1.experiments.seeds` makes them anew",
@@ -77,10 +74,6 @@ def seeds_of(folder: Path, current: Path, seed: int) -> dict[int, dict[str, pd.D
         )
         return {}
     return {number: read_predictions(path) for number, path in kept.items()}
-
-
-def _same(kept: Path, current: Path) -> bool:
-    return kept.is_file() and kept.read_bytes() == current.read_bytes()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Stage plots: draw every picture of the report from histories, evaluation and metrics."""
+"""Draw every picture of the report from histories, evaluation and metrics."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -28,36 +29,31 @@ def main() -> None:
         out="the folder of pictures to write",
     )
     params = load()
-    summary = {problem: _json(args.evaluation / problem / "summary.json") for problem in ("p1", "p2", "p3")}
-    metrics = {name: _json(args.metrics / f"{name}.json") for name in ("p1", "p2", "p3", "supervised", "byol")}
-    statistics = Statistics.read(args.statistics)
+    problems = ("p1", "p2", "p3")
+    summary = {name: json.loads((args.evaluation / name / "summary.json").read_text()) for name in problems}
+    measured = (*problems, "supervised", "byol")
+    metrics = {name: json.loads((args.metrics / f"{name}.json").read_text()) for name in measured}
     with whole_folder(args.out) as out:
         networks.draw_networks(params, summary, out)
         draw_curves(params, args.history, metrics, out)
-        draw_results(params, summary, metrics, statistics, args.evaluation, out)
+        draw_results(params, summary, metrics, Statistics.read(args.statistics), args.evaluation, out)
     with Tracker("plots") as tracker:
         for history, pictures in pictures_by_history(params, args.history, args.out).items():
             tracker.log_pictures(history, pictures)
 
 
-def _json(path: Path) -> dict:
-    return json.loads(path.read_text())
-
-
 def draw_curves(params: Params, folder: Path, metrics: dict, out: Path) -> None:
-    def histories(stage: str, keys) -> dict[str, pd.DataFrame]:
+    def histories(stage: str, keys: Iterable[str]) -> dict[str, pd.DataFrame]:
         return {key: pd.read_csv(folder / stage / f"{key}.csv") for key in keys}
 
     names = model_names(params)
-    started = {
-        f"{task.upper()}{key}": f"{task.upper()} {name}" for task in ("p1", "p3") for key, name in names[task].items()
-    }
+    started = {f"{task}{key}".upper(): f"{task.upper()} {names[task][key]}" for task in ("p1", "p3") for key in "AB"}
     curves.start_curves(histories("start", pretrained(params)), started, out / "start_curves.png")
     curves.classification_curves(histories("classify", "AB"), names["p1"], out / "p1_curves.png")
-    pretraining = histories("pretrain", ("supervised", "byol"))
     starts = {"supervised": metrics["supervised"], "BYOL": metrics["byol"]}
+    projection, path = params.pretrain.byol.projection, out / "p2_pretraining.png"
     curves.pretraining_curves(
-        **pretraining, starts=starts, projection=params.pretrain.byol.projection, path=out / "p2_pretraining.png"
+        **histories("pretrain", ("supervised", "byol")), starts=starts, projection=projection, path=path
     )
     curves.finetuning_curves(histories("finetune", params.settings), out / "p2_curves.png")
     losses = {key: LOSSES[getattr(params.segment, key).loss] for key in "AB"}
@@ -75,11 +71,9 @@ def draw_results(
     intervals = {key: statistics.intervals["p2", key, "accuracy"] for key in accuracy}
     figures.setting_bars(accuracy, intervals, names["p2"], images, p2["chance"], out / "p2_bars.png")
     ranking.setting_ranking(accuracy, statistics, names["p2"], images, out / "p2_ranking.png")
-    majority = (p3["majority_class"], p3["majority_miou"])
+    majority, path = (p3["majority_class"], p3["majority_miou"]), out / "p3_iou_bars.png"
     intervals = {(m, measure): value for (p, m, measure), value in statistics.intervals.items() if p == "p3"}
-    figures.iou_bars(
-        metrics["p3"]["iou"], metrics["p3"]["miou"], intervals, names["p3"], majority, out / "p3_iou_bars.png"
-    )
+    figures.iou_bars(metrics["p3"]["iou"], metrics["p3"]["miou"], intervals, names["p3"], majority, path)
     for problem, classes in (("p1", None), ("p2", None), ("p3", LAND_COVER)):
         with np.load(evaluation / problem / "confusion.npz") as counts:
             matrices = {key: counts[key] for key in names[problem]}
@@ -97,14 +91,14 @@ def draw_results(
 
 
 def draw_answers(problem: str, facts: dict, titles: dict[str, str], evaluation: Path, out: Path) -> None:
-    """How sure the classifiers of a problem are, and what they were wrong about while they were surest."""
-    named = f"Problem {problem[1]}: "
-    path = out / f"{problem}_reliability.png"
-    figures.reliability(facts["reliability"], titles, f"{named}confidence and how often it is right", path)
+    """Draw how sure the classifiers of a problem are, and what they were wrong about while they were surest."""
+    title, answers = f"Problem {problem[1]}: ", facts["mistakes"]
+    reliability = out / f"{problem}_reliability.png"
+    figures.reliability(facts["reliability"], titles, f"{title}confidence and how often it is right", reliability)
     with np.load(evaluation / problem / "masks.npz") as arrays:
-        wrong = {key: [arrays[f"{key}/{rank}"] for rank in range(len(said))] for key, said in facts["mistakes"].items()}
-    path = out / f"{problem}_mistakes.png"
-    figures.mistakes(wrong, facts["mistakes"], titles, f"{named}the surest mistakes, predicted and true class", path)
+        wrong = {key: [arrays[f"{key}/{rank}"] for rank in range(len(cells))] for key, cells in answers.items()}
+    mistakes = out / f"{problem}_mistakes.png"
+    figures.mistakes(wrong, answers, titles, f"{title}the surest mistakes, predicted and true class", mistakes)
 
 
 if __name__ == "__main__":

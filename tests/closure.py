@@ -1,4 +1,4 @@
-"""Which of the project's files a module needs: itself and, transitively, every hw1 module it imports."""
+"""The project's files that a module needs: itself and, transitively, every hw1 module it imports."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What every test wants: no tracking of its stages, portable numerics on one thread, and an order that suits two cores.
+"""The setting of every test: no tracking of its stages, portable numerics on one thread, an order for two cores.
 
 On a busy machine threads that step together wait for the slower one at every operation of tiny tensors.
 """

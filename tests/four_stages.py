@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import yaml
 from closure import ROOT
 
 STAGES = ("source", "left", "right", "join")
@@ -44,7 +45,7 @@ run_stage(main)
 
 
 class Project:
-    """In a folder of its own, with git and DVC; ``run`` is this Python's ``-m hw1.repro`` in it."""
+    """A project in a folder of its own, with git and DVC; ``run`` is this Python's ``-m hw1.repro`` in it."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -56,24 +57,21 @@ class Project:
         (folder / "seed.txt").write_text("1")
         (folder / "code").mkdir()
         (folder / "code/part.py").write_text("one = 1\n")
-        (folder / "dvc.yaml").write_text(self._pipeline())
+        self.freeze("")
         self.tell()
         for command in (("git", "init", "-q", "-b", "main"), (sys.executable, "-m", "dvc", "init", "-q")):
             subprocess.run(command, cwd=folder, env=self.environment, check=True)
 
-    @staticmethod
-    def _pipeline(frozen: str = "") -> str:
-        text = "stages:\n"
+    def freeze(self, frozen: str) -> None:
+        """Write dvc.yaml with this stage frozen; none if empty."""
+        stages = {}
         for name in reversed(STAGES):  # not in the order in which they can run
-            needs = NEEDS[name]
-            deps = ["step.py", "code", *(f"{need}.txt" for need in needs), *(["seed.txt"] if not needs else [])]
-            text += f"  {name}:\n    cmd: python step.py {' '.join([name, *needs])}\n    deps: {json.dumps(deps)}\n"
-            text += f"    params: [{'seed' if name not in ('left', 'right') else f'lr.{name}'}]\n"
-            text += f"    outs: [{name}.txt]\n" + ("    frozen: true\n" if name == frozen else "")
-        return text
-
-    def freeze(self, name: str) -> None:
-        (self.folder / "dvc.yaml").write_text(self._pipeline(frozen=name))
+            deps = ["step.py", "code", *(f"{need}.txt" for need in NEEDS[name] or ["seed"])]
+            params = [f"lr.{name}" if name in ("left", "right") else "seed"]
+            command = f"python step.py {' '.join([name, *NEEDS[name]])}"
+            stages[name] = {"cmd": command, "deps": deps, "params": params, "outs": [f"{name}.txt"]}
+            stages[name] |= {"frozen": True} if name == frozen else {}
+        (self.folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
 
     def tell(self, **stages: dict) -> None:
         """Say what each is to do: take ``seconds``, or ``until`` a file is there, what it ``says``, if it ``fails``,
@@ -89,7 +87,7 @@ class Project:
         return subprocess.Popen(command, cwd=self.folder, env=self.environment, **streams)
 
     def run(self, *arguments: str, status: int = 0, module: str = "hw1.repro") -> str:
-        """What it prints."""
+        """Run it to its end and return what it prints."""
         process = self.start(*arguments, module=module)
         told, _ = process.communicate(timeout=120)
         assert process.returncode == status, told
@@ -107,7 +105,7 @@ class Project:
         return (self.folder / name).read_text()
 
     def wait_for(self, *stages: str) -> None:
-        """Until these have begun to work."""
+        """Wait until these have begun to work."""
         self.until(lambda: set(stages) <= set(self.text("ran.txt").split() if self.has("ran.txt") else []))
 
     def has(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""How far trainings on several ranks may be from one process's."""
+"""A bound on the rounding of trainings on several ranks beside one process's."""
 
 from collections.abc import Mapping
 

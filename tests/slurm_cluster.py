@@ -64,7 +64,7 @@ def missing() -> list[str]:
 
 
 def wait_for(found: Callable[[], bool], seconds: float, told: Callable[[], str]) -> None:
-    """Until ``found``; else what is ``told`` then."""
+    """Wait until ``found``; fail with what is ``told`` then."""
     deadline = time.monotonic() + seconds
     while not found():
         assert time.monotonic() < deadline, told()
@@ -122,7 +122,7 @@ class Cluster:
             )
 
     def _environment(self, of: Mapping[str, str]) -> dict[str, str]:
-        """Without what a SLURM job has in which the tests may run."""
+        """The variables without those of a SLURM job in which the tests may run."""
         ours = {name: value for name, value in of.items() if not name.startswith(("SLURM", "SBATCH", "SRUN"))}
         path = os.pathsep.join([of["PATH"], *SBIN])
         return ours | {"PATH": path, "SLURM_CONF": str(self.folder / "slurm.conf")}
@@ -163,17 +163,17 @@ class Job:
 
     @property
     def output(self) -> str:
-        """What it has printed, standard error too."""
+        """The text it has printed, standard error too."""
         return self.file.read_text() if self.file.exists() else ""
 
     def processes(self, variable: str = "") -> list[int]:
-        """Of the job, on all nodes, those that have ``variable`` (NAME=value) in their environment."""
+        """Processes of the job, on all nodes, those that have ``variable`` (NAME=value) in their environment."""
         return sorted(
             set(self.cluster._processes(f"SLURM_JOB_ID={self.number}")) & set(self.cluster._processes(variable))
         )
 
     def had_step_on(self, node: str) -> bool:
-        """Whether something that it started with srun ran there."""
+        """Tell whether something that it started with srun ran there."""
         return f"[{self.number}.0]" in (self.cluster.folder / f"{node}.log").read_text()
 
     def says(self, text: str, seconds: float = 90) -> None:
@@ -190,7 +190,7 @@ class Job:
         return self._state()
 
     def restarts(self) -> int:
-        """How many times it has been started again, once it runs."""
+        """Count its new starts, once it runs."""
         shown = self.cluster._ask("scontrol", "show", "job", self.number)
         return int(re.search(r"Restarts=(\d+)", shown)[1]) if "JobState=RUNNING" in shown else 0
 

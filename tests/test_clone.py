@@ -1,4 +1,4 @@
-"""What a clone and its folder may bring along: other packages, other line ends, what editors leave."""
+"""Things that a clone and its folder may bring along: other packages, other line ends, what editors leave."""
 
 import os
 import subprocess

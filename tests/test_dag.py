@@ -26,7 +26,7 @@ HOMES = {
     "ruamel": {"hw1/run/parameters/yaml_reader.py"},
     "dvc": {
         *("hw1/repro/graph.py", "hw1/repro/worker.py"),
-        *("hw1/experiments/pipeline.py", "hw1/experiments/clones.py"),
+        *("hw1/experiments/across.py", "hw1/experiments/seeds.py"),
     },
     "rich": {"hw1/repro/screen.py"},
     "mlflow": {"hw1/run/tracking/mlflow_store.py", "hw1/run/tracking/mlflow_models.py"},
@@ -74,32 +74,19 @@ def packages_behind(module: str) -> set[str]:
 
 
 def versions_of(stage: dict) -> list[str]:
-    """What a stage of dvc.yaml depends on of environment.json."""
+    """The versions in environment.json that a stage of dvc.yaml depends on."""
     (listed,) = (entry["environment.json"] for entry in body(stage)["params"] if isinstance(entry, dict))
     return listed
 
 
-def test_stages_stand_in_the_order_of_the_data():
-    order = (
-        "download prepare imagenet start initialise pretrain classify finetune segment histories evaluate compare "
-        "plots report"
-    )
-    assert list(STAGES) == order.split()
-
-
 @pytest.mark.parametrize("name", STAGES)
-def test_stage_imports_nothing_outside_its_script_its_packages_and_run(name):
+def test_stage_depends_on_its_script_and_the_packages_that_it_imports_and_no_others(name):
     code = code_deps(STAGES[name])
-    assert f"stages/{name}.py" in code and len(code) - 1 <= 6
+    assert f"stages/{name}.py" in code and "hw1/run" not in code and len(code) - 1 <= 6
+    closure = import_closure(f"stages.{name}")
     allowed = (*code, "hw1/run", "stages/__init__.py")
-    outside = {path for path in import_closure(f"stages.{name}") if not path.startswith((*allowed, PACKAGE))}
-    assert outside == set()
-
-
-@pytest.mark.parametrize("name", STAGES)
-def test_stage_depends_on_no_package_that_it_does_not_import(name):
-    packages = {path.rpartition("/")[0] for path in import_closure(f"stages.{name}")}
-    assert set(code_deps(STAGES[name])) - {f"stages/{name}.py"} <= packages
+    assert {path for path in closure if not path.startswith((*allowed, PACKAGE))} == set()
+    assert set(code) - {f"stages/{name}.py"} <= {path.rpartition("/")[0] for path in closure}
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -107,32 +94,21 @@ def test_stage_depends_on_the_versions_of_python_and_of_what_it_imports(name):
     assert versions_of(STAGES[name]) == ["python", *sorted(packages_behind(f"stages.{name}"))]
 
 
-def test_every_version_that_is_recorded_is_one_that_a_stage_depends_on():
+def test_versions_recorded_are_those_that_setup_installs_and_that_stages_depend_on():
     assert {"python", *PACKAGES} == {name for stage in STAGES.values() for name in versions_of(stage)}
-
-
-def test_versions_recorded_are_those_that_setup_installs():
     pinned = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M))
-    assert {name: version for name, version in ENVIRONMENT.items() if name != "python"} == {
-        name: pinned[name] for name in PACKAGES
-    }
+    assert {"python": "", **{name: pinned[name] for name in PACKAGES}} == ENVIRONMENT | {"python": ""}
 
 
-def test_lock_is_of_the_versions_recorded():
+def test_lock_holds_the_stages_of_the_dag_with_the_versions_recorded():
     """Python's aside, which is whatever the tests run on."""
-    for name, entry in yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"].items():
-        wanted = {package: ENVIRONMENT[package] for package in versions_of(STAGES[name.partition("@")[0]])}
-        locked = entry["params"]["environment.json"]
-        assert locked | {"python": ""} == wanted | {"python": ""}, name
-
-
-def test_no_stage_depends_on_what_is_only_around_a_result():
-    assert not any("hw1/run" in code_deps(stage) for stage in STAGES.values())
-
-
-def test_what_is_around_a_result_imports_nothing_that_makes_one():
-    for path in (path for path in LIBRARY if path.startswith("hw1/run/")):
-        assert {name.split(".")[1] for name in imported_names(ROOT / path) if name.startswith("hw1.")} <= {"run"}, path
+    locked = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+    assert {name.partition("@")[0] for name in locked} == set(STAGES)
+    for name, entry in locked.items():
+        stage = STAGES[name.partition("@")[0]]
+        assert ("@" in name) == ("foreach" in stage)
+        wanted = {package: ENVIRONMENT[package] for package in versions_of(stage)}
+        assert entry["params"]["environment.json"] | {"python": ""} == wanted | {"python": ""}, name
 
 
 def test_the_package_itself_holds_no_code():
@@ -152,27 +128,14 @@ def test_no_two_modules_and_no_two_classes_have_one_name():
         assert sorted(names) == sorted(set(names))
 
 
-def test_lock_holds_the_stages_of_the_dag_and_no_others():
-    locked = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
-    assert {name.partition("@")[0] for name in locked} == set(STAGES)
-    for name, stage in STAGES.items():
-        instances = [entry for entry in locked if entry.partition("@")[0] == name]
-        assert instances == [name] if "foreach" not in stage else all("@" in entry for entry in instances)
-
-
 @pytest.mark.parametrize("name", STAGES)
-def test_command_runs_the_stage_of_that_name(name):
-    assert body(STAGES[name])["cmd"].startswith(f"python -m stages.{name} ")
-
-
-@pytest.mark.parametrize("name", STAGES)
-def test_every_path_in_the_command_is_a_dep_or_an_out(name):
+def test_command_runs_the_stage_of_that_name_and_has_only_deps_and_outs_as_paths(name):
     stage = body(STAGES[name])
+    assert stage["cmd"].startswith(f"python -m stages.{name} ")
     declared = list(stage["deps"])
     for kind in ("outs", "metrics", "plots"):
         declared += [next(iter(out)) if isinstance(out, dict) else out for out in stage.get(kind, [])]
-    paths = [word for word in stage["cmd"].split() if "/" in word]
-    for path in paths:
+    for path in (word for word in stage["cmd"].split() if "/" in word):
         assert any(entry == path or entry.startswith(f"{path}/") for entry in declared), path
 
 
@@ -181,14 +144,13 @@ def test_light_stage_does_not_import_torch(name):
     assert not external_closure(f"stages.{name}") & {"torch", "torchvision", "sklearn", "mlflow", "dvc"}
 
 
-@pytest.mark.parametrize("path", LIBRARY)
-def test_module_imports_only_from_its_own_layer_or_below(path):
-    parts = Path(path).parts
-    height = LAYERS.index(parts[1]) if parts[1] in LAYERS else -1
-    for name in imported_names(ROOT / path):
-        if module_file(name) is not None:
-            layer = name.split(".")[1]
-            assert (LAYERS.index(layer) if layer in LAYERS else -1) <= height, f"{path} imports {name}"
+def test_modules_import_only_from_their_own_layer_or_below():
+    heights = {layer: height for height, layer in enumerate(LAYERS)}
+    for path in LIBRARY:
+        height = heights.get(Path(path).parts[1], -1)
+        for name in imported_names(ROOT / path):
+            if module_file(name) is not None:
+                assert heights.get(name.split(".")[1], -1) <= height, f"{path} imports {name}"
 
 
 @pytest.mark.parametrize("library", HOMES)

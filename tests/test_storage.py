@@ -1,12 +1,12 @@
 """An S3-compatible server as DVC's remote, on 127.0.0.1, with credentials from the environment alone."""
 
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 
 import pytest
+from mlflow_server import free_port
 from tiny_project import Project, tiny
 
 for package in ("moto", "dvc_s3"):
@@ -18,9 +18,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "of-this-test", "AWS_SECRET_ACCESS_KEY": "only", "A
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """URL of a server with an empty bucket named results."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     path = tmp_path_factory.mktemp("server") / "log"

@@ -1,4 +1,4 @@
-"""What `make check` says of two finished runs, on made-up ones."""
+"""The words of `make check` on two finished runs, made-up ones."""
 
 import subprocess
 from pathlib import Path
@@ -43,55 +43,42 @@ def test_changed_bit_of_a_tensor_names_the_tensor(runs):
 
 
 @pytest.mark.parametrize(
-    ("weights", "metadata", "named"),
+    ("path", "weights", "metadata", "named"),
     [
-        (WEIGHTS | {"fc.bias": np.zeros((2, 1), np.float32)}, {"epoch": "3"}, "fc.bias"),
-        (WEIGHTS | {"fc.bias": np.zeros(2, np.int32)}, {"epoch": "3"}, "fc.bias"),
-        ({"conv.weight": WEIGHTS["conv.weight"]}, {"epoch": "3"}, "fc.bias"),
-        (WEIGHTS | {"fc.scale": np.zeros(2, np.float32)}, {"epoch": "3"}, "fc.scale"),
-        (WEIGHTS, {"epoch": "4"}, "metadata epoch"),
+        (OUTS[0], WEIGHTS | {"fc.bias": np.zeros((2, 1), np.float32)}, {"epoch": "3"}, "fc.bias"),
+        (OUTS[0], WEIGHTS | {"fc.bias": np.zeros(2, np.int32)}, {"epoch": "3"}, "fc.bias"),
+        (OUTS[0], {"conv.weight": WEIGHTS["conv.weight"]}, {"epoch": "3"}, "fc.bias"),
+        (OUTS[0], WEIGHTS | {"fc.scale": np.zeros(2, np.float32)}, {"epoch": "3"}, "fc.scale"),
+        (OUTS[0], WEIGHTS, {"epoch": "4"}, "metadata epoch"),
+        (
+            OUTS[1],
+            {f"layer{number}": np.ones(1) for number in range(7)},
+            {},
+            "layer0, layer1, layer2, layer3, layer4 and 2 more",
+        ),
     ],
-    ids=["shape", "type", "absent", "added", "metadata"],
+    ids=["shape", "type", "absent", "added", "metadata", "many"],
 )
-def test_other_shape_type_set_of_tensors_or_metadata_is_named(runs, weights, metadata, named):
-    save_file(weights, runs[1] / OUTS[0], metadata)
-    assert differences(*runs) == [f"models/A.safetensors: {named}"]
-
-
-def test_of_many_tensors_five_are_named_and_the_others_counted(runs):
-    for run, value in zip(runs, (0, 1), strict=True):
-        save_file({f"layer{number}": np.full(1, value) for number in range(7)}, run / OUTS[0])
-    assert differences(*runs) == ["models/A.safetensors: layer0, layer1, layer2, layer3, layer4 and 2 more"]
-
-
-def test_weights_in_the_place_of_an_empty_file_are_named(runs):
-    save_file({"fc.bias": WEIGHTS["fc.bias"]}, runs[1] / OUTS[1])
-    assert differences(*runs) == ["models/empty.safetensors: fc.bias"]
-
-
-def test_file_that_one_run_lacks_is_told(runs):
-    (runs[1] / "plots/history.csv").unlink()
-    (runs[0] / "data/arrays/train.npy").unlink()
-    assert differences(*runs) == ["data/arrays/train.npy: only after", "plots/history.csv: only before"]
+def test_other_shape_type_set_of_tensors_or_metadata_is_named(runs, path, weights, metadata, named):
+    save_file(weights, runs[1] / path, metadata)
+    assert differences(*runs) == [f"{path}: {named}"]
 
 
 @pytest.mark.parametrize(
     ("text", "line"),
     [("epoch,loss\n1,0.5\n2,0.125\n", 3), ("epoch,loss\r\n1,0.5\n2,0.25\n", 1), ("epoch,loss\n1,0.5\n", 3)],
 )
-def test_text_differs_from_a_line_on(runs, text, line):
+def test_text_differs_from_a_line_on_and_an_array_somewhere(runs, text, line):
     (runs[1] / "plots/history.csv").write_bytes(text.encode())
-    assert differences(*runs) == [f"plots/history.csv: from line {line} on"]
-
-
-def test_array_of_a_folder_differs(runs):
     np.save(runs[1] / "data/arrays/train.npy", np.arange(4)[::-1])
-    assert differences(*runs) == ["data/arrays/train.npy: other bytes"]
+    assert differences(*runs) == ["data/arrays/train.npy: other bytes", f"plots/history.csv: from line {line} on"]
 
 
-def test_file_that_is_no_output_does_not_count(runs):
+def test_file_that_one_run_lacks_is_told_unless_it_is_no_output(runs):
+    (runs[1] / "plots/history.csv").unlink()
+    (runs[0] / "data/arrays/train.npy").unlink()
     (runs[1] / "plots/seeds/README.md").write_text("an input")
-    assert differences(*runs) == []
+    assert differences(*runs) == ["data/arrays/train.npy: only after", "plots/history.csv: only before"]
 
 
 def test_base_is_where_the_branch_left_its_upstream_or_the_commit_before(tmp_path):

@@ -7,10 +7,8 @@ stage. In the end dvc.lock, with the hashes of every output, must be that of the
 
 import argparse
 import contextlib
-import os
 import random
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +17,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from processes import command_of, descendants, parents
+import psutil
 from tiny_project import ROOT, Project, tiny
 
 TRAININGS = {"pretrain", "classify", "finetune", "segment"}
@@ -32,7 +30,7 @@ POLL = 0.02  # seconds
 
 @dataclass
 class Outcome:
-    """What was killed, by stage and by target, and which files differ from the undisturbed run's."""
+    """Kills by stage and by target, and which files differ from the undisturbed run's."""
 
     stages: Counter = field(default_factory=Counter)
     targets: Counter = field(default_factory=Counter)
@@ -46,15 +44,9 @@ class Repro:
     def __init__(self, project: Project, log: Path, *options: str, command: tuple[str, ...] = COMMANDS[0]):
         self.log = log
         log.unlink(missing_ok=True)  # a stage of an earlier run may still write to it
+        place = {"cwd": project.folder, "env": project.environment, "start_new_session": True}
         with open(log, "xb") as file:
-            self.process = subprocess.Popen(
-                [*command, *options],
-                cwd=project.folder,
-                env=project.environment,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self.process = subprocess.Popen([*command, *options], stdout=file, stderr=subprocess.STDOUT, **place)
 
     @property
     def output(self) -> str:
@@ -76,21 +68,22 @@ class Repro:
 
     def kill(self, target: str, name: str) -> bool:
         """SIGKILL, of a stage by its name or of what is above it; False if it had ended."""
-        stages = [pid for pid in descendants(self.process.pid) if is_stage(pid, name)]
-        if not stages or self.process.poll() is not None:
+        if self.process.poll() is not None:
             return False
-        stage, first = stages[-1], self.process.pid
-        above, starter = parents(), stage
-        while b"stages." in command_of(starter):
-            starter = above[starter]
-        workers = [pid for pid in descendants(first) if b"hw1.repro" in command_of(pid)]
-        victims = {"stage": [stage], "starter": [starter], "first": [first], "all": [first, *descendants(first)]}
+        first = psutil.Process(self.process.pid)
+        family = first.children(recursive=True)
+        stages = [process for process in family if is_stage(process, name)]
+        if not stages:
+            return False
+        above = [stages[-1], *stages[-1].parents()]
+        starter = next(process for process in above if "stages." not in command_of(process))
+        workers = [process for process in family if "hw1.repro" in command_of(process)]
+        victims = {"stage": stages[-1:], "starter": [starter], "first": [first], "all": [first, *family]}
         for victim in victims[target]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(victim, signal.SIGKILL)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()
         self.process.wait()
-        while any(Path(f"/proc/{pid}").exists() for pid in workers):  # `dvc repro` refuses beside them, and says so
-            time.sleep(POLL)
+        psutil.wait_procs(workers)  # `dvc repro` refuses beside them, and says so
         return True
 
 
@@ -161,10 +154,16 @@ def kill_once(
     return None
 
 
-def is_stage(pid: int, name: str) -> bool:
-    """Whether a process is the stage of that name, or what DVC put between itself and it."""
+def command_of(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):  # it has ended
+        return " ".join(process.cmdline())
+    return ""
+
+
+def is_stage(process: psutil.Process, name: str) -> bool:
+    """Tell whether a process is the stage of that name, or what DVC put between itself and it."""
     stage, _, item = name.partition("@")
-    return re.search(rf"stages\.{stage}\b.?{item}\b".encode(), command_of(pid)) is not None
+    return re.search(rf"stages\.{stage}\b.?{item}\b", command_of(process)) is not None
 
 
 def states(project: Project, stage: str) -> set[str]:

@@ -23,7 +23,7 @@ SHOWN = 5  # names of a model's tensors
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """What a git command prints; its own error ends the program."""
+    """The output of a git command; its own error ends the program."""
     done = subprocess.run(["git", *arguments], cwd=folder, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(f"error: `git {' '.join(arguments)}` ended with {done.returncode}")
@@ -78,7 +78,7 @@ def differences(before: Path, after: Path) -> list[str]:
 
 
 def difference(before: Path, after: Path) -> str:
-    """Where two files differ: which tensors of a model, from which line of a text on."""
+    """The place where two files differ: which tensors of a model, from which line of a text on."""
     if before.suffix == ".safetensors":
         earlier, later = tensors(before), tensors(after)
         names = [name for name in earlier | later if earlier.get(name) != later.get(name)]

@@ -9,7 +9,7 @@ from email.utils import formatdate
 
 @dataclass
 class Fault:
-    """What an answer does instead: another status, fewer bytes than announced, a redirect, headers of its own."""
+    """A wrong answer: another status, fewer bytes than announced, a redirect, headers of its own."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)

@@ -6,109 +6,114 @@ accuracies.
 """
 
 import argparse
-import contextlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from hw1.experiments.pipeline import finished, parameters_of, text_of
 from hw1.report.canvas import colour, grid, save
+from hw1.repro.graph import opened
 from hw1.run.errors import InputError
 from hw1.run.files import folder_hash
-from hw1.run.lockfile import stages_of
+from hw1.run.lockfile import leaves, stages_of, within
 from hw1.run.parameters.params import load
-from hw1.run.processes.supervision import run_stage
+from hw1.run.processes.supervision import answer_signals, run_stage
 from hw1.statistics.intervals import wilson_interval
 
-METRICS = "metrics/p2.json"
 HISTORIES = "models/history/finetune"
-PREDICTIONS = "plots/predictions/p2.csv"
+COLUMNS = ["experiment", "images"]  # before the parameter's and the settings'
 
 
-@dataclass(frozen=True)
-class Point:
-    """One experiment: its name, the parameter's value, the accuracy of each setting, the number of images."""
-
-    name: str
-    value: float
-    accuracy: Mapping[str, float]
-    images: int
+def finished() -> list[str]:
+    """Names of the finished experiments of all commits."""
+    with opened() as repo:
+        return sorted({name for names in repo.experiments.ls(all_commits=True).values() for name, _ in names})
 
 
-def points(key: str) -> list[Point]:
-    """By value; InputError if the parameter is no number, or nothing varies it.
+def parameters_of(experiment: str | None = None) -> dict[str, Any]:
+    """params.yaml of an experiment, or of the working tree, by dotted keys."""
+    import dvc.api
 
-    An experiment without the parameter is left out, and so is one whose name another commit has too.
+    return dict(leaves(_read(dvc.api.params_show, "params.yaml", experiment)))
+
+
+def text_of(path: str, experiment: str | None = None) -> str:
+    """The text of a file of an experiment, or of the working tree."""
+    import dvc.api
+
+    return _read(dvc.api.read, path, experiment)
+
+
+def _read(call: Callable[..., Any], path: str, experiment: str | None) -> Any:
+    """Call a function of dvc.api; InputError for an experiment without the file, or a name of several experiments."""
+    from dvc.exceptions import DvcException
+
+    try:
+        return call(path, rev=experiment)
+    except (DvcException, OSError) as error:
+        raise InputError(f"{path} of {experiment or 'the working tree'}: {error}") from None
+
+
+def points(key: str) -> pd.DataFrame:
+    """A row per experiment, by the parameter's value: its name, the number of images, the value, the accuracies.
+
+    Raises:
+        InputError: the parameter is no number, or nothing varies it.
     """
-    value, here = apart(parameters_of(), key)
+    parameters = parameters_of()
+    value = parameters.get(key)
+    if key not in parameters:
+        raise InputError(f"{key}: not in params.yaml, or no single value")
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise InputError(f"{key}: is {value!r} in params.yaml; give a parameter that is a number, such as lr")
-    found = [_point("working tree", value, Path(METRICS).read_text(), Path(PREDICTIONS).read_text())]
+    settings = {path.split(".")[1] for path in parameters if path.startswith("settings.")}
+    rows = [_row(key, value)]
     for name in finished():
-        with contextlib.suppress(InputError):
-            value, theirs = apart(parameters_of(name), key)
-            new = theirs == here and value not in [point.value for point in found]
-            if new and scores_its_models(text_of("dvc.lock", name).encode(), here["settings"]):
-                found.append(_point(name, value, text_of(METRICS, name), text_of(PREDICTIONS, name)))
-    if len(found) < 2:
+        with suppress(InputError):  # one without these files, or whose name another commit has too
+            theirs = parameters_of(name)
+            new = key in theirs and theirs[key] not in [row[key] for row in rows]
+            if new and theirs | {key: value} == parameters and scores_its_models(text_of("dvc.lock", name), settings):
+                rows.append(_row(key, theirs[key], name))
+    if len(rows) < 2:
         raise InputError(f"{key}: no finished experiment varies it alone; `dvc exp run -S {key}=...` makes one")
-    return sorted(found, key=lambda point: point.value)
+    return pd.DataFrame(rows).sort_values(key, ignore_index=True)
 
 
-def scores_its_models(lock: bytes, settings: Mapping[str, Any]) -> bool:
-    """Whether the trainings that ``evaluate@p2`` scored are the last of the settings' stages, by the histories in a
-    dvc.lock.
+def _row(key: str, value: float, experiment: str | None = None) -> dict[str, Any]:
+    accuracy = json.loads(text_of("metrics/p2.json", experiment))["accuracy"]
+    images = len(text_of("plots/predictions/p2.csv", experiment).splitlines()) - 1
+    return {"experiment": experiment or "working tree", "images": images, key: float(value), **accuracy}
 
-    Of an experiment that trained one setting alone the numbers are those of before.
+
+def scores_its_models(lock: str, settings: Collection[str]) -> bool:
+    """Tell by the histories in a dvc.lock if ``evaluate@p2`` scored the last trainings of the settings' stages.
+
+    The numbers of an experiment that trained one setting alone are those of before.
     """
-    stages = stages_of(lock, "dvc.lock")
+    stages = stages_of(lock.encode(), "dvc.lock")
     try:
-        outputs = {name: md5 for key in settings for name, md5 in stages[f"finetune@{key}"].writes.items()}
+        outputs = {path: md5 for key in settings for path, md5 in stages[f"finetune@{key}"].writes.items()}
         scored = stages["evaluate@p2"].reads[HISTORIES]
     except KeyError:
         return False
-    inside = f"{HISTORIES}/"
-    files = {path.removeprefix(inside): md5 for path, md5 in outputs.items() if path.startswith(inside)}
-    return scored == folder_hash(files)
+    histories = {path.removeprefix(f"{HISTORIES}/"): md5 for path, md5 in outputs.items() if within(path, HISTORIES)}
+    return scored == folder_hash(histories)
 
 
-def apart(parameters: dict[str, Any], key: str) -> tuple[Any, dict[str, Any]]:
-    """Takes the value under a dotted key out: the value, and all others; InputError without it."""
-    *folders, last = key.split(".")
-    node = parameters
-    for folder in folders:
-        node = node.get(folder) if isinstance(node, dict) else None
-    if not isinstance(node, dict) or last not in node:
-        raise InputError(f"{key}: not in params.yaml")
-    return node.pop(last), parameters
-
-
-def _point(name: str, value: float, metrics: str, predictions: str) -> Point:
-    return Point(name, float(value), json.loads(metrics)["accuracy"], len(predictions.splitlines()) - 1)
-
-
-def table(found: list[Point], key: str) -> pd.DataFrame:
-    """A row per experiment: name, value, accuracies."""
-    return pd.DataFrame([{"experiment": point.name, key: point.value, **point.accuracy} for point in found])
-
-
-def draw(found: list[Point], key: str, path: Path) -> None:
-    figure, (panel,) = grid(1, 1, (6.4, 4.2), f"Problem 2: accuracy over {key}, {found[0].images} validation images")
-    for index, setting in enumerate(found[0].accuracy):
-        values, shares = (list(column) for column in zip(*((p.value, p.accuracy[setting]) for p in found), strict=True))
-        bounds = [wilson_interval(share, point.images) for share, point in zip(shares, found, strict=True)]
-        shifted = [value * (1 + 0.02 * (index - 2)) for value in values]  # or the bars would hide each other
-        bars = [
-            [100 * (share - low) for share, (low, _) in zip(shares, bounds, strict=True)],
-            [100 * (high - share) for share, (_, high) in zip(shares, bounds, strict=True)],
-        ]
+def draw(rows: pd.DataFrame, key: str, path: Path) -> None:
+    images = rows["images"]
+    figure, (panel,) = grid(1, 1, (6.4, 4.2), f"Problem 2: accuracy over {key}, {images[0]} validation images")
+    for index, setting in enumerate(rows.columns.drop([*COLUMNS, key])):
+        shares = rows[setting]
+        low, high = np.transpose([wilson_interval(share, count) for share, count in zip(shares, images, strict=True)])
         panel.errorbar(
-            shifted, [100 * share for share in shares], yerr=bars, color=colour(index), marker="o", capsize=2,
-            elinewidth=0.8, label=f"setting {setting}",
+            rows[key] * (1 + 0.02 * (index - 2)),  # shifted, or the bars would hide each other
+            100 * shares, yerr=[100 * (shares - low), 100 * (high - shares)], color=colour(index), marker="o",
+            capsize=2, elinewidth=0.8, label=f"setting {setting}",
         )  # fmt: skip
     panel.set_xscale("log")
     panel.set_xlabel(key)
@@ -126,11 +131,12 @@ def main() -> None:
     parser.add_argument("key", help="the parameter, such as lr or finetune.epochs")
     parser.add_argument("--out", type=Path, help="the PNG to write")
     args = parser.parse_args()
+    answer_signals("the same command begins anew")
     load()
-    found = points(args.key)
-    print(table(found, args.key).to_string(index=False, float_format=lambda number: f"{number:.4g}"))
+    rows = points(args.key)
+    print(rows.drop(columns="images").to_string(index=False, float_format=lambda number: f"{number:.4g}"))
     if args.out:
-        draw(found, args.key, args.out)
+        draw(rows, args.key, args.out)
 
 
 if __name__ == "__main__":

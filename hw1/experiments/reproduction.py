@@ -7,14 +7,11 @@ over the kept seeds.
 """
 
 import argparse
-import csv
 import io
 import json
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hw1.report.summary import PROBLEMS, Headline, read_metrics, results
 from hw1.run.errors import InputError
@@ -31,65 +28,52 @@ from hw1.run.lockfile import (
     within,
 )
 from hw1.run.processes.numerics import obstacles
-from hw1.run.processes.supervision import run_stage
+from hw1.run.processes.supervision import answer_signals, run_stage
 from hw1.run.tracking.whereabouts import record_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LOCK = "dvc.lock"
 SEEDS = "plots/statistics/seeds.csv"
 SHOWN = 10  # names in a list, before it counts
 DATA = ("data", "prepare", "synthetic")  # sections of the parameters
+TESTS = "the committed predictions against those here, on the same images (McNemar; mIoU: swapped tile by tile)"
+Differences = dict[str, dict[str, str]]  # by stage and path, the files that differ or the side that has the output
 
 
 # -- what differs
 
 
-@dataclass
-class DifferingOutputs:
-    """Outputs that are not the commit's: by stage and path, the files of it that differ or on which side it is."""
-
-    outputs: int  # of both sides
-    by_stage: dict[str, dict[str, str]] = field(default_factory=dict)
-
-    @property
-    def paths(self) -> set[str]:
-        return {path for paths in self.by_stage.values() for path in paths}
-
-    def __str__(self) -> str:
-        """A line per stage, SHOWN outputs in all."""
-        lines, room = [], SHOWN
-        for stage, paths in self.by_stage.items():
-            named = [f"{path}{remark}" for path, remark in list(paths.items())[:room]]
-            lines += [f"  {stage}: {', '.join(named)}"] if named else []
-            room -= len(named)
-        more = len(self.paths) - SHOWN
-        return "\n".join([*lines, f"  and {more} more"] if more > 0 else lines)
-
-
-def difference(here: Stages, there: Stages, changed: set[str], kept: set[str]) -> DifferingOutputs:
+def differences(ours: Stages, theirs: Stages, changed: set[str], kept: set[str]) -> Differences:
     """Compare outputs: those among the files ``kept`` by git differ where ``changed`` names a file of theirs."""
-    ours, theirs = (
+    hashes, committed = (
         {path: (name, md5) for name, stage in side.items() for path, md5 in stage.writes.items()}
-        for side in (here, there)
+        for side in (ours, theirs)
     )
-    paths = list(dict.fromkeys([*theirs, *ours]))
-    found = DifferingOutputs(len(paths))
-    for path in paths:
+    by_stage: Differences = {}
+    for path in committed | hashes:
         files = sorted(file for file in changed if within(file, path))
-        if path not in ours or path not in theirs:
-            remark = " (only here)" if path in ours else " (only in the commit)"
+        if path not in hashes or path not in committed:
+            remark = " (only here)" if path in hashes else " (only in the commit)"
         elif not Path(path).exists():
             remark = " (not here)"
         elif any(within(file, path) for file in kept):
             remark = None if not files else "" if files == [path] else f" ({_listed(files)})"
         else:
-            remark = "" if ours[path][1] != theirs[path][1] else None
+            remark = "" if hashes[path][1] != committed[path][1] else None
         if remark is not None:
-            stage, _ = ours.get(path) or theirs[path]
-            found.by_stage.setdefault(stage, {})[path] = remark
-    return found
+            stage, _ = hashes.get(path) or committed[path]
+            by_stage.setdefault(stage, {})[path] = remark
+    return by_stage
+
+
+def listing(by_stage: Differences) -> list[str]:
+    """A line per stage, SHOWN outputs in all."""
+    lines, room = [], SHOWN
+    for stage, paths in by_stage.items():
+        named = [f"{path}{remark}" for path, remark in list(paths.items())[:room]]
+        lines += [f"  {stage}: {', '.join(named)}"] if named else []
+        room -= len(named)
+    more = sum(map(len, by_stage.values())) - SHOWN
+    return [*lines, f"  and {more} more"] if more > 0 else lines
 
 
 def _listed(names: list[str]) -> str:
@@ -100,58 +84,60 @@ def _listed(names: list[str]) -> str:
 # -- why
 
 
-def causes(here: Stages, there: Stages, found: DifferingOutputs) -> list[str]:
+def causes(ours: Stages, theirs: Stages, by_stage: Differences) -> list[str]:
     """A line for each kind of input that differs, without what other stages made; and what happened to a stage's
     outputs where its inputs are equal.
     """
-    made = {path for side in (here, there) for stage in side.values() for path in stage.writes}
-    by_hand = found.paths & edited(here)
+    made = {path for side in (ours, theirs) for stage in side.values() for path in stage.writes}
+    by_hand = edited(ours) & {path for paths in by_stage.values() for path in paths}
     kinds: dict[str, dict[str, None]] = {}  # texts by kind, in order, each once
     unexplained = []
-    for name in dict.fromkeys([*there, *here]):
-        if name not in here or name not in there:
-            notes = [("stages", f"{name} only {'here' if name in here else 'in the commit'}")]
+    for name in theirs | ours:
+        if name not in ours or name not in theirs:
+            notes = [("stages", f"{name} only {'here' if name in ours else 'in the commit'}")]
         else:
-            ours, theirs = here[name], there[name]
-            notes = list(_inputs(ours, theirs, made))
-            other = [path for path, md5 in ours.writes.items() if theirs.writes.get(path) != md5]
-            if not notes and other and ours.reads == theirs.reads:
-                if name == "download" and ours.parameters.get(("params.yaml", "data.source")) != "synthetic":
+            current, earlier = ours[name], theirs[name]
+            notes = list(_inputs(current, earlier, made))
+            others = any(earlier.writes.get(path) != md5 for path, md5 in current.writes.items())
+            if not notes and others and current.reads == earlier.reads:
+                if name == "download" and current.parameters.get(("params.yaml", "data.source")) != "synthetic":
                     notes = [("data", "the archive is another")]
                 else:
                     unexplained.append(name)
-            elif not other:
-                paths = [path for path in found.by_stage.get(name, ()) if path not in by_hand and Path(path).exists()]
+            elif not others:
+                paths = [path for path in by_stage.get(name, ()) if path not in by_hand and Path(path).exists()]
                 notes += [("committed without the dvc.lock of its run", path) for path in paths]
         for kind, text in notes:
             kinds.setdefault(kind, {})[text] = None
-    absent = [path for stage in here.values() for path in stage.writes if not Path(path).exists()]
+    absent = [path for stage in ours.values() for path in stage.writes if not Path(path).exists()]
     lines = [f"{len(absent)} are not here: `dvc repro` makes them"] if absent else []
     lines += [f"edited since their stage wrote them: {_listed(sorted(by_hand))}"] if by_hand else []
     lines += [f"{kind}: {_listed(list(texts))}" for kind, texts in kinds.items()]
-    reasons = "; ".join(_machine(here, unexplained))
-    return lines + ([f"equal inputs gave other outputs in {_listed(unexplained)}: {reasons}"] if unexplained else [])
+    if unexplained:
+        reasons = "; ".join(_machine([ours[name] for name in unexplained]))
+        lines.append(f"equal inputs gave other outputs in {_listed(unexplained)}: {reasons}")
+    return lines
 
 
-def _inputs(ours: LockedStage, theirs: LockedStage, made: set[str]) -> Iterator[tuple[str, str]]:
+def _inputs(current: LockedStage, earlier: LockedStage, made: set[str]) -> Iterator[tuple[str, str]]:
     """Kind and name of each input that differs and that no stage makes."""
-    if ours.command != theirs.command:
+    if current.command != earlier.command:
         yield "code", "commands of dvc.yaml"
-    for file, key, text in changes(theirs.parameters, ours.parameters):
+    for file, key, text in changes(earlier.parameters, current.parameters):
         kind = "data" if key.partition(".")[0] in DATA else "parameters"
         yield "versions" if file == "environment.json" else kind, text
-    for path in sorted({*ours.reads, *theirs.reads}):
-        if ours.reads.get(path) != theirs.reads.get(path) and is_source(path, made):
+    for path in sorted({*current.reads, *earlier.reads}):
+        if current.reads.get(path) != earlier.reads.get(path) and is_source(path, made):
             yield "code" if path.startswith(("hw1/", "stages/")) else "files", path
 
 
-def _machine(here: Stages, names: list[str]) -> list[str]:
+def _machine(stages: list[LockedStage]) -> list[str]:
     """Reasons why equal inputs give other bytes in these stages."""
     reasons = obstacles()
-    for name in names:
-        if here[name].parameters.get(("params.yaml", "runtime.numerics")) == "native":
+    for stage in stages:
+        if stage.parameters.get(("params.yaml", "runtime.numerics")) == "native":
             reasons.append("runtime.numerics is native, so other CPUs round otherwise")
-        for path in here[name].writes:
+        for path in stage.writes:
             record = record_of(Path(path)) if path.endswith(".csv") and Path(path).is_file() else None
             if record and "threads" not in record.get("device", "threads"):  # the CPU's name has its threads
                 reasons.append(f"trained on {record['device']}")
@@ -163,71 +149,53 @@ def _machine(here: Stages, names: list[str]) -> list[str]:
 # -- the numbers
 
 
-def numbers(rev: str, here: list[Headline], there: list[Headline]) -> str:
+def numbers(commit: str, ours: list[Headline], theirs: list[Headline]) -> str:
     """The table of headline numbers that both sides have; "" if all are equal."""
-    committed = {row.name: row for row in there}
-    rows = [(row, committed[row.name]) for row in here if row.name in committed]
-    if all(ours.final == theirs.final for ours, theirs in rows):
+    committed = {row.name: row for row in theirs}
+    pairs = [(row, committed[row.name]) for row in ours if row.name in committed]
+    if all(row.final == before.final for row, before in pairs):
         return ""
-    deviations = _deviations(rev)
-    cells = [("", "committed", "here", "difference", "p", "deviation over seeds")]
-    for ours, theirs in rows:
-        values = [f"{100 * value:.1f} %" for value in (theirs.final, ours.final)]
-        points = f"{100 * (ours.final - theirs.final):+.1f}"
-        deviation = deviations.get((ours.problem, ours.key))
-        spread = "-" if deviation is None else f"{100 * deviation:.1f}"
-        cells.append((f"{ours.name} {ours.measure}", *values, points, p_value(rev, ours), spread))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in cells
-    ]
-    tests = "the committed predictions against those here, on the same images (McNemar; mIoU: swapped tile by tile)"
-    return "\n".join(["", *lines, f"difference, deviation: in points; p: {tests}"])
+    import pandas as pd
+
+    table = _show(commit, SEEDS) or (Path(SEEDS).read_bytes() if Path(SEEDS).is_file() else b"problem,model,std\n")
+    deviations = pd.read_csv(io.BytesIO(table)).set_index(["problem", "model"])["std"]
+    cells = {}
+    for row, before in pairs:
+        deviation = deviations.get((row.problem, row.key))
+        cells[f"{row.name} {row.measure}"] = {
+            "committed": f"{100 * before.final:.1f} %",
+            "here": f"{100 * row.final:.1f} %",
+            "difference": f"{100 * (row.final - before.final):+.1f}",
+            "p": p_value(commit, row),
+            "deviation over seeds": "-" if deviation is None else f"{100 * deviation:.1f}",
+        }
+    frame = pd.DataFrame.from_dict(cells, orient="index")
+    return f"\n{frame.to_string()}\ndifference, deviation: in points; p: {TESTS}"
 
 
-def p_value(rev: str, row: Headline) -> str:
+def p_value(commit: str, row: Headline) -> str:
     """The paired test of one model's committed predictions against those here, as text."""
     import pandas as pd
 
+    from hw1.statistics.comparison import accuracy_pairs, iou_pairs, ious_of
+
     path = f"plots/predictions/{row.problem}.csv"
-    committed = _show(rev, path)
+    committed = _show(commit, path)
     if committed is None or not Path(path).is_file():
         return "no predictions"
-    ours, theirs = (pd.read_csv(file, dtype={"image": str}) for file in (path, io.BytesIO(committed)))
-    paired = _paired_tiles if row.problem == "p3" else _paired_images
-    p = paired(ours, theirs, row.key)
-    return "other images" if p is None else f"{p:.2g}"
-
-
-def _paired_images(ours: "pd.DataFrame", theirs: "pd.DataFrame", model: str) -> float | None:
-    from hw1.statistics.comparison import accuracy_pairs
-
-    if not ours[["image", "label"]].equals(theirs[["image", "label"]]):
-        return None
-    (pair,) = accuracy_pairs("", ours[["image", "label"]].assign(here=ours[model], committed=theirs[model]))
-    return pair["p"]
-
-
-def _paired_tiles(ours: "pd.DataFrame", theirs: "pd.DataFrame", model: str) -> float | None:
-    import pandas as pd
-
-    from hw1.statistics.comparison import iou_pairs, ious_of
-
-    sides = [side[side["model"] == model].reset_index(drop=True) for side in (ours, theirs)]
-    truth = ["image", "class", "truth", "pixels"]
-    if not sides[0][truth].equals(sides[1][truth]):
-        return None
-    both = pd.concat([side.assign(model=name) for side, name in zip(sides, ("here", "committed"), strict=True)])
-    return next(row["p"] for row in iou_pairs(ious_of(both)) if row["measure"] == "miou")
-
-
-def _deviations(rev: str) -> dict[tuple[str, str], float]:
-    """Each model's over the seeds that the commit keeps, or else those here; none where neither does."""
-    table = _show(rev, SEEDS) or (Path(SEEDS).read_bytes() if Path(SEEDS).is_file() else b"")
-    return {(row["problem"], row["model"]): float(row["std"]) for row in csv.DictReader(io.StringIO(table.decode()))}
+    current, earlier = (pd.read_csv(file, dtype={"image": str}) for file in (path, io.BytesIO(committed)))
+    same = ["image", "label"]
+    if row.problem == "p3":
+        same = ["image", "class", "truth", "pixels"]
+        current, earlier = (side[side["model"] == row.key].reset_index(drop=True) for side in (current, earlier))
+    if not current[same].equals(earlier[same]):
+        return "other images"
+    if row.problem == "p3":
+        tiles = pd.concat([current.assign(model="here"), earlier.assign(model="committed")])
+        pairs = [pair for pair in iou_pairs(ious_of(tiles)) if pair["measure"] == "miou"]
+    else:
+        pairs = accuracy_pairs("", current[same].assign(here=current[row.key], committed=earlier[row.key]))
+    return f"{pairs[0]['p']:.2g}"
 
 
 # -- git
@@ -240,14 +208,14 @@ def _git(*arguments: str) -> bytes:
     except OSError:
         raise InputError("git is not installed") from None
     except subprocess.CalledProcessError as error:
-        words = error.stderr.decode(errors="replace").strip().splitlines() or [f"git {arguments[0]} failed"]
-        trust = next((line.strip() for line in words if "safe.directory" in line), "")  # a folder of another user
-        raise InputError(words[0].removeprefix("fatal: ") + (f"; run `{trust}`" if trust else "")) from None
+        lines = error.stderr.decode(errors="replace").strip().splitlines() or [f"git {arguments[0]} failed"]
+        trust = next((line.strip() for line in lines if "safe.directory" in line), "")  # a folder of another user
+        raise InputError(lines[0].removeprefix("fatal: ") + (f"; run `{trust}`" if trust else "")) from None
 
 
-def _show(rev: str, path: str) -> bytes | None:
+def _show(commit: str, path: str) -> bytes | None:
     """A file of a commit; None where it has none."""
-    return _git("show", f"{rev}:./{path}") if _git("ls-tree", "--name-only", rev, f"./{path}") else None
+    return _git("show", f"{commit}:./{path}") if _git("ls-tree", "--name-only", commit, f"./{path}") else None
 
 
 def _names(*arguments: str) -> set[str]:
@@ -272,22 +240,20 @@ def verdict(rev: str) -> str:
     commit, lock = locked_commit(rev)
     if not Path(LOCK).is_file():
         raise InputError(f"{LOCK}: not there; run `dvc repro` first")
-    ran, there = stages_of(Path(LOCK).read_bytes(), LOCK), stages_of(lock, f"{rev}:{LOCK}")
+    ran, theirs = stages_of(Path(LOCK).read_bytes(), LOCK), stages_of(lock, f"{rev}:{LOCK}")
     declared = declared_stages()
-    here = {name: stage for name, stage in ran.items() if name in declared}
-    changed = _names("diff", "--relative", "--name-only", commit) | _names("ls-files", "--others", "--exclude-standard")
-    found = difference(here, there, changed, _names("ls-tree", "-r", "--name-only", commit))
-    old = [f"{stage} is new" for stage in declared if stage not in ran] + outdated(here)
+    ours = {name: stage for name, stage in ran.items() if name in declared}
+    old = [f"{stage} is new" for stage in declared if stage not in ran] + outdated(ours)
     lines = [f"changed since the last run: {_listed(old)}; run `dvc repro` first"] if old else []
-    name = rev if commit.startswith(rev) or rev.startswith(commit) else f"{rev} {commit}"
-    if not found.paths:
-        return "\n".join([*lines, f"all {found.outputs} outputs are as committed ({name}), byte for byte"])
-    equal = found.outputs - len(found.paths)
-    lines += [
-        f"{equal} of {found.outputs} outputs are as committed ({name}), byte for byte; these are not:",
-        str(found),
-    ]
-    lines += ["why that may be:", *(f"  {line}" for line in causes(here, there, found))]
+    changed = _names("diff", "--relative", "--name-only", commit) | _names("ls-files", "--others", "--exclude-standard")
+    by_stage = differences(ours, theirs, changed, _names("ls-tree", "-r", "--name-only", commit))
+    outputs = len({path for side in (ours, theirs) for stage in side.values() for path in stage.writes})
+    equal = outputs - sum(map(len, by_stage.values()))
+    named = f"are as committed ({rev if commit.startswith(rev) or rev.startswith(commit) else f'{rev} {commit}'})"
+    if not by_stage:
+        return "\n".join([*lines, f"all {outputs} outputs {named}, byte for byte"])
+    lines += [f"{equal} of {outputs} outputs {named}, byte for byte; these are not:", *listing(by_stage)]
+    lines += ["why that may be:", *(f"  {line}" for line in causes(ours, theirs, by_stage))]
     metrics = {problem: json.loads(_show(commit, f"metrics/{problem}.json") or "{}") for problem in PROBLEMS}
     table = numbers(commit, results(read_metrics(Path("metrics"))), results(metrics) if all(metrics.values()) else [])
     return "\n".join([*lines, table or "no headline number differs"])
@@ -301,6 +267,7 @@ def main() -> None:
     )
     parser.add_argument("rev", nargs="?", help="commit, branch or tag to compare with (default: HEAD)")
     args = parser.parse_args()
+    answer_signals("the same command begins anew")
     if args.rev is None:
         try:
             locked_commit("HEAD")

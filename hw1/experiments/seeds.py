@@ -9,17 +9,17 @@ and code, comes from DVC's cache. ``--setting C`` trains one setting alone and o
 import argparse
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
-from hw1.experiments.clones import clones
 from hw1.repro.engine import end_on_signals, run, summary
-from hw1.repro.graph import Plan, plan
-from hw1.repro.workers import default_jobs
+from hw1.repro.graph import Plan, opened, plan
+from hw1.repro.worker import default_jobs
 from hw1.run.errors import InputError
-from hw1.run.files import whole_folder
+from hw1.run.files import sole_folder, whole_folder
 from hw1.run.parameters.params import load
 from hw1.run.processes.supervision import run_stage
 from hw1.statistics.comparison import to_frame
@@ -28,7 +28,44 @@ from hw1.statistics.replications import MEASURE, SEEDS, read_predictions, seed_t
 
 TARGET = "evaluate"  # all three problems
 PREDICTIONS = "plots/predictions/{}.csv"
-HISTORY = "models/history/finetune/{}.csv"
+COPIES = Path(".dvc/tmp/seeds")
+COPIED = (
+    *("hw1", "stages", "presets", "dvc.yaml", "dvc.lock", "params.yaml", "environment.json", ".dvcignore"),
+    *(".dvc/config", ".dvc/config.local"),
+)
+
+
+@contextmanager
+def clones(root: Path, seeds: Iterable[int]) -> Iterator[dict[int, Path]]:
+    """Copy the project for each seed, as long as the block lasts: a folder each, its params.yaml with that seed.
+
+    A copy has the code, the parameters and dvc.lock, and shares DVC's cache: what it has in common with the project
+    is restored. It needs no git. States of trainings and MLflow's records lie in the project.
+    """
+    with sole_folder(root / COPIES) as parent:
+        with opened(root) as repo:
+            cache = repo.cache.local_cache_dir
+        try:
+            yield {seed: _clone(root, parent / str(seed), seed, cache) for seed in seeds}
+        finally:
+            shutil.rmtree(parent)
+
+
+def _clone(root: Path, folder: Path, seed: int, cache: str) -> Path:
+    from dvc.utils.serialize import modify_yaml
+
+    (folder / ".dvc").mkdir(parents=True)
+    for name in COPIED:
+        if (root / name).is_dir():
+            shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        elif (root / name).exists():
+            shutil.copy(root / name, folder / name)
+    with modify_yaml(str(folder / "params.yaml")) as tree:
+        tree["seed"] = seed
+    with opened(folder) as repo, repo.config.edit("local") as config:
+        config["cache"]["dir"] = cache
+        config["core"]["no_scm"] = True
+    return folder
 
 
 def train(folders: Mapping[int, Path], target: str, jobs: int, root: Path) -> None:
@@ -37,14 +74,13 @@ def train(folders: Mapping[int, Path], target: str, jobs: int, root: Path) -> No
     Raises:
         InputError: the project itself has something to do for it, or a stage fails.
     """
-    here = plan(root, [target])
-    if len(here.up_to_date) < len(here.needs):
+    if plan(root, [target]).todo:
         raise InputError(f"{target}: not up to date; run `dvc repro` first, then its seed is the first of the seeds")
     plans = [plan(folder, [target], of=f"seed {seed}") for seed, folder in folders.items()]
     needs = {task: needed for planned in plans for task, needed in planned.needs.items()}
     begun = time.monotonic()
-    told = run(Plan(needs, frozenset().union(*(planned.up_to_date for planned in plans))), jobs, root=root)
-    print(summary(told, time.monotonic() - begun))
+    counts = run(Plan(needs, frozenset().union(*(planned.up_to_date for planned in plans))), jobs, root=root)
+    print(summary(counts, time.monotonic() - begun))
 
 
 def collect(folders: Mapping[int, Path], kept: Path) -> dict[int, dict[str, pd.DataFrame]]:
@@ -62,8 +98,8 @@ def collect(folders: Mapping[int, Path], kept: Path) -> dict[int, dict[str, pd.D
 
 def accuracies(folders: Mapping[int, Path], setting: str) -> pd.Series:
     """Final validation accuracy of one setting by seed."""
-    histories = {seed: (folder / HISTORY.format(setting)).read_text() for seed, folder in sorted(folders.items())}
-    return pd.Series({seed: float(text.split()[-1].split(",")[-1]) for seed, text in histories.items()})
+    histories = {seed: folder / f"models/history/finetune/{setting}.csv" for seed, folder in sorted(folders.items())}
+    return pd.Series({seed: pd.read_csv(path)["val_accuracy"].iloc[-1] for seed, path in histories.items()})
 
 
 def main() -> None:
@@ -86,11 +122,11 @@ def main() -> None:
     root = Path().resolve()
     with clones(root, sorted(others)) as folders:
         train(folders, f"finetune@{args.setting}" if args.setting else TARGET, args.jobs or default_jobs(params), root)
-        of_all = {**folders, params.seed: root}
+        folders[params.seed] = root
         if args.setting:
-            _print_setting(args.setting, accuracies(of_all, args.setting))
+            _print_setting(args.setting, accuracies(folders, args.setting))
         else:
-            by_seed = collect(of_all, root / "plots/seeds")
+            by_seed = collect(folders, root / "plots/seeds")
             rows = [row for name in MEASURE for row in seed_table(name, values_of(name, by_seed))]
             print(to_frame(rows, SEEDS).to_string(index=False, float_format="%.4f"))
             print("`dvc repro` puts them on the page")

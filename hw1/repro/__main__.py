@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hw1.repro.engine import end_on_signals, run, summary
 from hw1.repro.graph import plan
-from hw1.repro.workers import default_jobs
+from hw1.repro.worker import default_jobs
 from hw1.run.errors import InputError
 from hw1.run.parameters.params import load
 from hw1.run.processes.supervision import run_stage
@@ -30,8 +30,8 @@ def main() -> None:
     end_on_signals()
     begun = time.monotonic()
     planned = plan(Path().resolve(), args.targets, args.force, args.single_item)
-    told = run(planned, args.jobs or default_jobs(load()), args.force)
-    print(summary(told, time.monotonic() - begun))
+    counts = run(planned, args.jobs or default_jobs(load()), args.force)
+    print(summary(counts, time.monotonic() - begun))
 
 
 if __name__ == "__main__":

@@ -1,30 +1,33 @@
-"""What DVC says of the stages: which to look at for some targets, what each needs, and which are up to date.
+"""The stages as DVC has them: which to look at for some targets, what each needs, which are up to date, how long each
+took here, and what follows from that.
 
 dvc is imported in the functions that need it: a machine that only trains need not have it.
 """
 
+import heapq
+import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import chdir, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from hw1.run.errors import InputError
+from hw1.run.files import whole_file
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
 Result = TypeVar("Result")
+Name = TypeVar("Name")
 LOCK = "dvc.lock"
+SECONDS = Path(".dvc/tmp/repro/seconds.json")
 PATIENCE = 60.0  # seconds in which a training ends its step and writes its state
-WAIT = 0.05  # seconds between two tries to get DVC's lock; DVC's own are 0.5
 
 
 class Task(NamedTuple):
-    """A stage, such as ``finetune@A``, of the project in a folder; ``of`` tells several projects apart, such as by
-    their seed.
-    """
+    """A stage, such as ``finetune@A``, of the project in a folder; ``of`` tells projects apart, such as by seed."""
 
     stage: str
     folder: Path
@@ -44,6 +47,14 @@ class Plan:
 
     needs: Needs
     up_to_date: frozenset[Task] = frozenset()
+
+    @property
+    def todo(self) -> Needs:
+        """The other stages, each with those of them that it needs."""
+        return {task: needs - self.up_to_date for task, needs in self.needs.items() if task not in self.up_to_date}
+
+
+# -- what DVC says
 
 
 @contextmanager
@@ -66,15 +77,6 @@ def opened(folder: Path = Path()) -> Iterator["Repo"]:
         raise InputError(words(error)) from None
 
 
-def load_dvc() -> None:
-    """Load what workers need of it, so that those forked from this process have it."""
-    import dvc.lock
-    import dvc.repo.reproduce
-    import dvc.stage.cache
-
-    dvc.lock.DEFAULT_TIMEOUT = 6 * WAIT  # DVC tries again after a sixth
-
-
 def patiently(call: Callable[[], Result]) -> Result:
     """Return what ``call`` does, tried again while another command of DVC has what it needs, such as workers whose
     engine was killed, for as long as their stages take to end.
@@ -92,14 +94,14 @@ def patiently(call: Callable[[], Result]) -> Result:
             time.sleep(1.0)
 
 
-def words(error: BaseException) -> str:
+def words(error: BaseException | None) -> str:
     """An error of DVC and its causes, in one line."""
-    told = []
+    texts = []
     while error is not None:
         text = " ".join(str(error).split())
-        told += [text] if text and not text.startswith("failed to reproduce") else []
+        texts += [text] if text and not text.startswith("failed to reproduce") else []
         error = error.__cause__
-    return ": ".join(told)
+    return ": ".join(texts)
 
 
 def plan(
@@ -143,16 +145,73 @@ def locked(folder: Path) -> list[str]:
 
 
 def keep_order(folder: Path, before: Sequence[str], order: Sequence[str]) -> None:
-    """Put the stages that ``before`` lacks into ``order`` in dvc.lock, where they stand as they ended."""
+    """Put the stages that dvc.lock did not have ``before`` into ``order``; they stand as they ended."""
     from dvc.utils.serialize import modify_yaml
 
-    if set(order) <= set(before):
+    if set(order) <= set(before) or not (folder / LOCK).exists():
         return
-    now = locked(folder)
-    wanted = [name for name in before if name in now]
-    wanted += [name for name in order if name in now and name not in before]
-    wanted += [name for name in now if name not in wanted]
     with opened(folder) as repo, repo.lock, modify_yaml(str(folder / LOCK)) as tree:
         stages = dict(tree["stages"])
         tree["stages"].clear()
-        tree["stages"].update({name: stages[name] for name in wanted})
+        wanted = dict.fromkeys([*before, *order, *stages])
+        tree["stages"].update({name: stages[name] for name in wanted if name in stages})
+
+
+# -- how long it takes
+
+
+def recorded(folder: Path) -> dict[str, float]:
+    """Seconds that each stage took when it last ran to its end here."""
+    with suppress(OSError, ValueError):
+        return json.loads((folder / SECONDS).read_bytes())
+    return {}
+
+
+def record(folder: Path, seconds: Mapping[str, float]) -> None:
+    """Keep the seconds of these stages in place of older ones."""
+    if seconds:
+        merged = recorded(folder) | {name: round(value, 2) for name, value in seconds.items()}
+        with whole_file(folder / SECONDS) as draft:
+            draft.write_text(json.dumps(merged, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def to_the_end(needs: Mapping[Name, Collection[Name]], seconds: Mapping[Name, float]) -> dict[Name, float]:
+    """Seconds from each one's begin until all that hangs on it has ended, with a worker for each.
+
+    The greatest is the critical path's. ``needs`` has each one after all that it needs; what ``seconds`` lacks counts
+    as nothing.
+    """
+    ways = dict.fromkeys(needs, 0.0)
+    for name in reversed(needs):
+        ways[name] += seconds.get(name, 0.0)
+        for need in needs[name]:
+            if need in ways:
+                ways[need] = max(ways[need], ways[name])
+    return ways
+
+
+def makespan(
+    needs: Mapping[Name, Collection[Name]],
+    seconds: Mapping[Name, float],
+    workers: int,
+    running: Mapping[Name, float] | None = None,
+) -> float:
+    """Seconds until all have ended, if ``workers`` take them as :mod:`hw1.repro.engine` does, the longest way first.
+
+    Args:
+        needs: what each that has not ended needs; needs that are not among them have ended.
+        seconds: of each.
+        running: seconds left of those that have begun.
+    """
+    ways, ended, now, running = to_the_end(needs, seconds), set(), 0.0, running or {}
+    busy = [(rest, str(name), name) for name, rest in running.items()]
+    heapq.heapify(busy)
+    waiting = [name for name in needs if name not in running]
+    while busy or waiting:
+        ready = [name for name in waiting if all(need in ended or need not in needs for need in needs[name])]
+        for name in sorted(ready, key=ways.get, reverse=True)[: max(0, workers - len(busy))]:
+            heapq.heappush(busy, (now + seconds.get(name, 0.0), str(name), name))
+            waiting.remove(name)
+        now, _, name = heapq.heappop(busy)
+        ended.add(name)
+    return now

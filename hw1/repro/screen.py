@@ -1,4 +1,4 @@
-"""What people see of stages that run side by side: on a terminal a line for each and one for all, else whole lines.
+"""The view of stages that run side by side: on a terminal a line for each and one for all, else whole lines.
 
 Each stage writes to a file of its own, which is read here: so lines of two stages never mix, and a stage can go on
 writing when nobody reads any more. A line that ends in a carriage return is the stage's state of the moment.
@@ -19,12 +19,12 @@ PIECE = re.compile(rb"[^\r\n]*[\r\n]")
 
 
 class Log:
-    """What a stage has written so far."""
+    """The lines that a stage has written so far, and its state."""
 
     def __init__(self, task: Task, path: Path):
         self.task, self.path, self.state, self.begun = task, path, "", time.monotonic()
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")  # what an earlier run left
+        path.write_bytes(b"")  # of an earlier run
         self._read, self._rest = 0, b""
 
     def lines(self, last: bool = False) -> list[str]:
@@ -36,20 +36,19 @@ class Log:
         text = self._rest + new + (b"\n" if last else b"")
         pieces = PIECE.findall(text)
         self._rest = text[sum(map(len, pieces)) :]
-        found = []
+        lines = []
         for piece in pieces:
             words = piece[:-1].decode(errors="replace").rstrip()
             if piece.endswith(b"\r"):
                 self.state = words or self.state
             elif words:
-                found.append(self._named(words))
-        return found
+                lines.append(self._named(words))
+        return lines
 
     def _named(self, words: str) -> str:
-        own = words.removeprefix(self.task.stage)
-        if own != words and own[:1] in (" ", ":"):  # it says so itself
-            return f"{self.task.name}{own}"
-        return f"{self.task.name}: {words}"
+        rest = words.removeprefix(self.task.stage)
+        named = rest != words and rest[:1] in (" ", ":")  # by the stage itself
+        return f"{self.task.name}{rest}" if named else f"{self.task.name}: {words}"
 
     @property
     def line(self) -> str:
@@ -62,27 +61,23 @@ class Screen:
 
     def __init__(self, summary: Callable[[], str]):
         self._summary = summary
-        self.logs: list[Log] = []
-        self.live = sys.stdout.isatty()
+        self.logs: list[Log] = []  # of the stages that run
         self._live: Any = None
 
     def __enter__(self) -> "Screen":
-        if self.live:
+        if sys.stdout.isatty():
             from rich.console import Console
             from rich.live import Live
 
             console = Console(highlight=False, markup=False, emoji=False)
-            self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stderr=False)
+            streams = {"redirect_stdout": False, "redirect_stderr": False}  # workers, forked from here, have logs
+            self._live = Live(console=console, auto_refresh=False, transient=True, **streams)
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
-
-    def begin(self, log: Log) -> None:
-        """Follow what a stage writes."""
-        self.logs.append(log)
 
     def end(self, log: Log) -> None:
         """Print the rest of what it wrote."""

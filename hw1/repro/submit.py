@@ -39,7 +39,7 @@ OPTIONS = ("--parsable", "--nodes=1", "--ntasks=1", "--signal=B:USR1@120", "--re
 
 @dataclass
 class Job:
-    """What one job does: its name, its kind, its stages, the names of the jobs that it needs."""
+    """A job of the cluster: its name, its kind, its stages, the names of the jobs that it needs."""
 
     name: str
     kind: str
@@ -48,29 +48,24 @@ class Job:
 
 
 def kind_of(stage: str) -> str:
-    """A stage of dvc.yaml that is of no other kind counts as a training."""
+    """The kind of a stage; one of dvc.yaml that is of no other counts as a training."""
     name = stage.partition("@")[0]
     return next((kind for kind, names in KINDS.items() if name in names), "train")
 
 
-def name_of(stage: str) -> str:
-    """The name of the job that a stage is part of."""
-    return kind if (kind := kind_of(stage)) in TOGETHER else stage
-
-
 def jobs_of(plan: Plan) -> list[Job]:
     """The jobs of what must run, each after those that it needs."""
+    names = {task: kind if (kind := kind_of(task.stage)) in TOGETHER else task.stage for task in plan.todo}
     jobs: dict[str, Job] = {}
-    for task, needs in plan.needs.items():
-        if task not in plan.up_to_date:
-            job = jobs.setdefault(name_of(task.stage), Job(name_of(task.stage), kind_of(task.stage)))
-            job.stages.append(task.stage)
-            job.needs |= {name_of(need.stage) for need in needs - plan.up_to_date} - {job.name}
+    for task, needs in plan.todo.items():
+        job = jobs.setdefault(names[task], Job(names[task], kind_of(task.stage)))
+        job.stages.append(task.stage)
+        job.needs |= {names[need] for need in needs} - {job.name}
     return [jobs[name] for name in TopologicalSorter({name: job.needs for name, job in jobs.items()}).static_order()]
 
 
 def options_of(job: Job, asked: Slurm, after: Iterable[str], folder: Path) -> list[str]:
-    """What ``sbatch`` is told of a job; ``after`` are the numbers of those that it needs."""
+    """Options of ``sbatch`` for a job; ``after`` are the numbers of those that it needs."""
     share = getattr(asked, job.kind)
     options = [*OPTIONS, f"--job-name={job.name}", f"--chdir={folder}", f"--output={folder / LOGS / '%x.out'}"]
     options += [f"--cpus-per-task={share.cpus}", f"--time={share.minutes}"]
@@ -80,33 +75,26 @@ def options_of(job: Job, asked: Slurm, after: Iterable[str], folder: Path) -> li
     return options + shlex.split(asked.options)
 
 
-def submit(jobs: list[Job], asked: Slurm, folder: Path) -> dict[str, str]:
-    """Submit the jobs; their numbers by name, those of an earlier call included.
+def submit(jobs: list[Job], asked: Slurm, folder: Path) -> None:
+    """Submit the jobs, but for those that this user has in the queue, waiting or running, in the folder.
 
     Raises:
-        InputError: SLURM is not there or refuses one; those before it stay submitted.
+        InputError: SLURM is absent or refuses one; those before it stay submitted.
     """
     (folder / LOGS).mkdir(parents=True, exist_ok=True)
-    numbers = queued(folder)
+    queue = _ask("squeue", "--me", "--noheader", "--format=%i|%j|%Z").splitlines()
+    entries = (line.strip().split("|", 2) for line in queue)
+    numbers = {name: number for number, name, place in entries if place == str(folder)}
     for job in jobs:
         if job.name in numbers:
             print(f"{job.name}: is in the queue as job {numbers[job.name]}")
             continue
-        after = {numbers[need] for need in job.needs}
-        cpus = getattr(asked, job.kind).cpus
-        at_once = min(cpus, len(job.stages))
+        options = options_of(job, asked, {numbers[need] for need in job.needs}, folder)
+        at_once = min(getattr(asked, job.kind).cpus, len(job.stages))
         script = SCRIPT.format(python=shlex.quote(sys.executable), jobs=at_once, stages=shlex.join(job.stages))
-        numbers[job.name] = _ask("sbatch", *options_of(job, asked, after, folder), script=script).partition(";")[0]
+        numbers[job.name] = _ask("sbatch", *options, script=script).partition(";")[0]
         waits = f", after {', '.join(sorted(job.needs))}" if job.needs else ""
         print(f"{job.name}: job {numbers[job.name]}, {', '.join(job.stages)}{waits}")
-    return numbers
-
-
-def queued(folder: Path) -> dict[str, str]:
-    """Numbers by name of this user's jobs that wait or run in the folder."""
-    lines = _ask("squeue", "--me", "--noheader", "--format=%i|%j|%Z").splitlines()
-    jobs = (line.strip().split("|", 2) for line in lines)
-    return {name: number for number, name, there in jobs if there == str(folder)}
 
 
 def _ask(*command: str, script: str = "") -> str:
@@ -115,8 +103,8 @@ def _ask(*command: str, script: str = "") -> str:
     except FileNotFoundError:
         raise InputError(f"{command[0]}: not found; submit where SLURM is") from None
     if done.returncode:
-        told = " ".join(done.stderr.split()) or f"status {done.returncode}"
-        raise InputError(f"{told}; params.yaml's launch.slurm says what jobs ask for")
+        reason = " ".join(done.stderr.split()) or f"status {done.returncode}"
+        raise InputError(f"{reason}; params.yaml's launch.slurm says what jobs ask for")
     return done.stdout.strip()
 
 

@@ -13,6 +13,7 @@ from hw1.run.files import dvc_hash
 from hw1.run.parameters.yaml_reader import parse_yaml, read_yaml
 
 KEPT = ("metrics", "plots")  # folders of the outputs that git keeps
+Parameters = Mapping[tuple[str, str], Any]  # by file and key
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class LockedStage:
     """One stage of a dvc.lock: its command, parameters by file and key, and hashes by path."""
 
     command: str
-    declared: Mapping[tuple[str, str], Any]
+    declared: Parameters
     reads: Mapping[str, str]
     writes: Mapping[str, str]
 
@@ -33,13 +34,12 @@ class LockedStage:
         return cls(entry["cmd"], declared, reads, writes)
 
     @property
-    def parameters(self) -> "Parameters":
+    def parameters(self) -> Parameters:
         """Values by file and dotted path, down to the last."""
-        return {(file, path): one for (file, key), value in self.declared.items() for path, one in _flat(value, key)}
+        return {(file, path): leaf for (file, key), value in self.declared.items() for path, leaf in leaves(value, key)}
 
 
 Stages = Mapping[str, LockedStage]
-Parameters = Mapping[tuple[str, str], Any]
 
 
 def stages_of(lock: bytes, name: str) -> dict[str, LockedStage]:
@@ -50,10 +50,11 @@ def stages_of(lock: bytes, name: str) -> dict[str, LockedStage]:
         raise InputError(f"{name}: not a dvc.lock; run `dvc repro`") from None
 
 
-def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted path and value of each parameter below one."""
     if isinstance(value, Mapping):
         for key, each in value.items():
-            yield from _flat(each, f"{path}.{key}")
+            yield from leaves(each, f"{path}.{key}" if path else str(key))
     else:
         yield path, value
 
@@ -67,11 +68,6 @@ def is_source(path: str, made: Iterable[str]) -> bool:
     return not any(within(path, out) or within(out, path) for out in made)
 
 
-def _digest(path: str) -> str:
-    """DVC's hash of a file or folder; "" where there is none."""
-    return dvc_hash(Path(path)) if Path(path).exists() else ""
-
-
 def changes(then: Parameters, now: Parameters) -> list[tuple[str, str, str]]:
     """File and key of each value that differs, and both values as text."""
     values = [(*place, then.get(place, "absent"), now.get(place, "absent")) for place in sorted({*then, *now})]
@@ -83,24 +79,24 @@ def outdated(stages: Stages) -> list[str]:
 
     A command changed in dvc.yaml is not among them: its templates are DVC's to fill in.
     """
-    values = {file: read_yaml(file) for file in {file for stage in stages.values() for file, _ in stage.declared}}
+    files = {file: read_yaml(file) for file in {file for stage in stages.values() for file, _ in stage.declared}}
     made = {path: md5 for stage in stages.values() for path, md5 in stage.writes.items()}
     sources = {path for stage in stages.values() for path in stage.reads if is_source(path, made)}
-    now = made | {path: _digest(path) for path in sources}
+    hashes = made | {path: _digest(path) for path in sources}
     reasons: list[str] = []
     for stage in stages.values():
         current = {
-            (file, path): one for file, key in stage.declared for path, one in _flat(_value(values[file], key), key)
+            (file, path): leaf for file, key in stage.declared for path, leaf in leaves(_value(files[file], key), key)
         }
         reasons += [text for _, _, text in changes(stage.parameters, current)]
-        reasons += [path for path, md5 in stage.reads.items() if now.get(path, md5) != md5]
+        reasons += [path for path, md5 in stage.reads.items() if hashes.get(path, md5) != md5]
     return list(dict.fromkeys(reasons))
 
 
-def _value(values: Mapping[str, Any], key: str) -> Any:
-    for part in key.split("."):
-        values = values.get(part, {}) if isinstance(values, Mapping) else {}
-    return values
+def edited(stages: Stages) -> set[str]:
+    """Outputs kept by git that are on disk, and not as their stage wrote them."""
+    outs = {path: md5 for stage in stages.values() for path, md5 in stage.writes.items()}
+    return {path for path, md5 in outs.items() if path.partition("/")[0] in KEPT and _digest(path) not in ("", md5)}
 
 
 def declared_stages() -> list[str]:
@@ -114,7 +110,12 @@ def declared_stages() -> list[str]:
     return names
 
 
-def edited(stages: Stages) -> set[str]:
-    """Outputs kept by git that are here, and not as their stage wrote them."""
-    outs = {path: md5 for stage in stages.values() for path, md5 in stage.writes.items()}
-    return {path for path, md5 in outs.items() if path.partition("/")[0] in KEPT and _digest(path) not in ("", md5)}
+def _value(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values.get(part, {}) if isinstance(values, Mapping) else {}
+    return values
+
+
+def _digest(path: str) -> str:
+    """DVC's hash of a file or folder; "" where there is none."""
+    return dvc_hash(Path(path)) if Path(path).exists() else ""

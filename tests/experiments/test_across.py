@@ -7,9 +7,10 @@ import yaml
 from PIL import Image
 
 from hw1.experiments import across
-from hw1.experiments.across import apart, draw, points, table
+from hw1.experiments.across import draw, points
 from hw1.run.errors import InputError
 from hw1.run.files import folder_hash
+from hw1.run.lockfile import leaves
 
 PARAMS = "seed: 1\nlr: {lr}\nfinetune: {{epochs: {epochs}, optimiser: adam}}\nsettings: {{A: 1, B: 2}}\n"
 LOCK = """stages:
@@ -43,13 +44,13 @@ def experiments(tmp_path, monkeypatch):
         files[name, "dvc.lock"] = LOCK.format(a="aa", scored=SCORED)
         files[name, "plots/predictions/p2.csv"] = PREDICTIONS
 
-    def text_of(path, name):
+    def text_of(path, name=None):
         if name == "twice":
-            raise InputError(f"{path} of experiment twice: ambiguous Git revision 'twice'")
-        return files[name, path]
+            raise InputError(f"{path} of twice: ambiguous Git revision 'twice'")
+        return files[name, path] if name else (tmp_path / path).read_text()
 
     def parameters_of(name=None):
-        return yaml.safe_load(text_of("params.yaml", name) if name else (tmp_path / "params.yaml").read_text())
+        return dict(leaves(yaml.safe_load(text_of("params.yaml", name))))
 
     monkeypatch.setattr(across, "finished", lambda: sorted({"twice", *(name for name, _ in files)}))
     monkeypatch.setattr(across, "text_of", text_of)
@@ -58,26 +59,25 @@ def experiments(tmp_path, monkeypatch):
 
 
 def test_experiments_that_vary_the_parameter_alone_are_taken_in_its_order(experiments):
-    found = points("lr")
-    assert table(found, "lr").to_dict("list") == {
+    assert points("lr").to_dict("list") == {
         "experiment": ["low", "working tree", "high"],
+        "images": [40, 40, 40],
         "lr": [0.01, 0.1, 1.0],
         "A": [0.375, 0.5, 0.25],
         "B": [0.375, 0.75, 0.25],
     }
-    assert {point.images for point in found} == {40}
 
 
 def test_experiment_without_the_parameter_is_left_out(experiments):
     experiments["older", "params.yaml"] = "seed: 1\n"
-    assert [point.name for point in points("lr")] == ["low", "working tree", "high"]
+    assert list(points("lr")["experiment"]) == ["low", "working tree", "high"]
 
 
 @pytest.mark.parametrize("lock", [LOCK.format(a="newer", scored=SCORED), "stages: {}"])
 def test_experiment_whose_models_were_not_scored_is_left_out(lock, experiments):
-    """Of `dvc exp run -S lr=1 finetune@A` the numbers are those of before."""
+    """`dvc exp run -S lr=1 finetune@A` leaves the numbers of before."""
     experiments["high", "dvc.lock"] = lock
-    assert [point.name for point in points("lr")] == ["low", "working tree"]
+    assert list(points("lr")["experiment"]) == ["low", "working tree"]
 
 
 def test_drawing_has_a_line_per_setting(experiments, tmp_path):
@@ -99,11 +99,3 @@ def test_drawing_has_a_line_per_setting(experiments, tmp_path):
 def test_key_over_which_nothing_can_be_drawn_is_named(key, message, experiments):
     with pytest.raises(InputError, match=f"^{message}"):
         points(key)
-
-
-def test_apart_takes_one_value_out_of_the_parameters():
-    parameters = yaml.safe_load(PARAMS.format(lr=0.1, epochs=3))
-    assert apart(parameters, "finetune.epochs") == (
-        3,
-        {"seed": 1, "lr": 0.1, "finetune": {"optimiser": "adam"}, "settings": {"A": 1, "B": 2}},
-    )

@@ -1,4 +1,4 @@
-"""What a user is told of his results beside a commit's, on made-up repositories."""
+"""The verdict on a user's results beside a commit's, on made-up repositories."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import yaml
 from closure import ROOT
 
 from hw1.experiments import reproduction
-from hw1.experiments.reproduction import SHOWN, DifferingOutputs, verdict
+from hw1.experiments.reproduction import SHOWN, listing, verdict
 from hw1.run.errors import InputError
 from hw1.run.files import dvc_hash
 from hw1.run.tracking.whereabouts import keep_record
@@ -131,14 +131,9 @@ def test_equal_results_are_one_line(repository):
     assert verdict("HEAD") == f"all 5 outputs are as committed (HEAD {commit}), byte for byte"
 
 
-def test_command_prints_the_verdict_of_a_branch(repository):
-    done = run("main")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("all 5 outputs are as committed (main ")
-
-
-def test_equal_results_are_told_without_loading_what_is_slow(repository):
-    done = run(options=["-X", "importtime"])
+def test_command_tells_equal_results_of_a_branch_without_loading_what_is_slow(repository):
+    done = run("main", options=["-X", "importtime"])
+    assert done.returncode == 0 and done.stdout.startswith("all 5 outputs are as committed (main ")
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "hw1.run.lockfile" in loaded and not loaded & {"dvc", "numpy", "pandas", "scipy", "torch"}
 
@@ -149,6 +144,7 @@ def test_differing_weights_are_named_with_their_stage(repository):
     lines = verdict("HEAD").splitlines()
     assert lines[0].startswith("4 of 5 outputs are as committed (HEAD ")
     assert lines[1] == "  finetune@A: models/A.safetensors"
+    assert lines[-1] == "no headline number differs"
 
 
 def test_file_of_git_that_was_edited_is_named_though_the_lock_is_equal(repository):
@@ -165,20 +161,17 @@ def test_outputs_that_are_not_here_are_not_as_committed(repository):
     assert reasons(text) == ["2 are not here: `dvc repro` makes them"]
 
 
-def test_setting_that_was_added_is_named(repository):
-    write(parameters(settings=WITH_F) | {"models/F.safetensors": "F"})
+def test_setting_that_was_added_or_removed_is_named(repository):
+    write({"dvc.yaml": yaml.safe_dump({"stages": {"download": {}, "evaluate": {}}})})  # dvc.lock keeps it
+    text = verdict("HEAD")
+    assert "  finetune@A: models/A.safetensors (only in the commit)" in text
+    assert reasons(text) == ["stages: finetune@A only in the commit"]
+    write(parameters(settings=WITH_F) | {name: FILES.get(name, "F") for name in ("dvc.yaml", "models/F.safetensors")})
     write({"models/history/F.csv": "epoch\n1\n"})
     reproduce()
     text = verdict("HEAD")
     assert "5 of 7 outputs" in text and "  finetune@F: models/F.safetensors (only here)" in text
     assert reasons(text) == ["stages: finetune@F only here"]
-
-
-def test_setting_that_was_removed_is_named_though_dvc_lock_keeps_it(repository):
-    write({"dvc.yaml": yaml.safe_dump({"stages": {"download": {}, "evaluate": {}}})})
-    text = verdict("HEAD")
-    assert "  finetune@A: models/A.safetensors (only in the commit)" in text
-    assert reasons(text) == ["stages: finetune@A only in the commit"]
 
 
 def test_output_that_another_stage_makes_now_is_one_output(repository):
@@ -190,8 +183,8 @@ def test_output_that_another_stage_makes_now_is_one_output(repository):
 
 
 def test_list_of_outputs_is_bounded_over_all_stages():
-    found = DifferingOutputs(20, {"a": {f"a{n}": "" for n in range(SHOWN - 1)}, "b": {"b0": "", "b1": "", "b2": ""}})
-    assert str(found).endswith("\n  b: b0\n  and 2 more")
+    lines = listing({"a": {f"a{n}": "" for n in range(SHOWN - 1)}, "b": {"b0": "", "b1": "", "b2": ""}})
+    assert lines[1:] == ["  b: b0", "  and 2 more"]
 
 
 @pytest.mark.parametrize(
@@ -230,19 +223,14 @@ def test_stage_that_has_not_read_what_the_one_before_wrote_is_outdated(repositor
         (parameters(data={"source": "url"}) | {"data/raw/hw1_data.zip": "another"}, "data: data.source path -> url"),
         ({"hw1/engine/loop.py": "another"}, "code: hw1/engine"),
         ({"data/raw/hw1_data.zip": "another"}, "data: the archive is another"),
+        ({"environment.json": json.dumps({"numpy": "2.5"})}, "versions: numpy 2.4.6 -> 2.5"),
     ],
-    ids=["parameters", "numerics", "data parameters", "code", "archive"],
+    ids=["parameters", "numerics", "data parameters", "code", "archive", "versions"],
 )
 def test_cause_is_named_once_and_no_other(files, cause, repository):
     write(files | NEW_WEIGHTS | {"metrics/p2.json": metrics("accuracy", A=0.9)})
     reproduce()
     assert reasons(verdict("HEAD")) == [cause]
-
-
-def test_versions_are_named_once_for_all_stages(repository):
-    write({"environment.json": json.dumps({"numpy": "2.5"})} | NEW_WEIGHTS)
-    reproduce()
-    assert reasons(verdict("HEAD")) == ["versions: numpy 2.4.6 -> 2.5"]
 
 
 def test_several_causes_have_a_line_each(repository):
@@ -251,36 +239,25 @@ def test_several_causes_have_a_line_each(repository):
     assert reasons(verdict("HEAD")) == ["code: hw1/sources, hw1/engine", "parameters: lr 0.0005 -> 0.001"]
 
 
-def test_native_numerics_explain_what_equal_inputs_do_not(repository):
-    write(parameters(runtime=NATIVE))
-    reproduce()
-    git("commit", "-qam", "native")
-    write(NEW_WEIGHTS)
-    reproduce()
-    reason = "runtime.numerics is native, so other CPUs round otherwise"
-    assert reasons(verdict("HEAD")) == [f"equal inputs gave other outputs in finetune@A: {reason}"]
-
-
 @pytest.mark.parametrize(
-    "record, reason",
+    "runtime, record, obstacles, reason",
     [
-        ({"device": "NVIDIA H200"}, "trained on NVIDIA H200"),
-        ({"device": "x86_64, 1 threads", "ranks": "4"}, "trained by 4 ranks"),
-        ({"device": "x86_64, 1 threads"}, "the machine, or its C library"),
+        (NATIVE, {}, [], "runtime.numerics is native, so other CPUs round otherwise"),
+        (PARAMS["runtime"], {"device": "NVIDIA H200"}, [], "trained on NVIDIA H200"),
+        (PARAMS["runtime"], {"device": "x86_64, 1 threads", "ranks": "4"}, [], "trained by 4 ranks"),
+        (PARAMS["runtime"], {"device": "x86_64, 1 threads"}, [], "the machine, or its C library"),
+        (PARAMS["runtime"], {}, ["the CPU has no AVX2"], "the CPU has no AVX2"),
     ],
 )
-def test_device_of_the_training_explains_what_equal_inputs_do_not(record, reason, repository):
+def test_machine_explains_what_equal_inputs_do_not(runtime, record, obstacles, reason, repository, monkeypatch):
+    write(parameters(runtime=runtime))
+    reproduce()
+    git("commit", "--allow-empty", "-qam", "before")
+    monkeypatch.setattr(reproduction, "obstacles", lambda: list(obstacles))
     keep_record(repository / "models/history/A.csv", record)
     write(NEW_WEIGHTS)
     reproduce()
     assert reasons(verdict("HEAD")) == [f"equal inputs gave other outputs in finetune@A: {reason}"]
-
-
-def test_machine_without_avx2_is_named(repository, monkeypatch):
-    monkeypatch.setattr(reproduction, "obstacles", lambda: ["the CPU has no AVX2"])
-    write(NEW_WEIGHTS)
-    reproduce()
-    assert reasons(verdict("HEAD")) == ["equal inputs gave other outputs in finetune@A: the CPU has no AVX2"]
 
 
 def test_archive_that_is_drawn_is_no_data_of_the_users(repository):
@@ -333,29 +310,16 @@ def test_deviation_is_that_of_the_seeds_here_where_the_commit_keeps_none(reposit
     assert cells_of(verdict("HEAD"), "P1 A")[-1] == "1.2"
 
 
-def test_other_images_have_no_test(repository):
-    write({"plots/predictions/p1.csv": "\n".join([*P1, "more.png,1,1,1"]) + "\n"})
+@pytest.mark.parametrize(
+    "table", ["\n".join([*P1, "more.png,1,1,1"]), "\n".join(P1).replace("19.png,1", "19.png,0"), ""]
+)
+def test_other_images_other_labels_and_no_predictions_have_no_test(table, repository):
+    Path("plots/predictions/p1.csv").unlink()
+    if table:
+        write({"plots/predictions/p1.csv": f"{table}\n"})
     write({"metrics/p1.json": metrics("accuracy", A=0.7, B=1.0)})
-    assert cells_of(verdict("HEAD"), "P1 A")[-3:] == ["other", "images", "1.2"]
-
-
-def test_other_labels_have_no_test(repository):
-    write({"plots/predictions/p1.csv": FILES["plots/predictions/p1.csv"].replace("19.png,1", "19.png,0")})
-    write({"metrics/p1.json": metrics("accuracy", A=0.7, B=1.0)})
-    assert cells_of(verdict("HEAD"), "P1 A")[-3:] == ["other", "images", "1.2"]
-
-
-def test_commit_without_predictions_has_no_test(repository):
-    git("rm", "-q", "--cached", "plots/predictions/p1.csv")
-    git("commit", "-qm", "none")
-    write({"metrics/p1.json": metrics("accuracy", A=0.7, B=1.0)})
-    assert cells_of(verdict("HEAD"), "P1 A")[-3:] == ["no", "predictions", "1.2"]
-
-
-def test_numbers_that_are_equal_are_no_table(repository):
-    write(NEW_WEIGHTS)
-    reproduce()
-    assert verdict("HEAD").endswith("\nno headline number differs")
+    reason = ["other", "images"] if table else ["no", "predictions"]
+    assert cells_of(verdict("HEAD"), "P1 A")[-3:] == [*reason, "1.2"]
 
 
 # -- no commit, no results
@@ -366,25 +330,20 @@ def test_unknown_revision_is_an_error(repository):
     assert (done.returncode, done.stderr) == (1, "error: nosuch: no such commit, branch or tag\n")
 
 
-def test_commit_without_dvc_lock_is_an_error_where_it_was_named(repository):
+def test_commit_without_dvc_lock_is_an_error_only_where_it_was_named(repository):
     git("rm", "-q", "--cached", "dvc.lock")
     git("commit", "-qm", "none")
-    done = run("main")
-    assert (done.returncode, done.stderr) == (1, "error: main: has no dvc.lock\n")
-
-
-def test_head_without_dvc_lock_is_no_error(repository):
-    git("rm", "-q", "--cached", "dvc.lock")
-    git("commit", "-qm", "none")
+    with pytest.raises(InputError, match=r"^main: has no dvc\.lock$"):
+        verdict("main")
     done = run()
     assert (done.returncode, done.stdout) == (0, "no committed results to compare with: HEAD: has no dvc.lock\n")
 
 
-def test_repository_without_a_commit_is_no_error(repository):
+def test_repository_without_a_commit_is_told(repository):
     shutil.rmtree(".git")
     git("init", "-q")
-    done = run()
-    assert (done.returncode, done.stdout) == (0, "no committed results to compare with: no commit yet\n")
+    with pytest.raises(InputError, match=r"^no commit yet$"):
+        reproduction.locked_commit("HEAD")
 
 
 def test_folder_without_git_is_told_in_a_line_and_is_no_error(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What is kept of trainings over seeds, and the copies of the project in which they run."""
+"""Results kept of trainings over seeds, and the copies of the project in which they run."""
 
 import subprocess
 from pathlib import Path
@@ -7,16 +7,15 @@ import pytest
 import yaml
 from closure import ROOT
 
-from hw1.experiments import clones as module
-from hw1.experiments.clones import clones
-from hw1.experiments.seeds import accuracies, collect, train
+from hw1.experiments import seeds as module
+from hw1.experiments.seeds import accuracies, clones, collect, train
 from hw1.repro.graph import Plan, Task
 from hw1.run.errors import InputError
 
 
 @pytest.fixture
 def folders(tmp_path):
-    """Of seeds 1, which is the project itself, and 2."""
+    """Folders of seeds 1, which is the project itself, and 2."""
     found = {seed: tmp_path / f"seed-{seed}" for seed in (1, 2)}
     for seed, folder in found.items():
         (folder / "plots/predictions").mkdir(parents=True)
@@ -53,7 +52,7 @@ def test_pipeline_that_is_not_up_to_date_must_be_run_first(monkeypatch):
 
 
 def test_copy_differs_in_its_seed_and_shares_the_cache(project):
-    """Of a project whose cache lies elsewhere, by a setting of this machine's own."""
+    """The project's cache lies elsewhere, by a setting of this machine's own."""
     (project.folder / "params.yaml").write_text("seed: 1  # of every draw\nlr: {left: 0.1, right: 0.1}\n")
     (project.folder / "elsewhere").mkdir()
     project.run("config", "--local", "cache.dir", str(project.folder / "elsewhere"), module="dvc")
@@ -66,7 +65,7 @@ def test_copy_differs_in_its_seed_and_shares_the_cache(project):
             assert (folder / "dvc.yaml").read_text() == project.text("dvc.yaml")
             told = (folder / ".dvc/config.local").read_text()
             assert f"dir = {project.folder / 'elsewhere'}\n" in told and "autostage = false" in told
-    assert not (project.folder / module.FOLDER).exists()
+    assert not (project.folder / module.COPIES).exists()
     assert yaml.safe_load(project.text("params.yaml"))["seed"] == 1
 
 

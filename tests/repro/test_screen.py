@@ -1,4 +1,4 @@
-"""What people see: whole lines with the stage's name, and on a terminal the states."""
+"""The view that people have: whole lines with the stage's name, and on a terminal the states."""
 
 import os
 import pty

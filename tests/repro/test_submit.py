@@ -1,5 +1,6 @@
-"""Which jobs a cluster is given, and what each asks for. That a real one takes them is in test_slurm.py."""
+"""The jobs that a cluster is given, and what each asks for. That a real one takes them is in test_slurm.py."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,17 +23,14 @@ ASKED = Slurm(
 
 @pytest.fixture(scope="module")
 def whole():
-    """Of the project itself, nothing of which is up to date."""
+    """The project's own plan, nothing of which is up to date."""
     return plan(ROOT, force=True)
 
 
 def test_every_stage_is_of_a_kind_that_names_it(whole):
     names = {task.stage.partition("@")[0] for task in whole.needs}
     assert names == {name for names in KINDS.values() for name in names}
-
-
-def test_stage_of_somebodys_own_counts_as_a_training():
-    assert kind_of("distil@A") == "train"
+    assert kind_of("distil@A") == "train"  # somebody's own
 
 
 def test_each_training_is_a_job_after_what_it_needs(whole):
@@ -52,11 +50,13 @@ def test_each_training_is_a_job_after_what_it_needs(whole):
     assert jobs["report"].needs >= {"evaluate@p1", "evaluate@p2", "evaluate@p3"}
 
 
-def test_jobs_come_after_those_that_they_need(whole):
+def test_jobs_come_after_those_that_they_need_and_the_first_waits_for_none(whole):
     seen = set()
     for job in jobs_of(whole):
         assert job.needs <= seen
         seen.add(job.name)
+    options = options_of(jobs_of(whole)[0], ASKED, set(), Path("/shared"))
+    assert not [option for option in options if "dependency" in option or "invalid-dep" in option]
 
 
 def test_what_is_up_to_date_is_neither_submitted_nor_waited_for():
@@ -75,11 +75,6 @@ def test_job_asks_for_what_its_kind_is_given(whole):
     assert "--time=30" in jobs["evaluate@p1"] and "--time=5" in jobs["report"]
 
 
-def test_first_job_depends_on_none(whole):
-    options = options_of(jobs_of(whole)[0], ASKED, set(), Path("/shared"))
-    assert not [option for option in options if "dependency" in option or "invalid-dep" in option]
-
-
 @pytest.mark.parametrize("preset", ["quick", "paper"])
 def test_presets_give_a_training_as_many_gpus_as_it_shares_or_none(preset):
     launch = load(ROOT / f"presets/{preset}.yaml").launch
@@ -87,16 +82,20 @@ def test_presets_give_a_training_as_many_gpus_as_it_shares_or_none(preset):
     assert launch.slurm.prepare.gpus == launch.slurm.report.gpus == 0
 
 
-def test_where_no_slurm_is_it_says_so(monkeypatch, tmp_path, whole):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match="squeue: not found; submit where SLURM is"):
-        submit.submit(jobs_of(whole), ASKED, tmp_path)
-
-
-def test_what_slurm_refuses_is_told(monkeypatch, tmp_path, whole):
-    for name, text in (("squeue", "exit 0"), ("sbatch", "echo 'invalid partition' >&2; exit 1")):
+@pytest.mark.parametrize(
+    "programs, error",
+    [
+        ({}, "squeue: not found; submit where SLURM is"),
+        (
+            {"squeue": "exit 0", "sbatch": "echo 'invalid partition' >&2; exit 1"},
+            "invalid partition; params.yaml's launch.slurm says what jobs ask for",
+        ),
+    ],
+)
+def test_missing_slurm_and_what_it_refuses_are_told(programs, error, monkeypatch, tmp_path, whole):
+    for name, text in programs.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    with pytest.raises(InputError, match=r"invalid partition; params\.yaml's launch.slurm says what jobs ask for"):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=re.escape(error)):
         submit.submit(jobs_of(whole), ASKED, tmp_path)

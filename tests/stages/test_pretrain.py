@@ -1,4 +1,4 @@
-"""Where the supervised backbone of settings B and D comes from, and what is said when it cannot be had."""
+"""The place where the supervised backbone of settings B and D comes from, and what is said when it cannot be had."""
 
 import json
 import shutil

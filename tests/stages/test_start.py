@@ -1,7 +1,6 @@
-"""What the networks of problems 1 and 3 start from: ImageNet's weights, those of mini's labels, or none."""
+"""The starts of the networks of problems 1 and 3: ImageNet's weights, those of mini's labels, or none."""
 
 import csv
-import json
 import sys
 import warnings
 from dataclasses import replace
@@ -15,7 +14,8 @@ from tiny_project import tiny
 
 from hw1.classify.classifiers import build_classifier, convnext_of_mini
 from hw1.data.arrays import Manifest
-from hw1.engine.weights import load_start, load_tensors, save_tensors
+from hw1.engine.weights import load_start, load_tensors, read_metadata, save_tensors
+from hw1.run.errors import InputError
 from hw1.run.parameters.params import ConvNeXt, load
 from hw1.segment.segmenters import build_segmenter, segmenter_of_mini
 from stages import start
@@ -105,6 +105,8 @@ def test_weights_of_minis_labels_are_trained_and_can_be_started_from(model, run,
     assert load_start(tmp_path / "out.safetensors", "mini").keys() == tensors.keys()
     build = build_classifier if isinstance(section, ConvNeXt) else build_segmenter
     build(section, 7, tensors)
+    made = read_metadata(tmp_path / "out.safetensors")
+    assert made["stage"] == f"start@{model}" and made["parameters"][f"pretrain.start.{model}.epochs"] == 2
 
 
 @pytest.mark.parametrize("weights, names", [("imagenet", ["there"]), ("none", [])])
@@ -115,17 +117,6 @@ def test_other_weights_are_passed_on_and_nothing_is_trained(weights, names, run,
 
 
 def test_mini_without_labels_says_what_to_provide(run):
-    from hw1.run.errors import InputError
-
     warnings.simplefilter("error")  # torch warns of a classifier of no classes: none is built
     with pytest.raises(InputError, match=r"weights: mini \(start@P1B\): .* no p2_data/mini/train\.csv; add it, or set"):
         run("P1B", "mini", classes=0)
-
-
-def test_weights_say_what_they_were_made_with(run, tmp_path):
-    run("P1B", "mini")
-    from safetensors import safe_open
-
-    with safe_open(tmp_path / "out.safetensors", "pt") as file:
-        said = json.loads(file.metadata()["hw1"])
-    assert said["stage"] == "start@P1B" and said["parameters"]["pretrain.start.P1B.epochs"] == 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hw1.repro.times import makespan, record, recorded, to_the_end
+from hw1.repro.graph import makespan, record, recorded, to_the_end
 
 NEEDS = {"source": set(), "left": {"source"}, "right": {"source"}, "join": {"left", "right"}, "alone": set()}
 SECONDS = {"source": 1.0, "left": 2.0, "right": 5.0, "join": 3.0, "alone": 4.0}
@@ -18,9 +18,9 @@ def test_makespan(workers, seconds):
     assert makespan(NEEDS, SECONDS, workers) == seconds
 
 
-def test_makespan_of_what_is_left_while_two_run():
-    left = {name: NEEDS[name] for name in ("left", "right", "join")}
-    assert makespan(left, SECONDS, 2, running={"left": 0.5, "right": 4.0}) == 7
+def test_makespan_of_the_rest_while_two_run():
+    rest = {name: NEEDS[name] for name in ("left", "right", "join")}
+    assert makespan(rest, SECONDS, 2, running={"left": 0.5, "right": 4.0}) == 7
     assert makespan({}, SECONDS, 2) == 0
 
 
