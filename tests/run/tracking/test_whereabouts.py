@@ -60,7 +60,7 @@ def test_a_training_keeps_where_it_ran(project, monkeypatch):
 
 
 def test_what_surrounds_a_stage_is_told_without_torch():
-    look = "import sys; from hw1.run.tracking.surroundings import surroundings"
+    look = "import sys; from hw1.run.tracking.whereabouts import surroundings"
     told = f"{look}; surroundings('report'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"  # the stage that writes the page has it too, and must not wait for torch
