@@ -29,7 +29,7 @@ HOMES = {
         *("hw1/experiments/across.py", "hw1/experiments/seeds.py"),
     },
     "rich": {"hw1/repro/screen.py"},
-    "mlflow": {"hw1/run/tracking/mlflow_store.py", "hw1/run/tracking/mlflow_models.py"},
+    "mlflow": {"hw1/run/tracking/sender.py"},
     "sklearn": {"hw1/evaluate/embeddings.py"},
     "safetensors": {"hw1/engine/weights.py", "hw1/sources/imagenet.py"},
     "gdown": {"hw1/sources/drive.py"},

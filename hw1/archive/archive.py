@@ -24,10 +24,9 @@ import numpy as np
 from PIL import Image
 
 from hw1.archive import mask_colours, pictures
+from hw1.archive.archive import Reading, why_left
 from hw1.archive.pictures import START, PictureError, is_picture, promises_picture
-from hw1.archive.spelling import PARTS, few, is_hidden, plain, roots, shown
-from hw1.archive.tables import Table, TableError, class_number, read_table
-from hw1.archive.tally import Reading, why_left
+from hw1.archive.spelling import PARTS, Table, TableError, class_number, few, is_hidden, plain, read_table, roots, shown
 from hw1.data.arrays import GIVEN_WEIGHTS
 from hw1.run.errors import InputError
 
@@ -249,7 +248,7 @@ class Archive:
         return self._decoded(member, mask_colours.decode_mask)
 
     def table(self, member: str) -> Table:
-        """A table of file names and labels (:func:`hw1.archive.tables.read_table`)."""
+        """A table of file names and labels (:func:`hw1.archive.spelling.read_table`)."""
         try:
             return read_table(self.read(member), ("filename", "label"))
         except TableError as error:

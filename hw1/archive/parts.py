@@ -11,12 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hw1.archive.archive import Archive
-from hw1.archive.mask_colours import one_class
-from hw1.archive.parallel import in_threads
-from hw1.archive.pictures import resized_crop, square_tile
+from hw1.archive.archive import NO_PAIR, Archive, Reading
+from hw1.archive.pictures import in_threads, one_class, resized_crop, square_tile
 from hw1.archive.spelling import few, matched, pairs, shown, spelt_otherwise
-from hw1.archive.tally import NO_PAIR, Reading
 from hw1.data.arrays import GIVEN_WEIGHTS, Manifest, save_masks
 from hw1.data.classes import LAND_COVER
 from hw1.run.parameters.params import Prepare, ResizeCrop, Square

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
-from hw1.archive.parallel import in_threads
-from hw1.archive.pictures import PictureError, opened
+from hw1.archive.pictures import PictureError, in_threads, opened
 from hw1.run.errors import InputError
 
 CHUNK = 32  # pictures a thread looks at

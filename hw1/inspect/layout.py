@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from hw1.archive.archive import Archive
-from hw1.archive.mask_colours import one_class
-from hw1.archive.parallel import in_threads
 from hw1.archive.parts import MINI, MINI_TABLE, OFFICE, enough, label_of_name, labels_of, tile_mask, tiles_of
+from hw1.archive.pictures import in_threads, one_class
 from hw1.archive.spelling import few, roots
 from hw1.data.classes import LAND_COVER
 from hw1.inspect.headers import class_range, headers_of, refusals, size_range

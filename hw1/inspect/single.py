@@ -4,8 +4,7 @@ import collections
 from pathlib import Path
 
 from hw1.archive.pictures import PictureError
-from hw1.archive.spelling import pairs, shown
-from hw1.archive.tables import DELIMITERS, TableError, class_number, read_table
+from hw1.archive.spelling import DELIMITERS, TableError, class_number, pairs, read_table, shown
 from hw1.inspect.headers import class_range, headers_of, refusals
 from hw1.predict.reading import pictures_in, read_bytes
 from hw1.run.errors import InputError

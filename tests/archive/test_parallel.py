@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from hw1.archive import parallel
-from hw1.archive.parallel import in_threads
+from hw1.archive.pictures import in_threads
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 100])

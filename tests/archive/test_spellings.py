@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_course import SIZES, course_members, encode, noise, table
 
-from hw1.archive.archive import Archive
+from hw1.archive.archive import Archive, Reading
 from hw1.archive.parts import PARTS
 from hw1.archive.spelling import matched, pairs, plain, roots
-from hw1.archive.tally import Reading
 from hw1.data.arrays import load_array
 from hw1.run.errors import InputError
 from hw1.sources.packing import entries, pack
@@ -321,7 +320,7 @@ cells = st.text("abc019 ;,|\t\"'é_-", min_size=1, max_size=10).map(lambda text:
 def test_every_spelling_of_a_table_gives_its_rows(rows, delimiter, columns, case, encoding):
     import csv
 
-    from hw1.archive.tables import class_number, read_table
+    from hw1.archive.spelling import class_number, read_table
 
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL)

@@ -6,7 +6,7 @@ import pytest
 from mlflow_server import Server
 
 from hw1.run.tracking import tracking
-from hw1.run.tracking.mlflow_store import Store
+from hw1.run.tracking.sender import Store
 
 
 @pytest.fixture
@@ -14,7 +14,8 @@ def root(tmp_path, monkeypatch) -> Path:
     """No sender is started."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     for name in ("HW1_TRACKING", "HW1_TRACKING_MODELS", "DVC_STAGE", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that what a test leaves there goes with it
+        monkeypatch.delenv(name)
     monkeypatch.setattr(tracking, "_start_sender", lambda folder: None)
     return tmp_path
 

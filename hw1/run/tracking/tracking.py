@@ -7,25 +7,25 @@ and seeds run in folders of their own, but DVC_ROOT is the project's, so their r
 ``HW1_TRACKING=off`` switches tracking off, ``HW1_TRACKING_MODELS=off`` that of models alone.
 """
 
-import contextlib
 import functools
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hw1.run.errors import InputError
 from hw1.run.files import is_locked, lock, project_root, sha256
+from hw1.run.lockfile import stages_of
 from hw1.run.processes.numerics import cpu
 from hw1.run.processes.supervision import repro
-from hw1.run.tracking.surroundings import surroundings
-from hw1.run.tracking.whereabouts import keep_record
+from hw1.run.tracking.whereabouts import keep_record, surroundings
 
 PACKAGE = Path(__file__).parents[2]  # hw1, which a model takes along
 DOUBT = 86_400.0  # seconds without an event after which a stage counts as gone where the file system has no locks
@@ -52,12 +52,13 @@ class Tracker:
     def __init__(self, stage: str):
         self.stage = os.environ.get("DVC_STAGE", stage)
         self.on = os.environ.get("HW1_TRACKING") != "off"
+        self._name = f"{time.time_ns()}-{os.getpid()}"  # sorts by time
         self._tags: Mapping[str, str] = {}
         self._open()
 
     @_recording
     def _open(self) -> None:
-        folder, self._name = spool(), f"{time.time_ns()}-{os.getpid()}"  # sorts by time
+        folder = spool()
         self._events, self._files = folder / f"{self._name}.jsonl", folder / self._name
         draft = folder / f".{self._name}.tmp"
         self._lock = os.open(draft, os.O_RDWR | os.O_CREAT, 0o644)  # open for the life of the process
@@ -71,25 +72,28 @@ class Tracker:
         tracker = cls(stage)
         if tracker.on:
             tracker._tags = {**surroundings(tracker.stage), "cpu": cpu(), **tags}
-            tracker._append("start", name=tracker.stage, params=dict(params), tags=tracker._tags)
+            tracker._append(
+                "start",
+                name=tracker.stage,
+                params={key: str(value) for key, value in params.items()},
+                tags=tracker._tags,
+            )
         return tracker
 
     @_recording
     def log_dataset(self, folder: Path, origin: str, images: Mapping[str, int], trained_on: bool) -> None:
         """Record a prepared part that the run reads: ``images`` of each split; the others' are only looked at."""
-        source = {"uri": folder.as_posix(), "origin": origin}
-        digest = _recorded_hash(folder) or sha256(folder / "manifest.json")[:32]
-        datasets = [
-            {"name": f"{folder.name}-{split}", "digest": digest, "source": source, "images": count}
-            | {"context": "training" if trained_on and split == "train" else "validation"}
-            for split, count in images.items()
-            if count
-        ]
-        self._append("datasets", datasets=datasets)
+        source = json.dumps({"uri": folder.as_posix(), "origin": origin})
+        known = {"digest": _content_hash(folder), "source": source}
+        for split, count in images.items():
+            if count:
+                use = "training" if trained_on and split == "train" else "validation"
+                name, profile = f"{folder.name}-{split}", json.dumps({"num_rows": count})
+                self._append("dataset", name=name, profile=profile, context=use, **known)
 
     def log_epoch(self, row: Mapping[str, float]) -> None:
         """Record an epoch's row; its step is ``row["epoch"]``."""
-        self._metrics(int(row["epoch"]), {key: value for key, value in row.items() if key != "epoch"})
+        self.log_metrics({key: value for key, value in row.items() if key != "epoch"}, int(row["epoch"]))
 
     def log_resumption(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Record the epochs that an interrupted process has trained before this one."""
@@ -97,14 +101,14 @@ class Tracker:
         for row in rows:
             self.log_epoch(row)
 
-    def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Record numbers that belong to the run as a whole."""
-        self._metrics(0, metrics)
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record numbers of a step; those of the run as a whole have step 0."""
+        self._append("metrics", step=step, metrics={key: float(value) for key, value in metrics.items()})
 
     @_recording
     def log_history(self, history: Path) -> None:
-        """Tag the run with the hash of its history file, by which :meth:`log_pictures` finds it again, and the page the
-        record that is kept here of where it ran.
+        """Tag the run with the hash of its history file, by which :meth:`log_pictures` finds it again, and keep the
+        record of where it ran for the page.
         """
         self._append("tags", tags={"history.sha256": sha256(history)})
         changed = " with changes" if self._tags.get("git.dirty") == "true" else ""
@@ -121,28 +125,29 @@ class Tracker:
     def log_model(self, weights: Path, card: Mapping[str, Any]) -> None:
         """Record the trained network: copies of its file and of the code of today, which can read it."""
         if os.environ.get("HW1_TRACKING_MODELS") != "off":
-            shutil.copytree(PACKAGE, self._files / "hw1", ignore=shutil.ignore_patterns("__pycache__", ".*"))
-            shutil.copyfile(weights, self._files / weights.name)
+            self._copy([weights], "model")
+            shutil.copytree(PACKAGE, self._files / "model/hw1", ignore=shutil.ignore_patterns("__pycache__", ".*"))
             self._append("model", file=weights.name, card=dict(card))
 
     @_recording
     def log_results(self, files: Sequence[Path], metrics: Mapping[str, float]) -> None:
         """Add the page and other files of results, and the numbers in them, to the run of this ``dvc repro``."""
+        self._copy(files, "results")
         numbers = {key: float(value) for key, value in metrics.items()}
-        self._append("results", files=self._copies(files), tags=surroundings(self.stage), numbers=numbers)
+        self._append("results", tags=surroundings(self.stage), metrics=numbers, step=0)
 
     @_recording
     def log_pictures(self, history: Path, pictures: Sequence[Path]) -> None:
         """Add pictures to the latest run that wrote this history file."""
-        self._append("pictures", history=sha256(history), files=self._copies(pictures))
+        digest = sha256(history)
+        self._copy(pictures, digest)
+        self._append("pictures", history=digest)
 
-    def _copies(self, files: Sequence[Path]) -> list[str]:
-        """Copy files that may be gone before they are sent; their names."""
-        self._files.mkdir(exist_ok=True)
-        return [Path(shutil.copy(file, self._files)).name for file in files]
-
-    def _metrics(self, step: int, metrics: Mapping[str, float]) -> None:
-        self._append("metrics", step=step, metrics={key: float(value) for key, value in metrics.items()})
+    def _copy(self, files: Sequence[Path], folder: str) -> None:
+        """Copy files that may be gone before they are sent."""
+        (self._files / folder).mkdir(parents=True, exist_ok=True)
+        for file in files:
+            shutil.copyfile(file, self._files / folder / file.name)
 
     @_recording
     def _append(self, event: str, **content: Any) -> None:
@@ -150,18 +155,15 @@ class Tracker:
         with open(self._events, "a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    @_recording
-    def _end(self, status: str) -> None:
-        self._append("end", status=status)
-        os.close(self._lock)
-        _tell_of_trouble(self._events.parent)
-
     def __enter__(self) -> "Tracker":
         return self
 
+    @_recording
     def __exit__(self, kind: type | None, *_: object) -> None:
         stopped = kind is not None and issubclass(kind, SystemExit)
-        self._end("FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
+        self._append("end", status="FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
+        os.close(self._lock)
+        _tell_of_trouble(self._events.parent)
 
 
 def spool() -> Path:
@@ -172,7 +174,7 @@ def spool() -> Path:
 
 
 def is_written(events: Path) -> bool:
-    """Whether a stage still writes a file of events: it holds the lock, or where there are none, wrote not long ago."""
+    """Tell whether a stage still writes a file of events: it holds the lock; where there are none, it wrote lately."""
     locked = is_locked(events)
     return time.time() - events.stat().st_mtime < DOUBT if locked is None else locked
 
@@ -187,22 +189,23 @@ def _start_sender(folder: Path) -> None:
 
 
 def _tell_of_trouble(folder: Path) -> None:
-    """What made the last sender fail, once for all stages of one ``dvc repro``."""
-    trouble, told = folder / "trouble.txt", folder / "told.txt"
-    text = trouble.read_text() if trouble.exists() else ""
-    telling = f"{repro()} {text}"
-    if text and not (told.exists() and told.read_text() == telling):
-        advice = "runs are kept in .mlflow, send them with `python -m hw1.run.tracking.sender`"
-        print(f"tracking: {text}; {advice}", file=sys.stderr)
-        told.write_text(telling)
+    """Say what made the last sender fail, once for all stages of one ``dvc repro``."""
+    with suppress(FileNotFoundError):
+        text = (folder / "trouble.txt").read_text()
+        told, telling = folder / "told.txt", f"{repro()} {text}"
+        if not told.exists() or told.read_text() != telling:
+            advice = "runs are kept in .mlflow, send them with `python -m hw1.run.tracking.sender`"
+            print(f"tracking: {text}; {advice}", file=sys.stderr)
+            told.write_text(telling)
 
 
-def _recorded_hash(folder: Path) -> str:
-    """What DVC, which has just made or checked the folder, calls its content; "" where it did not start the stage."""
-    with contextlib.suppress(OSError):
-        lock = Path("dvc.lock").read_text(encoding="utf-8") if "DVC_STAGE" in os.environ else ""
-        # Read as text: its YAML takes a second. Of the stage that made it: those that read it may have older hashes.
-        entry = rf"outs:\n +- path: {re.escape(folder.as_posix())}\n +hash: md5\n +md5: (\w+)"
-        if found := re.search(entry, lock):
-            return found[1]
-    return ""
+def _content_hash(folder: Path) -> str:
+    """DVC's hash of a folder, which it has just made or checked; of its manifest where DVC did not start the stage."""
+    if "DVC_STAGE" in os.environ:
+        with suppress(OSError, InputError):
+            stages = stages_of(Path("dvc.lock").read_bytes(), "dvc.lock").values()
+            # Of the stage that made it: those that read it may have older hashes.
+            made = {path: md5 for stage in stages for path, md5 in stage.writes.items()}
+            if digest := made.get(folder.as_posix()):
+                return digest.removesuffix(".dir")
+    return sha256(folder / "manifest.json")[:32]

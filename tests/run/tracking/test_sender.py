@@ -1,4 +1,4 @@
-"""The process that sends: when it does, and MLflow that fails."""
+"""The process that sends: runs under that of their ``dvc repro``, when it sends, and MLflow that fails."""
 
 import os
 import re
@@ -12,59 +12,117 @@ import pytest
 from mlflow_server import runs_in
 
 from hw1.run.files import lock
-from hw1.run.tracking import sender, tracking
-from hw1.run.tracking.mlflow_store import Store
-from hw1.run.tracking.sender import deliver
+from hw1.run.tracking import sender, tracking, whereabouts
+from hw1.run.tracking.sender import Store, deliver
 from hw1.run.tracking.tracking import Tracker
 
 ROOT = Path(__file__).parents[3]
+SENDER = [sys.executable, "-m", "hw1.run.tracking.sender"]
 
 
-def events_of(root: Path) -> Path:
+def path_of(root: Path) -> Path:
     (path,) = (root / ".mlflow").glob("*.jsonl")
     return path
 
 
-def test_experiment_opens_as_one_of_trainings_and_keeps_what_a_user_chose(root, store):
-    client, number = store.client, store.experiment
-    assert client.get_experiment(number).tags["mlflow.experimentKind"] == "custom_model_development"
-    client.set_experiment_tag(number, "mlflow.experimentKind", "finetuning")
-    Store.connect(root)
-    assert client.get_experiment(number).tags["mlflow.experimentKind"] == "finetuning"
+def train(name: str = "x", losses: tuple[float, ...] = (), **params) -> None:
+    with Tracker.start(name, params, {}) as tracker:
+        for epoch, loss in enumerate(losses, start=1):
+            tracker.log_epoch({"epoch": epoch, "loss": loss})
 
 
-@pytest.mark.parametrize("method", ["create_run", "log_batch", "set_terminated"])
-def test_file_sent_in_part_and_then_again_makes_one_run(method, root, store, monkeypatch):
-    with Tracker.start("x", {"lr": 0.1}, {"device": "cpu"}) as tracker:
-        tracker.log_epoch({"epoch": 1, "loss": 0.5})
-        tracker.log_epoch({"epoch": 2, "loss": 0.25})
-    original = getattr(store.client, method)
+def fails(*arguments, **options):
+    raise ConnectionError("the server died")
+
+
+@pytest.fixture
+def page(tmp_path) -> Path:
+    path = tmp_path / "index.html"
+    path.write_text("the page")
+    return path
+
+
+def report(page: Path) -> None:
+    with Tracker("report") as tracker:
+        tracker.log_results([page], {"p1/accuracy/A": 0.5})
+
+
+def repros(store: Store) -> list:
+    return store.client.search_runs([store.experiment], "tags.`hw1.repro` LIKE '%'")
+
+
+def children(store: Store, repro) -> dict[str, str]:
+    runs = store.client.search_runs([store.experiment], f"tags.`mlflow.parentRunId` = '{repro.info.run_id}'")
+    return {run.info.run_name: run.info.status for run in runs}
+
+
+def test_one_repro_has_one_parent_with_the_page_and_the_numbers_in_whatever_order_stages_are_sent(root, store, page):
+    train("classify@A")
+    first = path_of(root)
+    train("finetune@C")
+    report(page)
+    page.unlink()
+    hidden = first.rename(root / "hidden")
+    assert deliver(root / ".mlflow") == ""
+    hidden.rename(first)
+    assert deliver(root / ".mlflow") == ""
+    (repro,) = repros(store)
+    assert children(store, repro) == {"classify@A": "FINISHED", "finetune@C": "FINISHED"}
+    assert repro.info.status == "FINISHED" and repro.data.metrics == {"p1/accuracy/A": 0.5}
+    (kept,) = (root / "mlartifacts").rglob("results/index.html")
+    assert kept.read_text() == "the page" and repro.info.run_id in kept.parts
+    assert store.client.get_experiment(store.experiment).tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_each_repro_has_a_parent_of_its_own(root, store, monkeypatch):
+    for parent in (11, 22):
+        monkeypatch.setattr(whereabouts, "repro", lambda parent=parent: f"{parent}-1")
+        train()
+    assert deliver(root / ".mlflow") == ""
+    assert [len(children(store, repro)) for repro in repros(store)] == [1, 1]
+
+
+def test_parent_ends_as_the_stage_that_failed_and_runs_while_one_trains(root, store):
+    Tracker.start("classify@A", {}, {})
+    assert deliver(root / ".mlflow") == ""
+    assert repros(store)[0].info.status == "RUNNING"
+    with pytest.raises(ValueError), Tracker.start("finetune@C", {}, {}):
+        raise ValueError
+    assert deliver(root / ".mlflow") == ""
+    assert repros(store)[0].info.status == "FAILED"
+
+
+@pytest.mark.parametrize("method", ["create_run", "log_batch", "set_terminated", "log_artifacts"])
+def test_what_is_sent_in_part_and_then_again_is_there_once(method, root, store, page, monkeypatch):
+    train(losses=(0.5, 0.25), lr=0.1)
+    report(page)
+    original = getattr(type(store.client), method)
 
     def dies_after(*arguments, **options):
         original(*arguments, **options)
-        raise ConnectionError("the server died")
+        fails()
 
-    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
-        patch.setattr(store.client, method, dies_after)
-        store.send(events_of(root), after_failure=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store.client), method, dies_after)
+        assert deliver(root / ".mlflow") == "MLflow failed: the server died"
     assert deliver(root / ".mlflow") == ""
-    whole = {"name": "x", "status": "FINISHED", "metrics": [("loss", 1, 0.5), ("loss", 2, 0.25)]}
-    assert runs_in(root / "mlflow.db") == [whole]
-    assert not list((root / ".mlflow").glob("*.jsonl"))
+    run = {"name": "x", "status": "FINISHED", "metrics": [("loss", 1, 0.5), ("loss", 2, 0.25)]}
+    assert runs_in(root / "mlflow.db") == [run]
+    assert repros(store)[0].data.metrics == {"p1/accuracy/A": 0.5}
+    assert len(list((root / "mlartifacts").rglob("index.html"))) == 1
+    assert not list((root / ".mlflow").glob("*.jsonl")) and not list((root / ".mlflow").glob("*/"))
 
 
 def test_file_that_mlflow_refuses_does_not_hold_up_the_others(root, store):
-    with Tracker.start("bad", {"key with a ? in it": 1}, {}):
-        pass
-    bad = events_of(root)
-    with Tracker.start("good", {}, {}) as tracker:
-        tracker.log_epoch({"epoch": 1, "loss": 0.5})
+    train("bad", **{"key with a ? in it": 1})
+    bad = path_of(root)
+    train("good")
     assert "key with a" in deliver(root / ".mlflow")
     assert [run["name"] for run in runs_in(root / "mlflow.db") if run["status"] == "FINISHED"] == ["good"]
-    assert events_of(root) == bad
+    assert path_of(root) == bad
 
 
-def test_pictures_wait_for_a_run_that_could_not_be_sent(root, store, monkeypatch, tmp_path):
+def test_pictures_are_kept_and_wait_for_a_run_that_could_not_be_sent(root, store, monkeypatch, tmp_path):
     history, picture = tmp_path / "h.csv", tmp_path / "p.png"
     history.write_text("epoch\n")
     picture.write_bytes(b"png")
@@ -72,17 +130,10 @@ def test_pictures_wait_for_a_run_that_could_not_be_sent(root, store, monkeypatch
         tracker.log_history(history)
     with Tracker("plots") as tracker:
         tracker.log_pictures(history, [picture])
-    send = Store.send
-    first = min((root / ".mlflow").glob("*.jsonl"))
-
-    def refused(self, events, after_failure):
-        if events == first:
-            raise ConnectionError("refused")
-        send(self, events, after_failure)
-
+    picture.unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "send", refused)
-        assert deliver(root / ".mlflow") == "MLflow failed: refused"
+        patch.setattr(type(store.client), "create_run", fails)
+        assert deliver(root / ".mlflow") == "MLflow failed: the server died"
     assert deliver(root / ".mlflow") == ""
     assert [path.read_bytes() for path in (root / "mlartifacts").rglob("p.png")] == [b"png"]
 
@@ -101,24 +152,18 @@ def test_two_workers_and_their_senders_lose_nothing(root):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     workers = [subprocess.Popen([sys.executable, "-c", WORKER, name], cwd=root, env=environment) for name in "ab"]
     assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
-    subprocess.run(
-        [sys.executable, "-m", "hw1.run.tracking.sender"], cwd=root, env=environment, check=True, timeout=120
-    )
-    runs = runs_in(root / "mlflow.db")
-    assert [run["name"] for run in runs] == [f"{worker}{number}" for worker in "ab" for number in range(10)]
+    subprocess.run(SENDER, cwd=root, env=environment, check=True, timeout=120)
     curve = [("loss", epoch, pytest.approx(1 / epoch)) for epoch in range(1, 6)]
-    for run in runs:
-        assert run["metrics"] == curve and run["status"] == "FINISHED"
-
-
-# -- when a waiting sender sends
+    assert runs_in(root / "mlflow.db") == [
+        {"name": f"{worker}{number}", "status": "FINISHED", "metrics": curve} for worker in "ab" for number in range(10)
+    ]
 
 
 @pytest.fixture
 def waiting(root, monkeypatch):
     """Runs a sender that waits, on made-up time, beside one run; returns when it delivered, in seconds."""
     Tracker.start("x", {}, {})
-    path, now, delivered = events_of(root), 0.0, []
+    path, now, delivered = path_of(root), 0.0, []
 
     def sleep(seconds):
         nonlocal now
@@ -143,12 +188,10 @@ def waiting(root, monkeypatch):
     return until
 
 
-def test_sender_stays_out_of_the_way_of_a_training(waiting):
-    assert waiting(writes=100) == [100 + sender.QUIET - sender.POLL]  # counted from the last look that saw it write
-
-
-def test_sender_sends_a_long_training_as_it_goes(waiting):
-    assert waiting(writes=700) == [300, 600, 709]
+# Out of a training's way, counted from the last look that saw it write; a long one is sent as it goes.
+@pytest.mark.parametrize("writes, deliveries", [(100, [100 + sender.QUIET - sender.POLL]), (700, [300, 600, 709])])
+def test_sender_sends_when_no_stage_writes_and_every_five_minutes(writes, deliveries, waiting):
+    assert waiting(writes) == deliveries
 
 
 def test_sender_that_fails_ends_and_says_why(waiting):
@@ -162,95 +205,20 @@ def test_sender_leaves_the_stages_to_one_that_waits_already(waiting, root):
         assert waiting(writes=100) == []
 
 
-# -- servers and disks that fail
-
-
-def send(root, uri, **environment):
-    done = subprocess.run(
-        [sys.executable, "-m", "hw1.run.tracking.sender"],
-        cwd=root,
-        env={**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)} | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1 and "the runs are kept in" in done.stderr
-
-
-def test_server_that_hangs_leaves_the_run_on_disk(root):
-    with Tracker.start("x", {}, {}) as tracker:
-        tracker.log_epoch({"epoch": 1, "loss": 1.0})
+@pytest.mark.parametrize("hangs", [True, False])
+def test_server_that_hangs_or_refuses_costs_a_line_and_loses_nothing(hangs, root):
+    train(losses=(1.0,))
     with socket.create_server(("127.0.0.1", 0)) as server:  # accepts, never answers
-        send(root, f"http://127.0.0.1:{server.getsockname()[1]}", MLFLOW_HTTP_REQUEST_TIMEOUT="1")
-    assert events_of(root).exists()
-
-
-def test_next_sender_forgets_the_trouble_of_one_that_failed(root, monkeypatch):
-    with Tracker.start("x", {}, {}):
-        pass
-    with monkeypatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-        told = deliver(root / ".mlflow")
-    assert "Connection refused" in told and (root / ".mlflow/trouble.txt").read_text() == told
+        uri = f"http://me:secret@127.0.0.1:{server.getsockname()[1] if hangs else 9}"
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT)}
+        environment |= {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1"}
+        done = subprocess.run(SENDER, cwd=root, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and path_of(root).exists()
+    assert done.stderr.count("\n") == 1 and "the runs are kept in" in done.stderr and "secret" not in done.stderr
+    assert (root / ".mlflow/trouble.txt").exists()
     assert deliver(root / ".mlflow") == ""
+    assert [run["name"] for run in runs_in(root / "mlflow.db")] == ["x"]
     assert not (root / ".mlflow/trouble.txt").exists()
-    assert [run["name"] for run in runs_in(root / "mlflow.db")] == ["x"]
-
-
-@pytest.mark.parametrize(
-    "error, told",
-    [
-        ("request to http://name:secret@host:9/api failed with code 401", "request to http://host:9/api failed with"),
-        ("request to http://name:secret@host failed (Caused by Refused('host'))", "Refused('host'))"),
-        ("first line\nsecond", "first line"),
-        ("", "ConnectionError"),
-    ],
-)
-def test_failure_is_told_in_a_line_without_a_servers_password(error, told, root, monkeypatch):
-    def refuse(folder):
-        raise ConnectionError(error)
-
-    with Tracker.start("x", {}, {}):
-        pass
-    monkeypatch.setattr(Store, "connect", refuse)
-    line = deliver(root / ".mlflow")
-    assert line.startswith(f"MLflow failed: {told}") and "secret" not in line and "\n" not in line
-
-
-def test_deleted_experiment_is_told_with_what_brings_it_back(root, store):
-    store.client.delete_experiment(store.experiment)
-    with Tracker.start("x", {}, {}):
-        pass
-    told = deliver(root / ".mlflow")
-    (advice,) = re.findall("`mlflow (.+?)`", told)
-    command = [sys.executable, "-m", "mlflow", *advice.split()]
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}"}
-    subprocess.run(command, env=environment, check=True, capture_output=True)
-    assert deliver(root / ".mlflow") == ""
-    assert [run["name"] for run in runs_in(root / "mlflow.db")] == ["x"]
-
-
-def test_address_without_a_scheme_is_told_with_one(root, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "127.0.0.1:5000")
-    with Tracker.start("x", {}, {}):
-        pass
-    assert deliver(root / ".mlflow").endswith("127.0.0.1:5000 is no address; write http://127.0.0.1:5000")
-
-
-def test_nothing_to_send_asks_no_server(root, monkeypatch):
-    monkeypatch.setattr(Store, "connect", None)
-    assert deliver(tracking.spool()) == ""
-
-
-def test_server_that_refuses_leaves_the_run_on_disk_and_says_so_in_one_line(root, capsys):
-    with Tracker.start("x", {}, {}) as tracker:
-        tracker.log_epoch({"epoch": 1, "loss": 1.0})
-    send(root, "http://127.0.0.1:9")
-    assert events_of(root).exists()
-    with Tracker.start("y", {}, {}):
-        pass
-    assert "send them with `python -m hw1.run.tracking.sender`" in capsys.readouterr().err
 
 
 def test_server_that_dies_in_mid_run_gets_the_rest_from_the_next_sender(root, server, monkeypatch):
@@ -264,8 +232,28 @@ def test_server_that_dies_in_mid_run_gets_the_rest_from_the_next_sender(root, se
         tracker.log_epoch({"epoch": 3, "loss": 1.0})
     server.start()
     assert deliver(root / ".mlflow") == ""
-    database = server.folder / "server.db"
-    assert runs_in(database) == [
-        {"name": "x", "status": "FINISHED", "metrics": [("loss", 1, 3.0), ("loss", 2, 2.0), ("loss", 3, 1.0)]}
-    ]
+    run = {"name": "x", "status": "FINISHED", "metrics": [("loss", 1, 3.0), ("loss", 2, 2.0), ("loss", 3, 1.0)]}
+    assert runs_in(server.folder / "server.db") == [run]
     assert not list((root / ".mlflow").glob("*.jsonl"))
+
+
+def test_deleted_experiment_is_told_with_the_command_that_brings_it_back(root, store):
+    store.client.delete_experiment(store.experiment)
+    train()
+    (advice,) = re.findall("`mlflow (.+?)`", deliver(root / ".mlflow"))
+    command = [sys.executable, "-m", "mlflow", *advice.split()]
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}"}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert deliver(root / ".mlflow") == ""
+    assert [run["name"] for run in runs_in(root / "mlflow.db")] == ["x"]
+
+
+def test_address_without_a_scheme_is_told_with_one(root, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "127.0.0.1:5000")
+    train()
+    assert deliver(root / ".mlflow").endswith("127.0.0.1:5000 is no address; write http://127.0.0.1:5000")
+
+
+def test_nothing_to_send_asks_no_server(root, monkeypatch):
+    monkeypatch.setattr(Store, "connect", None)
+    assert deliver(tracking.spool()) == ""
