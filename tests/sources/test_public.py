@@ -19,8 +19,7 @@ from hw1.data.arrays import Manifest, load_array
 from hw1.run.errors import InputError
 from hw1.sources import public
 from hw1.sources.packing import pack
-from hw1.sources.pickles import load_plain
-from hw1.sources.public import OFFICE_VALIDATION, TILE_VALIDATION, WINDOWS, public_entries, spread
+from hw1.sources.public import OFFICE_VALIDATION, TILE_VALIDATION, WINDOWS, load_plain, public_entries, spread
 
 CLASSES, IMAGES = 100, 10  # of the small CIFAR-100, images a class
 
