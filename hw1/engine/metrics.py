@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from hw1.data.iou import ious, mean_of
+from hw1.data.classes import ious, mean_of
 
 
 def count_confusion(truth: Tensor, prediction: Tensor, classes: int) -> Tensor:

@@ -9,10 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from hw1.archive.mask_colours import decode_mask, one_class
-from hw1.archive.pictures import PictureError
+from hw1.archive.archive import NO_PAIR, Reading
+from hw1.archive.pictures import PictureError, decode_mask, one_class
 from hw1.archive.spelling import few, matched, pair_of, pairs, shown
-from hw1.archive.tally import NO_PAIR, Reading
 from hw1.data.classes import LAND_COVER, MASK_COLOURS
 from hw1.engine.metrics import count_confusion
 from hw1.engine.validation import class_map

@@ -10,11 +10,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from hw1.archive.archive import MAX_MEMBER
-from hw1.archive.parallel import in_threads
-from hw1.archive.pictures import START, PictureError, decode, is_picture, promises_picture
+from hw1.archive.archive import ELSEWHERE, HIDDEN, MAX_MEMBER, NO_PICTURE, Reading
+from hw1.archive.pictures import START, PictureError, decode, in_threads, is_picture, promises_picture
 from hw1.archive.spelling import few, is_hidden, shown
-from hw1.archive.tally import ELSEWHERE, HIDDEN, NO_PICTURE, Reading
 from hw1.run.errors import InputError
 
 CHUNK = 8  # pictures a thread decodes at a time

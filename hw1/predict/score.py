@@ -11,9 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hw1.archive.mask_colours import decode_mask
-from hw1.archive.parallel import in_threads
-from hw1.archive.pictures import PictureError
+from hw1.archive.pictures import PictureError, decode_mask, in_threads
 from hw1.archive.spelling import few, pairs, shown
 from hw1.data.classes import LAND_COVER
 from hw1.engine.metrics import count_confusion, iou, mean_iou

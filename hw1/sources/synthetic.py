@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from hw1.archive.archive import ORIGIN, SYNTHETIC
-from hw1.archive.parallel import in_threads
+from hw1.archive.pictures import in_threads
 from hw1.data.classes import MASK_COLOURS
 from hw1.run.parameters.params import LabelledImages, Synthetic, Tiles, UnlabelledImages
 from hw1.sources import landcover, objects

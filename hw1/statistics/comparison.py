@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hw1.data.classes import LAND_COVER
-from hw1.data.iou import ious, mean_of
+from hw1.data.classes import LAND_COVER, ious, mean_of
 from hw1.statistics.intervals import (
     bootstrap,
     holm,

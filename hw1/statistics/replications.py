@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hw1.data.iou import ious, mean_of
+from hw1.data.classes import ious, mean_of
 from hw1.statistics.comparison import LEVEL, Row, hits, tile_counts
 from hw1.statistics.intervals import Mean, holm, over_seeds, over_seeds_and_images
 from hw1.statistics.power import Spread, superiority

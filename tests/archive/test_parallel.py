@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from hw1.archive import parallel
-from hw1.archive.parallel import in_threads
+from hw1.archive import pictures
+from hw1.archive.pictures import in_threads
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 100])
@@ -20,11 +20,11 @@ def test_items_are_worked_on_by_other_threads():
 
 
 def test_no_more_than_a_bounded_number_of_items_is_taken_ahead(monkeypatch):
-    monkeypatch.setattr(parallel, "cores", lambda: 2)
+    monkeypatch.setattr(pictures, "cores", lambda: 2)
     taken = []
     results = in_threads(lambda item: item, (taken.append(number) or number for number in itertools.count()), 3)
     assert next(results) == 0
-    assert len(taken) == 2 * parallel.AHEAD * 3
+    assert len(taken) == 2 * pictures.AHEAD * 3
     results.close()
 
 

@@ -18,7 +18,7 @@ from small_course import SIZES, course_members, encode, mask, noise, pack, table
 from torchvision import transforms
 
 from hw1.archive.archive import GIVEN, Archive
-from hw1.archive.parts import PARTS
+from hw1.archive.parts import prepare
 from hw1.archive.pictures import PictureError, decode
 from hw1.data.arrays import Manifest, load_array, load_masks
 from hw1.run.errors import InputError
@@ -41,7 +41,7 @@ def prepared(tmp_path):
     def prepared(part, members, sizes=SIZES):
         out = tmp_path / part
         out.mkdir()
-        PARTS[part](Archive(pack(members, tmp_path / "course.zip")), sizes, out)
+        prepare(part, Archive(pack(members, tmp_path / "course.zip")), sizes, out)
         return out
 
     return prepared

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_course import SIZES, course_members, encode, noise, table
 
-from hw1.archive.archive import Archive
-from hw1.archive.parts import PARTS
+from hw1.archive.archive import Archive, Reading
+from hw1.archive.parts import PARTS, prepare
 from hw1.archive.spelling import matched, pairs, plain, roots
-from hw1.archive.tally import Reading
 from hw1.data.arrays import load_array
 from hw1.run.errors import InputError
 from hw1.sources.packing import entries, pack
@@ -41,9 +40,9 @@ def zip_of(members, path, compression=zipfile.ZIP_STORED):
 def prepared(archive, out):
     """Arrays and readings of every part of an archive."""
     arrays, readings = {}, {}
-    for part, prepare in PARTS.items():
+    for part in PARTS:
         (out / part).mkdir(parents=True)
-        readings[part] = prepare(archive, SIZES, out / part)
+        readings[part] = prepare(part, archive, SIZES, out / part)
         arrays |= {(part, name): np.array(load_array(out / part, name)) for name in ARRAYS[part]}
     return arrays, readings
 
@@ -257,7 +256,7 @@ def test_masks_in_another_encoding_are_never_read_as_if_they_were_right(masks, r
     archive = Archive(zip_of({f"hw1_data/{n}": c for n, c in (WHOLE | spoilt).items()}, tmp_path / "a.zip"))
     (tmp_path / "p3").mkdir()
     with pytest.raises(InputError) as caught:
-        PARTS["p3"](archive, SIZES, tmp_path / "p3")
+        prepare("p3", archive, SIZES, tmp_path / "p3")
     assert reason in str(caught.value)
 
 

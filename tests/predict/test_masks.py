@@ -6,7 +6,7 @@ import torch
 from cards import saved
 from PIL import Image
 
-from hw1.archive.mask_colours import decode_mask
+from hw1.archive.pictures import decode_mask
 from hw1.data.classes import MASK_COLOURS
 from hw1.engine.metrics import count_confusion
 from hw1.images.input import normalise

@@ -14,7 +14,7 @@ from small_course import SIZES, encode, noise
 from web_server import serve
 
 from hw1.archive.archive import EQUIVALENT, Archive
-from hw1.archive.parts import PARTS
+from hw1.archive.parts import PARTS, prepare
 from hw1.data.arrays import Manifest, load_array
 from hw1.run.errors import InputError
 from hw1.sources import public
@@ -141,9 +141,9 @@ def test_p3_tiles_are_windows_whose_masks_fit_and_no_tile_is_in_two_splits(archi
 
 
 def test_built_archive_can_be_prepared(archive, tmp_path):
-    for part, prepare in PARTS.items():
+    for part in PARTS:
         (tmp_path / part).mkdir()
-        prepare(archive, SIZES, tmp_path / part)
+        prepare(part, archive, SIZES, tmp_path / part)
     assert {Manifest.load(tmp_path / part).origin for part in PARTS} == {EQUIVALENT}
     assert Manifest.load(tmp_path / "mini").classes == 2
     assert load_array(tmp_path / "office", "validation_labels").tolist() == [0, 1]

@@ -9,8 +9,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from hw1.data.classes import LAND_COVER
-from hw1.data.iou import ious, mean_of
+from hw1.data.classes import LAND_COVER, ious, mean_of
 from hw1.engine.metrics import iou, majority_confusion, mean_iou, overlaps
 from hw1.statistics import comparison
 

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hw1.data.classes import LAND_COVER
-from hw1.data.iou import ious, mean_of
+from hw1.data.classes import LAND_COVER, ious, mean_of
 from hw1.statistics import replications
 
 
