@@ -24,8 +24,7 @@ import numpy as np
 from PIL import Image
 
 from hw1.archive.pictures import START, PictureError, decode, decode_mask, is_picture, opened, promises_picture
-from hw1.archive.spelling import PARTS, few, is_hidden, plain, roots, shown
-from hw1.archive.tables import Table, TableError, class_number, read_table
+from hw1.archive.spelling import PARTS, Table, TableError, class_number, few, is_hidden, plain, read_table, roots, shown
 from hw1.data.arrays import GIVEN_WEIGHTS
 from hw1.run.errors import InputError
 
@@ -264,7 +263,7 @@ class Archive:
         return self._decoded(member, decode_mask)
 
     def table(self, member: str) -> Table:
-        """Read a table of file names and labels (:func:`hw1.archive.tables.read_table`)."""
+        """Read a table of file names and labels (:func:`hw1.archive.spelling.read_table`)."""
         return self._decoded(member, lambda content: read_table(content, ("filename", "label")))
 
     def _decoded(self, member: str, decode: Callable[[bytes], Decoded]) -> Decoded:

@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 
 from hw1.archive.pictures import PictureError
-from hw1.archive.spelling import pairs, shown
-from hw1.archive.tables import DELIMITERS, TableError, class_number, read_table
+from hw1.archive.spelling import DELIMITERS, TableError, class_number, pairs, read_table, shown
 from hw1.inspect.layout import class_range, course_lines, header_lines, holds_course, refusals
 from hw1.predict.reading import pictures_in, read_bytes
 from hw1.run.errors import InputError

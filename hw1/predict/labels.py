@@ -10,8 +10,16 @@ from pathlib import Path, PurePosixPath
 
 from hw1.archive.archive import Reading
 from hw1.archive.pictures import PictureError
-from hw1.archive.spelling import matched, plain, shown, spelt_otherwise
-from hw1.archive.tables import MAX_DIGITS, TableError, class_number, read_table
+from hw1.archive.spelling import (
+    MAX_DIGITS,
+    TableError,
+    class_number,
+    matched,
+    plain,
+    read_table,
+    shown,
+    spelt_otherwise,
+)
 from hw1.engine.validation import labels_of
 from hw1.predict.model import Predictor
 from hw1.predict.reading import Reader, pictures_in, read_bytes

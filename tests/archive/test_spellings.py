@@ -320,7 +320,7 @@ cells = st.text("abc019 ;,|\t\"'é_-", min_size=1, max_size=10).map(lambda text:
 def test_every_spelling_of_a_table_gives_its_rows(rows, delimiter, columns, case, encoding):
     import csv
 
-    from hw1.archive.tables import class_number, read_table
+    from hw1.archive.spelling import class_number, read_table
 
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL)

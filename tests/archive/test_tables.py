@@ -2,7 +2,7 @@
 
 import pytest
 
-from hw1.archive.tables import Row, TableError, class_number, read_table
+from hw1.archive.spelling import Row, TableError, class_number, read_table
 
 
 def test_rows_have_their_line_and_cells():
