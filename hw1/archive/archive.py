@@ -61,7 +61,7 @@ class Reading:
 
     @property
     def line(self) -> str:
-        """As a command ends with it."""
+        """Line with which a command ends."""
         read = ", ".join(f"{count:,} {what}" for what, count in self.read.items()) or "nothing"
         return "; ".join([f"read {read}", *self.notes, *(self.reasons() or ["nothing left out"])])
 
@@ -73,7 +73,7 @@ class Reading:
         return [f"left out {len(files):,} ({why}): {few(files)}" for why, files in names.items()]
 
     def save(self, path: Path) -> None:
-        """As JSON: ``read``, ``notes``, and ``left_out`` in words, as a set of sixty thousand may be left out."""
+        """Write as JSON: ``read``, ``notes``, and ``left_out`` in words, as a set of sixty thousand may be left out."""
         record = {"read": self.read, "left_out": len(self.left_out), "notes": [*self.notes, *self.reasons()]}
         path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
@@ -99,9 +99,8 @@ class Archive:
             if not entry.filename.endswith(("/", "\\")):
                 entries[plain(_name(entry)) or entry.filename].append(entry)
         self.root = self._find_root(entries)
-        self._members = {
-            name.removeprefix(self.root): entries[name] for name in sorted(entries) if name.startswith(self.root)
-        }
+        inside = (name for name in sorted(entries) if name.startswith(self.root))
+        self._members = {name.removeprefix(self.root): entries[name] for name in inside}
         self.outside = [name for name in sorted(entries) if not self._is_part(name)]
         self._spelt = collections.defaultdict(list)
         self._folders: dict[str, list[str]] = collections.defaultdict(list)
@@ -112,12 +111,13 @@ class Archive:
 
     def _find_root(self, names: Iterable[str]) -> str:
         places = roots(names)
+        if not places:
+            return "hw1_data/" if any(name.startswith("hw1_data/") for name in names) else ""
         if len(places) > 1:
             folders = few([folder.rstrip("/") or "the top" for folder in places])
             several = f"p1_data, p2_data or p3_data lie in {len(places)} folders ({folders})"
             raise InputError(f"{self.path}: {several}; leave those of one in it")
-        alone = "hw1_data/" if any(name.startswith("hw1_data/") for name in names) else ""
-        return places[0] if places else alone
+        return places[0]
 
     def _is_part(self, name: str) -> bool:
         """Tell whether a file is in the course's folders, or one of the two that lie beside them."""
@@ -176,10 +176,8 @@ class Archive:
         return pictures
 
     def _is_picture(self, member: str) -> bool:
-        if promises_picture(member):
-            return True
         try:
-            return is_picture(next(self._chunks(member, MAX_MEMBER, START), b""))
+            return promises_picture(member) or is_picture(next(self._chunks(member, MAX_MEMBER, START), b""))
         except InputError:  # what cannot be unpacked is left out, as it does not promise to be one
             return False
 

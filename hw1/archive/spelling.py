@@ -88,13 +88,14 @@ def matched(wanted: Sequence[str], files: Sequence[str]) -> dict[str, str]:
     The same name; else the same without folders; else but for its case or the form of its accents; else but for its
     ending too. A spelling counts where one name and one file alone have it.
     """
-    matches = {name: name for name in set(wanted).intersection(files)}
+    known = set(files)
+    matches = {name: name for name in wanted if name in known}
     for spelling in (_base, _folded, lambda name: PurePosixPath(_folded(name)).stem):
         spelt: dict[str, tuple[list[str], list[str]]] = collections.defaultdict(lambda: ([], []))
         for name in wanted:
             if name not in matches:
                 spelt[spelling(name)][0].append(name)
-        for file in set(files).difference(matches.values()):
+        for file in known.difference(matches.values()):
             spelt[spelling(file)][1].append(file)
         matches |= {names[0]: same[0] for names, same in spelt.values() if len(names) == len(same) == 1}
     return matches
@@ -164,7 +165,8 @@ def read_table(data: bytes, required: Collection[str]) -> Table:
     except csv.Error as error:
         raise TableError(f"not a csv table ({error})") from None
     rows: dict[str, Row] = {}
-    for line, cells in [(line, cells) for line, cells in lines if any(cells)][1:]:
+    filled = [(line, cells) for line, cells in lines if any(cells)]
+    for line, cells in filled[1:]:
         if any(cells[len(header) :]):
             count = f"{len(cells)} cells, the header has {len(header)}"
             raise TableError(f"line {line}: {count}; quote a cell with a separator")
