@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks.tables import Table, ratio
 from benchmarks.timing import Contestant, race
 from hw1.archive.archive import Archive
-from hw1.archive.parts import prepare_mini
+from hw1.archive.parts import prepare
 from hw1.run.parameters.params import ResizeCrop, load
 
 COUNT = 2000
@@ -40,7 +40,7 @@ def ours(size: int) -> Contestant:
     out = Path(tempfile.mkdtemp(prefix="hw1-bench-"))
 
     def run() -> float:
-        prepare_mini(source, params, out)
+        prepare("mini", source, params, out)
         return COUNT
 
     return run

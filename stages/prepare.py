@@ -1,7 +1,7 @@
 """Decode and resize one part of the archive into memory-mappable arrays; say what was read and what left out."""
 
 from hw1.archive.archive import Archive
-from hw1.archive.parts import PARTS
+from hw1.archive.parts import PARTS, prepare
 from hw1.run.files import whole_file, whole_folder
 from hw1.run.parameters.params import load
 from hw1.run.processes.supervision import run_stage, stage_arguments
@@ -16,7 +16,7 @@ def main() -> None:
     )
     params = load()
     with whole_folder(args.out) as draft, whole_file(args.reading) as record:
-        reading = PARTS[args.part](Archive(args.archive), params.prepare, draft)
+        reading = prepare(args.part, Archive(args.archive), params.prepare, draft)
         reading.save(record)
     print(f"prepare {args.part}: {reading.line}")
 

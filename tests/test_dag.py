@@ -32,7 +32,7 @@ HOMES = {
     "mlflow": {"hw1/run/tracking/sender.py"},
     "sklearn": {"hw1/evaluate/embeddings.py"},
     "safetensors": {"hw1/engine/weights.py", "hw1/sources/imagenet.py"},
-    "gdown": {"hw1/sources/drive.py"},
+    "gdown": {"hw1/sources/network.py"},
     "jinja2": {"hw1/report/page.py"},
     "fcntl": {"hw1/run/files.py"},
 }

@@ -8,7 +8,6 @@ makes say so in ``origin.json``.
 """
 
 import collections
-import io
 import json
 import lzma
 import posixpath
@@ -16,16 +15,15 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
-from hw1.archive import mask_colours, pictures
-from hw1.archive.archive import Reading, why_left
-from hw1.archive.pictures import START, PictureError, is_picture, promises_picture
+from hw1.archive.pictures import START, PictureError, decode, decode_mask, is_picture, opened, promises_picture
 from hw1.archive.spelling import PARTS, Table, TableError, class_number, few, is_hidden, plain, read_table, roots, shown
 from hw1.data.arrays import GIVEN_WEIGHTS
 from hw1.run.errors import InputError
@@ -41,10 +39,43 @@ ENCRYPTED, UTF8 = 1 << 0, 1 << 11  # flags of a zip's member
 METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd", 99: "WinZip's encryption"}  # that are not read
 UNPACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
+# Why a file was left out.
+NO_PICTURE = "no JPEG, PNG, WebP, BMP or TIFF picture"
+NO_PAIR = "neither a tile {id}_sat nor a mask {id}_mask"
+HIDDEN = "hidden, or a system's own"
+ELSEWHERE = "not where the layout has files"
+
 Decoded = TypeVar("Decoded")
 
 # What zipfile and the decompressors below it raise on damaged bytes.
 DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, OSError, ValueError)
+
+
+@dataclass
+class Reading:
+    """Counts of what was read, by what it is; why each file was left out, by its name; and what else must be told."""
+
+    read: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def line(self) -> str:
+        """Line with which a command ends."""
+        read = ", ".join(f"{count:,} {what}" for what, count in self.read.items()) or "nothing"
+        return "; ".join([f"read {read}", *self.notes, *(self.reasons() or ["nothing left out"])])
+
+    def reasons(self) -> list[str]:
+        """Word for each reason how many files were left out, and the first few."""
+        names = collections.defaultdict(list)
+        for name, why in sorted(self.left_out.items()):
+            names[why].append(name)
+        return [f"left out {len(files):,} ({why}): {few(files)}" for why, files in names.items()]
+
+    def save(self, path: Path) -> None:
+        """Write as JSON: ``read``, ``notes``, and ``left_out`` in words, as a set of sixty thousand may be left out."""
+        record = {"read": self.read, "left_out": len(self.left_out), "notes": [*self.notes, *self.reasons()]}
+        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 class Archive:
@@ -68,8 +99,8 @@ class Archive:
             if not entry.filename.endswith(("/", "\\")):
                 entries[plain(_name(entry)) or entry.filename].append(entry)
         self.root = self._find_root(entries)
-        inside = (name for name in entries if name.startswith(self.root))
-        self._members = {name.removeprefix(self.root): entries[name] for name in sorted(inside)}
+        inside = (name for name in sorted(entries) if name.startswith(self.root))
+        self._members = {name.removeprefix(self.root): entries[name] for name in inside}
         self.outside = [name for name in sorted(entries) if not self._is_part(name)]
         self._spelt = collections.defaultdict(list)
         self._folders: dict[str, list[str]] = collections.defaultdict(list)
@@ -79,18 +110,17 @@ class Archive:
         self._used: set[str] = set()
 
     def _find_root(self, names: Iterable[str]) -> str:
-        found = roots(names)
-        if len(found) > 1:
-            folders = few([folder.rstrip("/") or "the top" for folder in found])
-            raise InputError(
-                f"{self.path}: p1_data, p2_data or p3_data lie in {len(found)} folders ({folders}); "
-                "leave those of one in it"
-            )
-        alone = "hw1_data/" if any(name.startswith("hw1_data/") for name in names) else ""
-        return found[0] if found else alone
+        places = roots(names)
+        if not places:
+            return "hw1_data/" if any(name.startswith("hw1_data/") for name in names) else ""
+        if len(places) > 1:
+            folders = few([folder.rstrip("/") or "the top" for folder in places])
+            several = f"p1_data, p2_data or p3_data lie in {len(places)} folders ({folders})"
+            raise InputError(f"{self.path}: {several}; leave those of one in it")
+        return places[0]
 
     def _is_part(self, name: str) -> bool:
-        """Whether a file is in the course's folders, or one of the two that lie beside them."""
+        """Tell whether a file is in the course's folders, or one of the two that lie beside them."""
         member = name.removeprefix(self.root) if name.startswith(self.root) else ""
         top, _, below = member.partition("/")
         return top.lower() in PARTS if below else member.lower() in (ORIGIN, GIVEN_WEIGHTS.lower())
@@ -99,7 +129,7 @@ class Archive:
         return self._find(member) in self._members
 
     def _find(self, member: str) -> str:
-        """The archive's spelling of a member."""
+        """Find the archive's spelling of a member."""
         spelt = self._spelt.get(member.lower(), ())
         return spelt[0] if member not in self._members and len(spelt) == 1 else member
 
@@ -121,114 +151,97 @@ class Archive:
         Raises:
             InputError: there are several.
         """
-        named = GIVEN_WEIGHTS.lower()
-        found = [member for member in self._members if posixpath.basename(member).lower() == named]
-        found = [member for member in found if not is_hidden(member)]
-        if len(found) > 1:
-            raise InputError(f"{self.path}: {few(found)}: two supervised backbones; leave one of them in the archive")
-        return found[0] if found else None
+        members = [
+            member
+            for member in self._members
+            if posixpath.basename(member).lower() == GIVEN_WEIGHTS.lower() and not is_hidden(member)
+        ]
+        if len(members) > 1:
+            raise InputError(f"{self.path}: {few(members)}: two supervised backbones; leave one of them in the archive")
+        return members[0] if members else None
 
-    def members(self) -> list[str]:
-        """Everything in the folder of the layout, sorted."""
-        return list(self._members)
+    def __len__(self) -> int:
+        return len(self._members)
 
     def pictures(self, folder: str) -> list[str]:
         """Sorted members directly in ``folder`` that are pictures, by their names or their content; at least one."""
-        there = self._folders.get(folder.lower(), [])
-        spelt = sorted({posixpath.dirname(member) for member in there})
+        files = self._folders.get(folder.lower(), [])
+        spelt = sorted({posixpath.dirname(member) for member in files})
         if len(spelt) > 1:
-            raise self.fault(
-                folder, f"there are {' and '.join(map(shown, spelt))}, which differ in case alone; join them"
-            )
-        found = [member for member in there if not is_hidden(member) and self._is_picture(member)]
-        if not found:
-            raise self.fault(folder, f"no pictures; the archive must hold them there{self._instead(folder)}")
-        return found
+            several = " and ".join(map(shown, spelt))
+            raise self.fault(folder, f"there are {several}, which differ in case alone; join them")
+        pictures = [member for member in files if not is_hidden(member) and self._is_picture(member)]
+        if not pictures:
+            raise self.fault(folder, f"no pictures; the archive must hold them there; {self._instead(folder, files)}")
+        return pictures
 
     def _is_picture(self, member: str) -> bool:
-        if promises_picture(member):
-            return True
         try:
-            return is_picture(self._start(member))
+            return promises_picture(member) or is_picture(next(self._chunks(member, MAX_MEMBER, START), b""))
         except InputError:  # what cannot be unpacked is left out, as it does not promise to be one
             return False
 
-    def _start(self, member: str) -> bytes:
-        return next(self._chunks(self._entry(member, MAX_MEMBER), member, START), b"")
-
-    def _instead(self, folder: str) -> str:
-        """What there is in the place of the pictures that are missing."""
-        there = self._folders.get(folder.lower(), [])
+    def _instead(self, folder: str, files: list[str]) -> str:
         below = [member for member in self._members if member.lower().startswith(f"{folder.lower()}/")]
         if below:
-            kind = "files that are none" if there else "folders with files"
-            return f"; it has {kind}, such as {shown((there or below)[0])}"
+            kind = "files that are none" if files else "folders with files"
+            return f"it has {kind}, such as {shown((files or below)[0])}"
         tops = sorted({member.split("/")[0] for member in self._members})
-        return f"; it has {few(tops)}" if tops else "; it is empty"
+        return f"it has {few(tops)}" if tops else "it is empty"
 
     def reading(self, folder: str, apart: str = "") -> Reading:
-        """What of a folder was not read until now, but for what lies in the folder ``apart``."""
-        inside, outside = f"{folder}/".lower(), f"{apart}/".lower() if apart else "\0"
+        """Report what of a folder was not read until now, but for what lies in the folder ``apart``."""
         read_from = {posixpath.dirname(member) for member in self._used}
-        return Reading(
-            left_out={
-                member: why_left(member, posixpath.dirname(member) in read_from)
-                for member in self._members.keys() - self._used
-                if member.lower().startswith(inside) and not member.lower().startswith(outside)
-            }
-        )
+        left_out = {}
+        for member in self._members.keys() - self._used:
+            name = member.lower()
+            if name.startswith(f"{folder}/") and not (apart and name.startswith(f"{apart}/")):
+                beside = NO_PICTURE if posixpath.dirname(member) in read_from else ELSEWHERE
+                left_out[member] = HIDDEN if is_hidden(member) else beside
+        return Reading(left_out=left_out)
 
     def fault(self, member: str, what: str) -> InputError:
         return InputError(f"{self.path}: {shown(f'{self.root}{self._find(member)}')}: {what}")
 
     def read(self, member: str) -> bytes:
-        """The unpacked bytes of a picture or table, at most MAX_MEMBER."""
-        buffer = io.BytesIO()
-        self._unpack(member, buffer, MAX_MEMBER)
-        return buffer.getvalue()
+        """Unpack a picture or table of at most MAX_MEMBER bytes."""
+        content = b"".join(self._chunks(member, MAX_MEMBER))
+        self._used.add(self._find(member))
+        return content
 
     def copy_weights(self, member: str, path: Path) -> None:
         """Unpack a member of at most MAX_WEIGHTS to ``path``."""
         with open(path, "wb") as file:
-            self._unpack(member, file, MAX_WEIGHTS)
+            file.writelines(self._chunks(member, MAX_WEIGHTS))
+        self._used.add(self._find(member))
 
     def identity(self, member: str) -> tuple[int, int]:
         """Length and CRC-32 of a member's bytes, from the table of contents alone."""
         entry = self._entry(member, MAX_WEIGHTS)
         return entry.file_size, entry.CRC
 
-    def _unpack(self, member: str, into: IO[bytes], most: int) -> None:
-        entry = self._entry(member, most)
-        self._used.add(self._find(member))
-        for chunk in self._chunks(entry, member):
-            into.write(chunk)
-
     def _entry(self, member: str, most: int) -> zipfile.ZipInfo:
-        """The zip's own record of a member that can be unpacked."""
-        found = self._members.get(self._find(member), ())
-        if not found:
-            raise self.fault(member, f"missing in the archive{self._misspelt(member)}")
-        if len(found) > 1:
+        """Find the zip's own record of a member that can be unpacked."""
+        entries = self._members.get(self._find(member), ())
+        spelt = self._spelt.get(member.lower(), ())
+        if not entries:
+            several = f"; it has {few(spelt)}: leave one of them" if spelt else ""
+            raise self.fault(member, f"missing in the archive{several}")
+        if len(entries) > 1:
             raise self.fault(member, "stands twice in the archive; pack it with one of them")
-        (entry,) = found
+        (entry,) = entries
         if entry.flag_bits & ENCRYPTED:
             raise self.fault(member, "is encrypted; pack the archive again without a password")
         if entry.compress_type not in UNPACKED:
             method = METHODS.get(entry.compress_type, f"method {entry.compress_type}")
-            raise self.fault(
-                member,
-                f"is packed by {method}, which is not read; pack the archive again by Deflate, "
-                "or unpack it and give the folder",
-            )
+            advice = "pack the archive again by Deflate, or unpack it and give the folder"
+            raise self.fault(member, f"is packed by {method}, which is not read; {advice}")
         if entry.file_size > most:  # zipfile unpacks no more than it declares
             raise self.fault(member, f"unpacks to {entry.file_size:,} bytes, at most {most:,} are read")
         return entry
 
-    def _misspelt(self, member: str) -> str:
-        spelt = self._spelt.get(member.lower(), ())
-        return f"; it has {few(spelt)}: leave one of them" if len(spelt) > 1 else ""
-
-    def _chunks(self, entry: zipfile.ZipInfo, member: str, size: int = CHUNK) -> Iterator[bytes]:
+    def _chunks(self, member: str, most: int, size: int = CHUNK) -> Iterator[bytes]:
+        entry = self._entry(member, most)
         try:
             with self._zip.open(entry) as packed:
                 yield from iter(partial(packed.read, size), b"")
@@ -236,40 +249,38 @@ class Archive:
             raise self.fault(member, f"cannot be unpacked ({error}); get the archive again") from None
 
     def image(self, member: str) -> Image.Image:
-        """The decoded picture in RGB (:func:`hw1.archive.pictures.decode`)."""
-        return self._decoded(member, pictures.decode)
+        """Decode a picture to RGB (:func:`hw1.archive.pictures.decode`)."""
+        return self._decoded(member, decode)
 
     def image_size(self, member: str) -> tuple[int, int]:
         """Width and height in pixels, from the header alone."""
-        return self._decoded(member, pictures.size)
+        return self._decoded(member, lambda content: opened(content).size)
 
     def mask(self, member: str) -> np.ndarray:
-        """Classes of a colour mask: (H, W) uint8, 0 to 6 in the order of LAND_COVER."""
-        return self._decoded(member, mask_colours.decode_mask)
+        """Decode a colour mask to classes: (H, W) uint8, 0 to 6 in the order of LAND_COVER."""
+        return self._decoded(member, decode_mask)
 
     def table(self, member: str) -> Table:
-        """A table of file names and labels (:func:`hw1.archive.spelling.read_table`)."""
+        """Read a table of file names and labels (:func:`hw1.archive.spelling.read_table`)."""
+        return self._decoded(member, lambda content: read_table(content, ("filename", "label")))
+
+    def _decoded(self, member: str, decode: Callable[[bytes], Decoded]) -> Decoded:
+        content = self.read(member)
         try:
-            return read_table(self.read(member), ("filename", "label"))
-        except TableError as error:
+            return decode(content)
+        except (PictureError, TableError) as error:
             raise self.fault(member, str(error)) from None
 
     def label(self, text: str, where: str) -> int:
-        """The class that ``text`` names."""
+        """Read the class that ``text`` names."""
         try:
             return class_number(text)
         except TableError as error:
             raise self.fault(where, str(error)) from None
 
-    def _decoded(self, member: str, decode: Callable[[bytes], Decoded]) -> Decoded:
-        try:
-            return decode(self.read(member))
-        except PictureError as error:
-            raise self.fault(member, str(error)) from None
-
 
 def _name(entry: zipfile.ZipInfo) -> str:
-    """As it was meant: macOS writes UTF-8 without the flag that says so, which zipfile takes for DOS's letters."""
+    """Decode a name as it was meant: macOS writes UTF-8 without its flag, zipfile takes that for DOS's."""
     if not entry.flag_bits & UTF8:
         try:
             return entry.filename.encode("cp437").decode("utf-8")

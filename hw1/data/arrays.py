@@ -20,7 +20,7 @@ GIVEN_WEIGHTS = "pretrain_model_SL.pt"  # the course's supervised ResNet50, a st
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a part holds: the archive's origin, number of classes (0: no labels), names of the images of each split.
+    """Facts of a part: the archive's origin, number of classes (0: no labels), names of the images of each split.
 
     Each image was resized to a square of ``resize`` px by ``filter``, of which the centre of ``crop`` px is stored.
     """

@@ -88,9 +88,9 @@ def _surface(codes: np.ndarray, parcel: np.ndarray, hedge: np.ndarray, rng: np.r
         BARREN: lambda: _barren(size, rng),
     }
     for code, texture in textures.items():
-        here = codes == code
-        if here.any():
-            surface[here] = texture()[here]
+        region = codes == code
+        if region.any():
+            surface[region] = texture()[region]
     return surface
 
 

@@ -96,7 +96,7 @@ FILLS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
 
 
 class Kind(NamedTuple):
-    """What makes a class: an entry of OUTLINES and one of FILLS."""
+    """A class: an entry of OUTLINES and one of FILLS."""
 
     outline: str
     fill: str
@@ -164,10 +164,10 @@ def _object(
     theta = np.arctan2(u, -v)  # clockwise from the top
     outline, level = np.empty_like(radius), np.empty_like(radius)
     for label in np.unique(labels):
-        of = labels == label
+        chosen = labels == label
         kind = classes[label]
-        outline[of] = OUTLINES[kind.outline](theta[of])
-        level[of] = FILLS[kind.fill](u[of], v[of], radius[of] / outline[of])
+        outline[chosen] = OUTLINES[kind.outline](theta[chosen])
+        level[chosen] = FILLS[kind.fill](u[chosen], v[chosen], radius[chosen] / outline[chosen])
     cover = np.clip((outline - radius) / pixel + 0.5, 0, 1)
     second = cover * np.clip(level / pixel + 0.5, 0, 1)
     return _averaged(cover - second)[..., None], _averaged(second)[..., None]

@@ -4,6 +4,8 @@ Nothing is unpacked to a path of its own: names stay names. What is no regular f
 larger than the archive's reader takes, and the same files give the same bytes.
 """
 
+import csv
+import io
 import os
 import stat
 import tarfile
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from hw1.archive.archive import CHUNK, DAMAGE, MAX_MEMBER, MAX_WEIGHTS
+from hw1.archive.spelling import shown
 from hw1.data.arrays import GIVEN_WEIGHTS
 from hw1.run.errors import InputError
 
@@ -59,7 +62,7 @@ def pack(entries: Iterable[Entry], draft: Path) -> None:
     Raises:
         InputError: a name that no zip can hold faithfully, twice the same name, or a file too large.
     """
-    with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(draft, "w") as archive:
         for entry in entries:
             append(archive, entry)
 
@@ -76,8 +79,17 @@ def append(archive: zipfile.ZipFile, entry: Entry) -> None:
             member.write(chunk)
 
 
+def label_table(rows: Iterable[tuple[str, int]]) -> bytes:
+    """Encode file names and labels as the course's csv of ``id,filename,label``."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("id", "filename", "label"))
+    writer.writerows((index, *row) for index, row in enumerate(rows))
+    return text.getvalue().encode()
+
+
 def entries(path: Path, left_out: list[str] | None = None) -> Iterator[Entry]:
-    """The regular files of a zip or tar in its own order, or of a folder in sorted order, links followed.
+    """List the regular files of a zip or tar in its own order, or of a folder in sorted order, links followed.
 
     Hidden files and folders of a folder are left out, and join ``left_out``. Entries stay readable after the last.
 
@@ -85,22 +97,17 @@ def entries(path: Path, left_out: list[str] | None = None) -> Iterator[Entry]:
         InputError: neither of the three, a damaged one, or something in it that is no file.
     """
     if path.is_dir():
-        return _of_folder(path, [] if left_out is None else left_out)
+        return _of_folder(path, path, (), [] if left_out is None else left_out)
     if zipfile.is_zipfile(path):
         return _of_zip(path)
     if tarfile.is_tarfile(path):
         return _of_tar(path)
-    raise InputError(f"{path}: {_instead(path)}")
-
-
-def _instead(path: Path) -> str:
-    """What a file is that is neither zip nor tar."""
     with open(path, "rb") as file:
-        start = file.read(16)
-    for signature, what in OTHERS.items():
-        if start.lower().startswith(signature):
-            return f"{what}, which is not read; unpack it and give the folder, or pack it as zip or tar"
-    return "not a whole zip or tar file; get it again"
+        start = file.read(16).lower()
+    for signature, kind in OTHERS.items():
+        if start.startswith(signature):
+            raise InputError(f"{path}: {kind}, which is not read; unpack it and give the folder, or pack it as zip")
+    raise InputError(f"{path}: not a whole zip or tar file; get it again")
 
 
 def _of_zip(path: Path) -> Iterator[Entry]:
@@ -111,13 +118,13 @@ def _of_zip(path: Path) -> Iterator[Entry]:
     for member in archive.infolist():
         if not member.is_dir():
             name = member.filename
-            yield Entry(f"{path}: {_shown(name)}", name, lambda member=member: archive.open(member))
+            yield Entry(f"{path}: {shown(name)}", name, lambda member=member: archive.open(member))
 
 
 def _of_tar(path: Path) -> Iterator[Entry]:
     archive = tarfile.open(path)  # noqa: SIM115 (the entries read from it later)
     while (member := _next_member(archive, path)) is not None:
-        place = f"{path}: {_shown(member.name)}"
+        place = f"{path}: {shown(member.name)}"
         if member.isreg():
             name = member.name.removeprefix("./")
             yield Entry(place, name, lambda member=member: archive.extractfile(member))
@@ -138,31 +145,23 @@ def _next_member(archive: tarfile.TarFile, path: Path) -> tarfile.TarInfo | None
         raise InputError(f"{path}: not a whole tar file ({error}); get it again") from None
 
 
-def _of_folder(folder: Path, left_out: list[str]) -> Iterator[Entry]:
-    for path in _files(folder, (), left_out):
-        yield Entry(_shown(str(path)), path.relative_to(folder).as_posix(), lambda path=path: path.open("rb"))
-
-
-def _files(folder: Path, above: tuple[os.stat_result, ...], left_out: list[str]) -> Iterator[Path]:
-    """Regular files under a folder, sorted by name; ``above`` are the folders around it."""
-    here = folder.stat()
-    if any(os.path.samestat(here, other) for other in above):
-        raise InputError(f"{_shown(str(folder))}: a link to a folder around it; remove it")
+def _of_folder(top: Path, folder: Path, above: tuple[os.stat_result, ...], left_out: list[str]) -> Iterator[Entry]:
+    """Yield the regular files under a folder, sorted by name; ``above`` are the folders around it."""
+    status = folder.stat()
+    if any(os.path.samestat(status, other) for other in above):
+        raise InputError(f"{shown(str(folder))}: a link to a folder around it; remove it")
     for path in sorted(folder.iterdir()):
+        place = shown(str(path))
         if path.name.startswith("."):
             left_out.append(str(path))
             continue
         try:
             mode = path.stat().st_mode
         except OSError as error:
-            raise InputError(f"{_shown(str(path))}: {error.strerror}; mend or remove it") from None
+            raise InputError(f"{place}: {error.strerror}; mend or remove it") from None
         if stat.S_ISDIR(mode):
-            yield from _files(path, (*above, here), left_out)
+            yield from _of_folder(top, path, (*above, status), left_out)
         elif stat.S_ISREG(mode):
-            yield path
+            yield Entry(place, path.relative_to(top).as_posix(), lambda path=path: path.open("rb"))
         else:
-            raise InputError(f"{_shown(str(path))}: neither a file nor a folder; remove it")
-
-
-def _shown(name: str) -> str:
-    return name if name.isprintable() else ascii(name)
+            raise InputError(f"{place}: neither a file nor a folder; remove it")

@@ -10,15 +10,16 @@ same: as many images, classes and pixels as the course's, none of them in two sp
   in a 4 x 4 grid, of which 2,000 and 257 spread evenly.
 """
 
-import csv
+import codecs
 import io
 import json
+import pickle
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -27,8 +28,7 @@ from hw1.archive.archive import EQUIVALENT, MAX_MEMBER, ORIGIN
 from hw1.archive.pictures import PictureError, decode
 from hw1.run.errors import InputError
 from hw1.sources.network import download, require_digest
-from hw1.sources.packing import Entry, entries
-from hw1.sources.pickles import load_plain
+from hw1.sources.packing import Entry, entries, label_table
 
 P1_CLASSES = 50
 P1_VALIDATION = Fraction(1, 10)  # 2,500 of 25,000
@@ -37,6 +37,14 @@ TILE_VALIDATION = Fraction(92, 803)
 WINDOW, GRID = 512, 4  # px; windows a side of a tile
 WINDOWS = {"train": Fraction(2000, 711 * GRID**2), "validation": Fraction(257, 92 * GRID**2)}
 JPEG_QUALITY = 95  # ours; the course's is unknown
+# What NumPy's arrays are made of in pickles of its versions 1 and 2, and Python 2's bytes; none of them runs code.
+PICKLED = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
+    ("_codecs", "encode"): codecs.encode,
+}
 
 
 @dataclass(frozen=True)
@@ -89,28 +97,24 @@ DEEPGLOBE = Original(
 
 
 def public_entries(folder: Path) -> Iterator[Entry]:
-    """Every file of the archive, built from the originals in ``folder``, where CIFAR-100 is fetched to if absent.
+    """Build every file of the archive from the originals in ``folder``, where CIFAR-100 is fetched to if absent.
 
     Raises:
         InputError: an original is absent (the message says where to get it and where to put it), is not the
             documented file, or does not hold what it should. All four are looked for before any is read.
     """
-    builders: list[tuple[Original, Callable[[Path], Iterator[tuple[str, bytes]]]]] = [
-        (CIFAR100, _p1),
-        (MINI_IMAGENET, _mini),
-        (OFFICE_HOME, _office),
-        (DEEPGLOBE, _p3),
-    ]
-    originals = [original for original, _ in builders]
-    found = _find(originals, folder)
-    origin = {
-        "data": EQUIVALENT,
-        "made of": {original.title: path.name for original, path in zip(originals, found, strict=True)},
+    builders: dict[str, Callable[[Path], Iterator[tuple[str, bytes]]]] = {
+        CIFAR100.title: _p1,
+        MINI_IMAGENET.title: _mini,
+        OFFICE_HOME.title: _office,
+        DEEPGLOBE.title: _p3,
     }
+    paths = _find(folder)
+    origin = {"data": EQUIVALENT, "made of": {title: path.name for title, path in paths.items()}}
     yield _entry(folder, ORIGIN, json.dumps(origin, indent=2).encode())
-    for path, (original, build) in zip(found, builders, strict=True):
-        print(f"{original.title}: {path}", file=sys.stderr)
-        for name, content in build(path):
+    for title, path in paths.items():
+        print(f"{title}: {path}", file=sys.stderr)
+        for name, content in builders[title](path):
             yield _entry(path, name, content)
 
 
@@ -118,34 +122,34 @@ def _entry(path: Path, name: str, content: bytes) -> Entry:
     return Entry(f"{path}: {name}", name, lambda: io.BytesIO(content))
 
 
-def _find(originals: Sequence[Original], folder: Path) -> list[Path]:
-    found, absent = [], []
+def _find(folder: Path) -> dict[str, Path]:
+    """Path of each original by its title: the first of its names that is there, else where it is fetched to."""
+    originals = (CIFAR100, MINI_IMAGENET, OFFICE_HOME, DEEPGLOBE)
+    paths, absent = {}, []
     for original in originals:
-        present = [folder / name for name in original.names if (folder / name).exists()]
-        if present:
-            require_digest(present[0], original.digests.get(present[0].name, ""), str(present[0]))
-            found.append(present[0])
-        elif original.url:
-            found.append(folder / original.names[0])
-        else:
+        path = next((folder / name for name in original.names if (folder / name).exists()), folder / original.names[0])
+        paths[original.title] = path
+        if path.exists():
+            require_digest(path, original.digests.get(path.name, ""), str(path))
+        elif not original.url:
             absent.append(f"{original.title} ({original.advice}): put {' or '.join(original.names)} there")
     if absent:
         raise InputError(f"{folder} (data.originals): missing: " + "; ".join(absent))
-    for original, path in zip(originals, found, strict=True):
+    for original in originals:
+        path = paths[original.title]
         if not path.exists():
             download(original.url, path, original.most, original.digests[path.name])
-    return found
+    return paths
 
 
 def spread(count: int, share: Fraction) -> list[bool]:
-    """Which of ``count`` things in a row are taken: floor(count x share) of them, as evenly as possible."""
+    """Mark floor(count x share) of ``count`` things in a row, as evenly as possible."""
     return [(index + 1) * share // 1 > index * share // 1 for index in range(count)]
 
 
 def _p1(path: Path) -> Iterator[tuple[str, bytes]]:
     with _member(path, "train").open() as file:
-        table = load_plain(file, str(path))
-    rows, labels = _values(path, table, data=np.ndarray, fine_labels=list)
+        rows, labels = _values(file, path, data=np.ndarray, fine_labels=list)
     images, labels = rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), np.array(labels)  # (N, 32, 32, 3), (N,)
     for label in range(P1_CLASSES):
         of_class = np.flatnonzero(labels == label)
@@ -157,14 +161,13 @@ def _p1(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def _mini(path: Path) -> Iterator[tuple[str, bytes]]:
     with open(path, "rb") if path.suffix == ".pkl" else _member(path, "mini-imagenet-cache-train.pkl").open() as file:
-        table = load_plain(file, str(path))
-    images, members = _values(path, table, image_data=np.ndarray, class_dict=dict)
+        images, members = _values(file, path, image_data=np.ndarray, class_dict=dict)
     labels = np.zeros(len(images), np.int64)
     for label, name in enumerate(sorted(members)):
         labels[members[name]] = label
     for index, image in enumerate(images):
         yield f"p2_data/mini/train/{index}.jpg", _encoded(image, "JPEG")
-    yield "p2_data/mini/train.csv", _table((f"{index}.jpg", int(label)) for index, label in enumerate(labels))
+    yield "p2_data/mini/train.csv", label_table((f"{index}.jpg", int(label)) for index, label in enumerate(labels))
 
 
 def _office(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -182,7 +185,7 @@ def _office(path: Path) -> Iterator[tuple[str, bytes]]:
         tables[split].append((f"{label}_{number}.jpg", label))
         yield f"p2_data/office/{split}/{label}_{number}.jpg", b"".join(pictures[key].chunks(MAX_MEMBER))
     for split, rows in tables.items():
-        yield f"p2_data/office/{split}.csv", _table(rows)
+        yield f"p2_data/office/{split}.csv", label_table(rows)
 
 
 def _p3(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -214,11 +217,34 @@ def _member(path: Path, name: str) -> Entry:
     raise InputError(f"{path}: no {name} in it")
 
 
-def _values(path: Path, table: dict[str, Any], **kinds: type) -> list[Any]:
+def _values(file: IO[bytes], path: Path, **kinds: type) -> list[Any]:
+    table = load_plain(file, str(path))
     for key, kind in kinds.items():
         if not isinstance(table.get(key), kind):
             raise InputError(f"{path}: no {key} in it ({kind.__name__}); it is another data set")
     return [table[key] for key in kinds]
+
+
+def load_plain(file: IO[bytes], what: str) -> dict[str, Any]:
+    """Load the dict in a pickle without running what else it may hold; also one of Python 2, whose text becomes str.
+
+    Raises:
+        InputError: damaged, no dict, or something else than containers, numbers, text and arrays in it.
+    """
+    try:
+        table = _PlainUnpickler(file, encoding="latin1").load()
+    except Exception as error:  # unpickling damaged bytes raises whatever it meets
+        raise InputError(f"{what}: not a pickle of plain arrays ({error}); it was not loaded") from None
+    if not isinstance(table, dict):
+        raise InputError(f"{what}: a pickle of {type(table).__name__}, not of the data set's dict")
+    return table
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in PICKLED:
+            raise pickle.UnpicklingError(f"it would run {module}.{name}")
+        return PICKLED[module, name]
 
 
 def _picture(files: dict[str, Entry], name: str, path: Path) -> Image.Image:
@@ -229,9 +255,8 @@ def _picture(files: dict[str, Entry], name: str, path: Path) -> Image.Image:
     except PictureError as error:
         raise InputError(f"{files[name].place}: {error}") from None
     if min(picture.size) < WINDOW:
-        raise InputError(
-            f"{files[name].place}: {picture.width} x {picture.height} px, smaller than {WINDOW} x {WINDOW}"
-        )
+        size = f"{picture.width} x {picture.height} px"
+        raise InputError(f"{files[name].place}: {size}, smaller than {WINDOW} x {WINDOW}")
     return picture
 
 
@@ -248,11 +273,3 @@ def _encoded(pixels: np.ndarray, kind: str) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, kind, quality=JPEG_QUALITY)
     return buffer.getvalue()
-
-
-def _table(rows: Iterable[tuple[str, int]]) -> bytes:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("id", "filename", "label"))
-    writer.writerows((index, *row) for index, row in enumerate(rows))
-    return buffer.getvalue().encode()

@@ -9,7 +9,6 @@ again.
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import sys
 import tarfile
@@ -22,15 +21,18 @@ from hw1.archive.archive import Archive
 from hw1.archive.spelling import PARTS, few, is_hidden, roots
 from hw1.data.arrays import GIVEN_WEIGHTS
 from hw1.run.errors import InputError
-from hw1.run.files import sha256, whole_file
+from hw1.run.files import project_root, sha256, whole_file
 from hw1.run.parameters.params import Data, Synthetic
-from hw1.sources.drive import TERMS, fetch_drive
-from hw1.sources.network import changed, download
+from hw1.sources.network import changed, download, fetch_drive
 from hw1.sources.packing import Entry, append, entries, pack
 from hw1.sources.public import public_entries
 from hw1.sources.synthetic import write_archive
 
 COURSE_ID = "1owVOM3V94bC8v2N8s7n56ciVzVbSzYtd"  # the course's archive on Google Drive
+TERMS = (
+    "The course's archive is for its homework. Its pictures are CIFAR-100's, Mini-ImageNet's (ImageNet's terms: "
+    "research and education without profit), Office-Home's (the same) and DeepGlobe's (its challenge's terms)."
+)
 MAX_ARCHIVE = 256 << 30  # bytes that are fetched at most; ImageNet-1k has 150 billion
 DEPTH = 5  # levels of folders above the course's
 
@@ -43,18 +45,17 @@ def fetch(data: Data, synthetic: Synthetic, out: Path) -> None:
     """
     with whole_file(out) as draft:
         name, given = SOURCES[data.source](data, synthetic, draft)
-        _require_pinned(data, given)
+        if data.sha256 and (digest := sha256(given)) != data.sha256:
+            raise InputError(f"data.sha256: the archive has {digest}, params.yaml expects {data.sha256}")
         if data.weights:
             _add_weights(data, draft)
         archive = Archive(draft, called=name)
-        digest, size, origin = sha256(draft), draft.stat().st_size, archive.origin
+        record = {"source": data.source, "name": name, "origin": archive.origin, "sha256": sha256(draft)}
+        record["bytes"] = draft.stat().st_size
     if archive.outside:
         _say(f"{name}: left out {len(archive.outside):,} files outside of the course's folders: {few(archive.outside)}")
-    with whole_file(out.with_name(f"{out.name}.sha256")) as draft:
-        draft.write_text(f"{digest}  {out.name}\n")
-    record = {"source": data.source, "name": name, "origin": origin, "sha256": digest, "bytes": size}
-    with whole_file(out.with_name("archive.json")) as draft:
-        draft.write_text(json.dumps(record, indent=2) + "\n")
+    _write(out.with_name(f"{out.name}.sha256"), f"{record['sha256']}  {out.name}\n")
+    _write(out.with_name("archive.json"), json.dumps(record, indent=2) + "\n")
 
 
 Source = Callable[[Data, Synthetic, Path], tuple[str, Path]]  # fills a draft; name, and the file data.sha256 is of
@@ -67,37 +68,34 @@ def _draw(data: Data, synthetic: Synthetic, draft: Path) -> tuple[str, Path]:
 
 
 def _given(data: Data, synthetic: Synthetic, draft: Path) -> tuple[str, Path]:
-    path = of_project(data.path)
+    path = _of_project(data.path)
     if not path.exists():
-        raise InputError(
-            f"{data.path}: no such file or folder (data.path); put the course's archive there, "
-            "or set data.source: synthetic"
-        )
+        advice = "put the course's archive there, or set data.source: synthetic"
+        raise InputError(f"{data.path}: no such file or folder (data.path); {advice}")
     return path.name, take(path, draft)
 
 
 def _mirrored(data: Data, synthetic: Synthetic, draft: Path) -> tuple[str, Path]:
     name = PurePosixPath(urlsplit(data.url).path).name or "archive"
     # Two addresses may end in the same name.
-    path = of_project("downloads") / hashlib.sha256(data.url.encode()).hexdigest()[:8] / name
-    if path.is_file():
-        if changed(path):
-            _say(f"{data.url}: there is another version now; using the one fetched before (delete {path} for the new)")
-    else:
-        download(data.url, path, MAX_ARCHIVE, f"sha256:{data.sha256}" if data.sha256 else "")
+    path = _of_project("downloads") / hashlib.sha256(data.url.encode()).hexdigest()[:8] / name
+    if not path.is_file():
+        download(data.url, path, MAX_ARCHIVE, data.sha256 and f"sha256:{data.sha256}")
+    elif changed(path):
+        _say(f"{data.url}: there is another version now; using the one fetched before (delete {path} for the new)")
     return name, _use_fetched(path, draft)
 
 
 def _of_course(data: Data, synthetic: Synthetic, draft: Path) -> tuple[str, Path]:
-    path = of_project("downloads/hw1_data.zip")
+    path = _of_project("downloads/hw1_data.zip")
     if not path.is_file():
         _say(TERMS)
-        fetch_drive(COURSE_ID, path, MAX_ARCHIVE, f"sha256:{data.sha256}" if data.sha256 else "")
+        fetch_drive(COURSE_ID, path, MAX_ARCHIVE, data.sha256 and f"sha256:{data.sha256}")
     return path.name, _use_fetched(path, draft)
 
 
 def _public(data: Data, synthetic: Synthetic, draft: Path) -> tuple[str, Path]:
-    pack(public_entries(of_project(data.originals)), draft)
+    pack(public_entries(_of_project(data.originals)), draft)
     return "built from the public originals", draft
 
 
@@ -110,9 +108,9 @@ SOURCES: dict[str, Source] = {
 }
 
 
-def of_project(path: str) -> Path:
-    """A path of params.yaml: relative to the checkout, also in a queued experiment's folder of its own."""
-    return Path(os.environ.get("DVC_ROOT", "."), Path(path).expanduser())
+def _of_project(path: str) -> Path:
+    """Join a path of params.yaml to the checkout, also in a queued experiment's folder of its own."""
+    return project_root() / Path(path).expanduser()
 
 
 def _use_fetched(path: Path, draft: Path) -> Path:
@@ -123,8 +121,7 @@ def _use_fetched(path: Path, draft: Path) -> Path:
         if not (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)):
             path.unlink()
             raise InputError(f"{path}: what was fetched is no zip or tar file, and was deleted; look at its address")
-        with whole_file(pin) as file:
-            file.write_text(f"{digest}  {path.name}\n")
+        _write(pin, f"{digest}  {path.name}\n")
         _say(f"{path}: fetched, SHA-256 {digest}; set data.sha256 to it, and nobody gets another archive unnoticed")
     pinned = pin.read_text().partition(" ")[0]
     if digest != pinned:
@@ -133,11 +130,6 @@ def _use_fetched(path: Path, draft: Path) -> Path:
             f"and {pin.name} too if it may be another"
         )
     return take(path, draft)
-
-
-def _require_pinned(data: Data, given: Path) -> None:
-    if data.sha256 and (digest := sha256(given)) != data.sha256:
-        raise InputError(f"data.sha256: the archive has {digest}, params.yaml expects {data.sha256}")
 
 
 def take(path: Path, draft: Path) -> Path:
@@ -153,20 +145,17 @@ def take(path: Path, draft: Path) -> Path:
 
 
 def _of_course_folder(folder: Path) -> Iterator[Entry]:
-    """What belongs to the course's layout of a folder that may hold other things too."""
-    found = roots(f"{path.relative_to(folder).as_posix()}/" for path in folders(folder))
-    if not found:
-        there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-        raise InputError(
-            f"{folder}: no {', '.join(PARTS)} in it (data.path); give the folder that holds them"
-            + (f"; it holds {few(there)}" if there else "")
-        )
-    if len(found) > 1:
-        raise InputError(
-            f"{folder}: {', '.join(PARTS)} lie in {few([place or '.' for place in found])} (data.path); "
-            "give one of these folders"
-        )
-    root, left_out = folder / found[0], []
+    """Yield what belongs to the course's layout of a folder that may hold other things too."""
+    places = roots(f"{path.relative_to(folder).as_posix()}/" for path in folders(folder))
+    parts = ", ".join(PARTS)
+    if not places:
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        content = f"; it holds {few(names)}" if names else ""
+        raise InputError(f"{folder}: no {parts} in it (data.path); give the folder that holds them{content}")
+    if len(places) > 1:
+        several = few([place or "." for place in places])
+        raise InputError(f"{folder}: {parts} lie in {several} (data.path); give one of these folders")
+    root, left_out = folder / places[0], []
     for path in sorted(root.iterdir()):
         if path.is_dir() and path.name.lower() in PARTS:
             for entry in entries(path, left_out):
@@ -180,7 +169,7 @@ def _of_course_folder(folder: Path) -> Iterator[Entry]:
 
 
 def folders(folder: Path, depth: int = 0) -> Iterator[Path]:
-    """The folders below, but for hidden ones and those in the course's own, to a few levels."""
+    """Yield the folders below, but for hidden ones and those in the course's own, to a few levels."""
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not is_hidden(path.name):
             yield path
@@ -190,21 +179,24 @@ def folders(folder: Path, depth: int = 0) -> Iterator[Path]:
 
 def _add_weights(data: Data, draft: Path) -> None:
     """Put data.weights into the archive, under the name the course's has there."""
-    path = of_project(data.weights)
+    path = _of_project(data.weights)
     if not path.is_file():
         raise InputError(f"{data.weights}: no such file (data.weights); put the supervised ResNet there, or set ''")
     given = Archive(draft)
     if given.weights:
-        raise InputError(
-            f"{data.weights}: the archive has {given.weights} already; set data.weights to '', or take "
-            "that file out of the archive"
-        )
+        advice = "set data.weights to '', or take that file out of the archive"
+        raise InputError(f"{data.weights}: the archive has {given.weights} already; {advice}")
     with zipfile.ZipFile(draft, "a") as archive:
         append(archive, dataclasses.replace(_weights_entry(path), name=given.root + GIVEN_WEIGHTS))
 
 
 def _weights_entry(path: Path) -> Entry:
     return Entry(str(path), GIVEN_WEIGHTS, lambda: open(path, "rb"))
+
+
+def _write(path: Path, text: str) -> None:
+    with whole_file(path) as draft:
+        draft.write_text(text)
 
 
 def _say(line: str) -> None:

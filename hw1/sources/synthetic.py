@@ -4,12 +4,12 @@
 this module decides how many, under which names, and writes them.
 """
 
-import csv
 import io
 import json
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import chain
 from typing import BinaryIO
 
 import numpy as np
@@ -20,6 +20,7 @@ from hw1.archive.pictures import in_threads
 from hw1.data.classes import MASK_COLOURS
 from hw1.run.parameters.params import LabelledImages, Synthetic, Tiles, UnlabelledImages
 from hw1.sources import landcover, objects
+from hw1.sources.packing import label_table
 
 REPORT_TILES = (13, 62, 104)  # the validation tiles that question 4 of P3 shows
 JPEG_QUALITY = 92
@@ -36,55 +37,45 @@ def write_archive(params: Synthetic, file: BinaryIO) -> None:
     """
     p1, mini, office, p3 = np.random.default_rng(params.seed).spawn(4)
     origin = (ORIGIN, json.dumps({"data": SYNTHETIC, "seed": params.seed}).encode())
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for members in (
-            [origin],
-            _p1(params.p1, p1),
-            _mini(params.mini, mini),
-            _office(params.office, office),
-            _p3(params.p3, p3),
-        ):
-            for name, content in members:
-                # All fields set: their defaults depend on the clock and the operating system.
-                info = zipfile.ZipInfo(f"hw1_data/{name}", date_time=(2023, 9, 1, 0, 0, 0))
-                info.create_system = 3  # Unix, whose file mode follows
-                info.external_attr = 0o644 << 16
-                archive.writestr(info, content)
+    with zipfile.ZipFile(file, "w") as archive:
+        parts = (_p1(params.p1, p1), _mini(params.mini, mini), _office(params.office, office), _p3(params.p3, p3))
+        for name, content in chain([origin], *parts):
+            # All fields set: their defaults depend on the clock and the operating system.
+            info = zipfile.ZipInfo(f"hw1_data/{name}", date_time=(2023, 9, 1, 0, 0, 0))
+            info.create_system = 3  # Unix, whose file mode follows
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, content)
+
+
+def _splits(params: LabelledImages, part: str, rng: np.random.Generator) -> Iterator[tuple[list[str], Iterable]]:
+    """Yield of the training, then of the validation ``{label}_{number}`` and pictures of all images."""
+    kinds, first = objects.kinds(part, params.classes), 0
+    for count, generator in zip((params.train, params.validation), rng.spawn(2), strict=True):
+        labels = _balanced_labels(count, params.classes, generator)
+        names = [f"{label}_{number}" for number, label in enumerate(labels, start=first)]
+        yield names, objects.draw(labels, kinds, params.size, generator)
+        first += count
 
 
 def _p1(params: LabelledImages, rng: np.random.Generator) -> Members:
-    train, validation = rng.spawn(2)
-    kinds = objects.kinds("p1", params.classes)
-    for folder, first, count, generator in (
-        ("train_50", 0, params.train, train),
-        ("val_50", params.train, params.validation, validation),
-    ):
-        labels = _balanced_labels(count, params.classes, generator)
-        for index, picture in enumerate(objects.draw(labels, kinds, params.size, generator)):
-            yield f"p1_data/{folder}/{labels[index]}_{first + index}.png", _png(picture)
+    for folder, (names, pictures) in zip(("train_50", "val_50"), _splits(params, "p1", rng), strict=True):
+        for name, picture in zip(names, pictures, strict=True):
+            yield f"p1_data/{folder}/{name}.png", _png(picture)
 
 
 def _mini(params: UnlabelledImages, rng: np.random.Generator) -> Members:
     labels = _balanced_labels(params.train, params.classes, rng)
-    names = [f"{index}.jpg" for index in range(params.train)]
     kinds = objects.kinds("mini", params.classes)
-    for name, picture in zip(names, objects.draw(labels, kinds, params.size, rng), strict=True):
-        yield f"p2_data/mini/train/{name}", _jpeg(picture)
-    yield "p2_data/mini/train.csv", _table(names, labels)
+    for index, picture in enumerate(objects.draw(labels, kinds, params.size, rng)):
+        yield f"p2_data/mini/train/{index}.jpg", _jpeg(picture)
+    yield "p2_data/mini/train.csv", label_table((f"{index}.jpg", label) for index, label in enumerate(labels))
 
 
 def _office(params: LabelledImages, rng: np.random.Generator) -> Members:
-    train, validation = rng.spawn(2)
-    kinds = objects.kinds("office", params.classes)
-    for split, first, count, generator in (
-        ("train", 0, params.train, train),
-        ("val", params.train, params.validation, validation),
-    ):
-        labels = _balanced_labels(count, params.classes, generator)
-        names = [f"{label}_{index}.jpg" for index, label in enumerate(labels, start=first)]
-        for name, picture in zip(names, objects.draw(labels, kinds, params.size, generator), strict=True):
-            yield f"p2_data/office/{split}/{name}", _jpeg(picture)
-        yield f"p2_data/office/{split}.csv", _table(names, labels)
+    for folder, (names, pictures) in zip(("train", "val"), _splits(params, "office", rng), strict=True):
+        for name, picture in zip(names, pictures, strict=True):
+            yield f"p2_data/office/{folder}/{name}.jpg", _jpeg(picture)
+        yield f"p2_data/office/{folder}.csv", label_table((f"{name}.jpg", name.split("_")[0]) for name in names)
 
 
 def _p3(params: Tiles, rng: np.random.Generator) -> Members:
@@ -109,14 +100,6 @@ def validation_numbers(count: int) -> list[int]:
 def _balanced_labels(count: int, classes: int, rng: np.random.Generator) -> np.ndarray:
     """(count,) labels in random order; the frequencies of two classes differ by at most one."""
     return rng.permutation(np.arange(count) % classes)
-
-
-def _table(names: list[str], labels: np.ndarray) -> bytes:
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("id", "filename", "label"))
-    rows.writerows((index, name, label) for index, (name, label) in enumerate(zip(names, labels, strict=True)))
-    return text.getvalue().encode()
 
 
 def _png(pixels: np.ndarray) -> bytes:

@@ -1,5 +1,6 @@
 """What people's archives look like: each spelling of one course gives the same arrays, or a line that says why not."""
 
+import csv
 import io
 import json
 import tarfile
@@ -13,8 +14,17 @@ from PIL import Image
 from small_course import SIZES, course_members, encode, noise, table
 
 from hw1.archive.archive import Archive, Reading
-from hw1.archive.parts import PARTS
-from hw1.archive.spelling import matched, pairs, plain, roots
+from hw1.archive.parts import PARTS, prepare
+from hw1.archive.spelling import (
+    Row,
+    TableError,
+    class_number,
+    matched,
+    pairs,
+    plain,
+    read_table,
+    roots,
+)
 from hw1.data.arrays import load_array
 from hw1.run.errors import InputError
 from hw1.sources.packing import entries, pack
@@ -40,9 +50,9 @@ def zip_of(members, path, compression=zipfile.ZIP_STORED):
 def prepared(archive, out):
     """Arrays and readings of every part of an archive."""
     arrays, readings = {}, {}
-    for part, prepare in PARTS.items():
+    for part in PARTS:
         (out / part).mkdir(parents=True)
-        readings[part] = prepare(archive, SIZES, out / part)
+        readings[part] = prepare(part, archive, SIZES, out / part)
         arrays |= {(part, name): np.array(load_array(out / part, name)) for name in ARRAYS[part]}
     return arrays, readings
 
@@ -256,7 +266,7 @@ def test_masks_in_another_encoding_are_never_read_as_if_they_were_right(masks, r
     archive = Archive(zip_of({f"hw1_data/{n}": c for n, c in (WHOLE | spoilt).items()}, tmp_path / "a.zip"))
     (tmp_path / "p3").mkdir()
     with pytest.raises(InputError) as caught:
-        PARTS["p3"](archive, SIZES, tmp_path / "p3")
+        prepare("p3", archive, SIZES, tmp_path / "p3")
     assert reason in str(caught.value)
 
 
@@ -318,10 +328,6 @@ cells = st.text("abc019 ;,|\t\"'é_-", min_size=1, max_size=10).map(lambda text:
     st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
 )
 def test_every_spelling_of_a_table_gives_its_rows(rows, delimiter, columns, case, encoding):
-    import csv
-
-    from hw1.archive.spelling import class_number, read_table
-
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL)
     writer.writerow([case(column) for column in columns])
@@ -330,3 +336,73 @@ def test_every_spelling_of_a_table_gives_its_rows(rows, delimiter, columns, case
         writer.writerow([values[column] for column in columns])
     found = read_table(buffer.getvalue().encode(encoding), ("filename", "label"))
     assert [(row.filename, class_number(row.label)) for row in found.rows] == rows
+
+
+# -- tables
+
+
+def test_rows_have_their_line_and_cells():
+    assert read_table(b"id,filename,label\n7,a.jpg,3\n\n8,b.jpg,\n", ["filename"]).rows == [
+        Row(2, "7", "a.jpg", "3"),
+        Row(4, "8", "b.jpg", ""),
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "1.", "1e3", "0x1", "one", "²", "1" * 10])
+def test_label_that_is_no_class_number_is_refused(text):
+    with pytest.raises(TableError, match="is not a class number"):
+        class_number(text)
+
+
+def test_label_is_its_number():
+    assert class_number("007") == 7 and class_number("3.0") == 3
+
+
+ROWS = [Row(2, "7", "a.jpg", "3"), Row(3, "8", "b c.jpg", "0")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id;filename;label\n7;a.jpg;3\n8;b c.jpg;0\n",
+        "id\tfilename\tlabel\n7\ta.jpg\t3\n8\tb c.jpg\t0\n",
+        "id|filename|label\n7|a.jpg|3\n8|b c.jpg|0\n",
+        "ID,Filename,LABEL\n7,a.jpg,3\n8,b c.jpg,0\n",
+        "id, filename, label\n7, a.jpg, 3\n8, b c.jpg , 0\n",
+        '"id","filename","label"\n"7","a.jpg","3"\n"8","b c.jpg","0"\n',
+        'id, "filename", "label"\n7, "a.jpg", 3\n8, "b c.jpg", 0\n',
+        "label,more,id,filename\n3,x,7,a.jpg\n0,,8,b c.jpg\n",
+        "id,filename,label,\n7,a.jpg,3,\n8,b c.jpg,0,\n",
+        "id,filename,label\r\n7,a.jpg,3\r\n8,b c.jpg,0",
+    ],
+)
+def test_spellings_of_one_table_read_alike(text):
+    for encoded in (text.encode(), text.encode("utf-8-sig"), text.encode("utf-16")):
+        assert read_table(encoded, ["filename", "label"]).rows == ROWS
+
+
+def test_excels_line_of_the_separator_is_passed_over():
+    found = read_table(b"sep=;\nid;filename;label\n7;a.jpg;3\n", ["filename", "label"])
+    assert found.rows == [Row(3, "7", "a.jpg", "3")]
+
+
+def test_columns_of_other_names_are_taken_and_told():
+    found = read_table(b",image,class\n0,a.jpg,3\n", ["filename", "label"])
+    assert found.rows == [Row(2, "0", "a.jpg", "3")]
+    assert found.notes == ["filename is taken from the column 'image'", "label is taken from the column 'class'"]
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("a.jpg,3\n", "its first line is 'a.jpg,3', but it must be a header with filename and label"),
+        ("file,image,label\na.jpg,b.jpg,3\n", "its first line is 'file,image,label'"),  # which one?
+        ("filename,label,label\na.jpg,3,4\n", "its first line is 'filename,label,label'"),
+        ("filename,label\na,b.jpg,3\n", "line 2: 3 cells, the header has 2; quote a cell with a separator"),
+        ("filename,label\n é.jpg,3\n", "not UTF-8 text"),
+    ],
+)
+def test_what_could_be_misread_is_refused(text, reason):
+    with pytest.raises(TableError) as caught:
+        read_table(text.encode("latin-1"), ["filename", "label"])
+    assert str(caught.value).startswith(reason)

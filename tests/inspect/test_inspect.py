@@ -11,7 +11,7 @@ from small_course import course_members, encode, mask, noise, pack
 from torchvision.models import resnet18
 
 from hw1.inspect.__main__ import main
-from hw1.inspect.headers import size_range
+from hw1.inspect.layout import size_range
 from hw1.run.errors import InputError
 
 
@@ -66,7 +66,7 @@ def test_what_would_be_refused_or_left_out_is_told_for_every_part(said, tmp_path
     assert status == 1
     assert "refused: " in text and text.count("refused: ") == 4
     assert "p1_data/train_50/1_3.png: not a JPEG, PNG, WebP, BMP or TIFF picture; replace or remove it" in text
-    assert "p1_data/val_50/7_3.png: labels from 2 on, but there are 2 classes to train on" in text
+    assert "p1_data/val_50/7_3.png: label 7, but the training images have 2 classes, 0-1" in text
     assert "p2_data/office/train.csv: missing in the archive" in text
     assert "p3_data/train/0_mask.png: red pixel at row 0, column 0" in text
     assert "left out 1 (not where the layout has files): p3_data/notes.txt" in text

@@ -27,12 +27,6 @@ def test_outline_is_closed_positive_and_reaches_about_one(outline):
     assert radius[0] == pytest.approx(radius[-1])
 
 
-def test_square_s_outline_is_a_square():
-    corner, side = objects.polygon(np.array([0, np.pi / 4]), corners=4)
-    assert corner == pytest.approx(1)
-    assert side == pytest.approx(np.sqrt(0.5))
-
-
 def test_label_decides_shape_but_not_colour():
     """The mean picture of a class has its shape; the mean colours of two classes are alike."""
     labels, kinds = np.repeat([0, 1], 200), [objects.Kind("disc", "core"), objects.Kind("bar", "plain")]

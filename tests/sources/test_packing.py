@@ -59,17 +59,6 @@ def test_tar_of_any_compression_gives_its_files(mode, tmp_path):
     assert read(tar_of(tmp_path / "a.tar", FILES.items(), mode)) == FILES
 
 
-def test_leading_dot_of_a_tar_made_in_the_folder_is_dropped(tmp_path):
-    assert read(tar_of(tmp_path / "a.tar", [(f"./{name}", content) for name, content in FILES.items()])) == FILES
-
-
-def test_zip_gives_its_files(tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        for name, content in FILES.items():
-            archive.writestr(name, content)
-    assert read(tmp_path / "a.zip") == FILES
-
-
 def test_entries_stay_readable_in_any_order_after_the_last(tmp_path):
     found = list(entries(tar_of(tmp_path / "a.tar.gz", FILES.items(), "w:gz")))
     assert [b"".join(entry.chunks(10)) for entry in reversed(found)] == list(reversed(FILES.values()))
@@ -106,12 +95,6 @@ def test_broken_link_is_refused(folder):
 
 def test_pipe_in_a_folder_is_refused_and_not_waited_for(folder):
     os.mkfifo(folder / "p1_data/train_50/2_0.png")
-    with pytest.raises(InputError, match=r"2_0\.png: neither a file nor a folder"):
-        read(folder)
-
-
-def test_device_behind_a_link_is_refused(folder):
-    (folder / "p1_data/train_50/2_0.png").symlink_to("/dev/zero")
     with pytest.raises(InputError, match=r"2_0\.png: neither a file nor a folder"):
         read(folder)
 
