@@ -56,7 +56,7 @@ def pictures_lines(path: Path) -> tuple[list[str], int]:
 
 
 def weights_lines(path: Path) -> tuple[list[str], int]:
-    """Which network a file of weights is of, and what of it would be taken."""
+    """The tensors that a file of weights holds."""
     from hw1.byol.given import describe  # only here: torch takes seconds
 
     return [f"{path}: {line}" for line in describe(path)], 0

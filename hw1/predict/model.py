@@ -53,15 +53,12 @@ class Predictor:
             raise InputError(f"{weights}: weights of {card.stage}, but those of {task} are needed")
         if device == "cuda" and not torch.cuda.is_available():
             raise InputError("--device: got cuda, but torch sees no GPU; allowed here: auto, cpu")
-        precision = card.parameters.get("runtime.precision")
-        precision = precision if precision in ("bf16", "fp32") else "auto"
+        precision = card.parameters.get("runtime.precision", "auto")
         numerics = "portable" if pinned() and precision != "bf16" else "native"
         runtime = Runtime(numerics, torch.get_num_threads(), device, precision, deterministic=False, resident_share=0.0)
         machine = start(runtime, seed=0)
-        network = machine.place(network).eval()
-        return cls(
-            network, card, machine, batch_size or min(card.training.batch_size, MAX_BATCH), input_of(card.training)
-        )
+        batch_size = batch_size or min(card.training.batch_size, MAX_BATCH)
+        return cls(machine.place(network).eval(), card, machine, batch_size, input_of(card.training))
 
     def stored(self, picture: Image.Image) -> np.ndarray:
         """A picture as the prepared data stores it: (crop, crop, 3) uint8."""

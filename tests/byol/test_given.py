@@ -12,6 +12,7 @@ from hw1.byol.given import describe, load_given
 from hw1.run.errors import InputError
 
 WANTED, DROP = "ResNet18", ("fc.",)
+NO_STATE_DICT = r"sl\.pt: no whole state dict of plain tensors; save it by"
 
 
 def resnet(seed=0, depth=18, **options):
@@ -90,12 +91,6 @@ def test_half_precision_is_read_and_safetensors_too(loaded):
     assert_filled(loaded(dict(SAVED), save_file)[0])
 
 
-def test_second_network_with_equal_weights_is_left_out(loaded):
-    network, notes = loaded({**prefixed("online."), **prefixed("target.")})
-    assert_filled(network)
-    assert notes[0] == "the prefix 'online.' of its names was taken off" and "target.conv1.weight" in notes[1]
-
-
 OTHER = resnet(2).state_dict()
 SMALL_STEM = {**SAVED, "conv1.weight": torch.ones(64, 3, 3, 3)}
 BROKEN = {**SAVED, "layer1.0.conv1.weight": torch.full((64, 64, 3, 3), float("nan"))}
@@ -105,25 +100,25 @@ WHOLE = {**SAVED, "bn1.weight": torch.ones(64, dtype=torch.int8)}
 @pytest.mark.parametrize(
     "content, reason",
     [
-        (resnet(depth=34).state_dict(), "looks like weights of ResNet34; wanted are those of ResNet18"),
-        (resnet(depth=50).state_dict(), "looks like weights of ResNet50; wanted are those of ResNet18"),
-        (prefixed("module.", resnet(depth=101).state_dict()), "looks like weights of ResNet101; wanted are those of"),
-        (models.vgg16().state_dict(), "looks like weights of VGG16; wanted are those of ResNet18"),
-        (SMALL_STEM, "weights of ResNet18 but for conv1.weight (64 x 3 x 3 x 3 in place of 64 x 3 x 7 x 7)"),
         (
-            {"a.weight": torch.ones(3)},
-            "weights of another network than ResNet18, which is wanted; 100 of its 100 tensors",
+            resnet(depth=34).state_dict(),
+            "weights of another network than ResNet18; what does not fit: 80 tensors: layer1.2",
         ),
         (
+            models.vgg16().state_dict(),
+            "weights of another network than ResNet18; what does not fit: 120 tensors: conv1",
+        ),
+        (SMALL_STEM, "weights of another network than ResNet18; what does not fit: 1 tensor: conv1.weight"),
+        (
             {**prefixed("online.", SAVED), **prefixed("target.", OTHER)},
-            "holds 2 networks like ResNet18 ('online.', 'target.'); save one's state dict alone",
+            "holds several networks like ResNet18 (['online.', 'target.']); save one's state dict alone",
         ),
         (BROKEN, "layer1.0.conv1.weight holds numbers that are not finite"),
         (WHOLE, "bn1.weight holds torch.int8, not floating-point numbers"),
     ],
-    ids=["34", "50", "101", "vgg", "stem", "other", "two", "nan", "int8"],
+    ids=["34", "vgg", "stem", "two", "nan", "int8"],
 )
-def test_other_weights_are_refused_by_what_they_look_like(content, reason, loaded, tmp_path):
+def test_other_weights_are_refused_by_what_does_not_fit(content, reason, loaded, tmp_path):
     with pytest.raises(InputError) as caught:
         loaded(content)
     assert str(caught.value).startswith(f"{tmp_path}/sl.pt: {reason}") and str(caught.value).isprintable()
@@ -138,32 +133,30 @@ class Malicious:
 
 
 def test_pickle_that_would_run_code_is_refused_and_does_not_run_it(loaded, tmp_path):
-    with pytest.raises(InputError, match=r"sl\.pt: not a whole file of plain tensors"):
+    with pytest.raises(InputError, match=NO_STATE_DICT):
         loaded({"weight": Malicious(tmp_path / "harm")})
     assert not (tmp_path / "harm").exists()
 
 
-@pytest.mark.parametrize("length", [0, 30, 1000, -1])
+@pytest.mark.parametrize("length", [0, 30, -1])
 @pytest.mark.parametrize("as_zip", [True, False])
 def test_cut_state_dict_is_named(tmp_path, as_zip, length):
     path = tmp_path / "sl.pt"
     torch.save({"weight": torch.ones(999)}, path, _use_new_zipfile_serialization=as_zip)
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(InputError, match=r"sl\.pt: not a whole file of plain tensors"):
+    with pytest.raises(InputError, match=NO_STATE_DICT):
         load_given(resnet(), path, WANTED, DROP)
 
 
-@pytest.mark.parametrize("content", [torch.ones(3), {"epoch": 3}, [torch.ones(3)]], ids=["tensor", "number", "list"])
+ENDLESS = {}
+ENDLESS["more"] = ENDLESS
+
+
+@pytest.mark.parametrize(
+    "content", [torch.ones(3), {"epoch": 3}, [torch.ones(3)], ENDLESS], ids=["tensor", "number", "list", "endless"]
+)
 def test_file_that_holds_no_state_dict_is_named(loaded, content):
-    with pytest.raises(InputError, match=r"sl\.pt: not a state dict of tensors"):
-        loaded(content)
-
-
-def test_deep_containers_end(loaded):
-    content = {"weight": torch.ones(1)}
-    for _ in range(50):
-        content = {"more": content}
-    with pytest.raises(InputError, match=r"sl\.pt: not a state dict of tensors"):
+    with pytest.raises(InputError, match=NO_STATE_DICT):
         loaded(content)
 
 
@@ -171,7 +164,6 @@ def test_file_is_described_without_a_network_to_fill(tmp_path):
     torch.save(prefixed("module."), tmp_path / "sl.pt")
     numbers = sum(tensor.numel() for tensor in SAVED.values())
     assert describe(tmp_path / "sl.pt") == [
-        f"122 tensors, {numbers:,} numbers (float32, int64), such as module.conv1.weight, module.bn1.weight, "
-        "module.bn1.bias, module.bn1.running_mean",
-        "looks like weights of ResNet18",
+        f"{numbers:,} numbers (float32, int64) in 122 tensors: module.conv1.weight, module.bn1.weight, "
+        "module.bn1.bias, module.bn1.running_mean and 118 more"
     ]
