@@ -145,6 +145,6 @@ def require_new_folder(out: Path) -> None:
 def _require_place(out: Path, source: Path | None) -> None:
     if source and source.exists() and out.exists() and out.samefile(source):
         raise InputError(f"{out}: would be written over what is read; give another name")
-    existing = next(part for part in out.absolute().parents if part.exists())
+    existing = next((part for part in out.parents if part.exists()), Path())
     if not existing.is_dir():
         raise InputError(f"{existing}: no folder, so nothing can be written into it")

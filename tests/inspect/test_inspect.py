@@ -138,7 +138,7 @@ def test_weights_are_told(said, tmp_path):
         ("none.zip", None, "no such file or folder"),
         ("a.zip", b"7z\xbc\xaf\x27\x1c", "a 7z archive, which is not read"),
         ("t.csv", b"a,b\n", "its first line is 'a,b'"),
-        ("w.pt", b"PK", "not a whole file of plain tensors"),
+        ("w.pt", b"PK", "no whole state dict of plain tensors"),
     ],
 )
 def test_what_cannot_be_told_is_one_line(name, content, reason, said, tmp_path):
