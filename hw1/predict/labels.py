@@ -81,7 +81,7 @@ def items_of_table(table: Path, folder: Path) -> tuple[list[Item], Reading]:
 
 @dataclass(frozen=True)
 class Labelling:
-    """How many ``images`` there were, how many ``faults`` among them, and a line about the score, "" without labels."""
+    """Numbers of ``images`` and of ``faults`` among them, and a line about the score, "" without labels."""
 
     images: int
     faults: int

@@ -41,7 +41,7 @@ class Predictor:
 
     @classmethod
     def load(cls, weights: Path, task: str, device: str = "auto", batch_size: int | None = None) -> "Predictor":
-        """From a file of weights; ``device`` is auto, cpu or cuda; ``batch_size`` is the training's, or MAX_BATCH.
+        """Load a file of weights; ``device`` is auto, cpu or cuda; ``batch_size`` is the training's, or MAX_BATCH.
 
         The precision is that of the training, as in its evaluation; the numerics are the process's own.
 
@@ -67,7 +67,7 @@ class Predictor:
         return resized_crop(picture, self.card.resize, self.card.crop, self.card.filter)
 
     def logits(self, pixels: list[np.ndarray]) -> Tensor:
-        """Of n stored pictures: (n, K) or (n, 7, crop, crop) float32 on the device; InputError if they do not fit."""
+        """Logits of n stored pictures: (n, K) or (n, 7, crop, crop) float32 on the device; InputError if they do not fit."""
         try:
             images = torch.from_numpy(np.stack(pixels)).to(self.machine.device).permute(0, 3, 1, 2)
             return logits_of(self.network, images, self.machine, self.fed).float()
