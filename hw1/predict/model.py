@@ -67,7 +67,7 @@ class Predictor:
         return resized_crop(picture, self.card.resize, self.card.crop, self.card.filter)
 
     def logits(self, pixels: list[np.ndarray]) -> Tensor:
-        """Logits of n stored pictures: (n, K) or (n, 7, crop, crop) float32 on the device; InputError if they do not fit."""
+        """Logits of n stored pictures, (n, K) or (n, 7, crop, crop) float32; InputError if they do not fit."""
         try:
             images = torch.from_numpy(np.stack(pixels)).to(self.machine.device).permute(0, 3, 1, 2)
             return logits_of(self.network, images, self.machine, self.fed).float()
