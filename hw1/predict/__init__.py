@@ -1,4 +1,4 @@
-"""What the trained models are for: commands that predict, score and export. Started with ``-m``, they answer signals
+"""Uses of the trained models: commands that predict, score and export. Started with ``-m``, they answer signals
 and take the numerics of a params.yaml at hand before their imports begin.
 """
 

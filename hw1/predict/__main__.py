@@ -10,9 +10,9 @@ from pathlib import Path
 
 from hw1.engine.weights import KEPT
 from hw1.predict.labels import items_of_folder, items_of_table, predict_labels
-from hw1.predict.masks import predict_masks, tiles_in
+from hw1.predict.masks import flaw_of, predict_masks, tiles_in
 from hw1.predict.model import PROBLEMS, Predictor, weights_of
-from hw1.predict.places import require_file_place, require_folder_place
+from hw1.predict.reading import require_file_place, require_folder_place
 from hw1.predict.score import iou_table
 from hw1.run.errors import InputError
 from hw1.run.processes.supervision import run_stage
@@ -55,9 +55,9 @@ def main() -> None:
     if args.batch_size is not None and args.batch_size < 1:
         raise InputError(f"--batch-size: got {args.batch_size}, allowed: 1 or more")
     if args.problem == "p3":
-        require_folder_place(args.out, [args.images])
+        require_folder_place(args.out, args.images)
     else:
-        require_file_place(args.out, [args.table] if args.problem == "p2" else [])
+        require_file_place(args.out, args.table if args.problem == "p2" else None)
     task = TASKS[args.problem]
     weights = args.weights or weights_of(task, args.model, args.keep)
     predictor = Predictor.load(weights, task, args.device, args.batch_size)
@@ -65,15 +65,17 @@ def main() -> None:
     if args.problem == "p3":
         tiles, reading = tiles_in(args.images)
         done = predict_masks(predictor, tiles, args.out, args.window)
-        score, unscored = iou_table(done.scored, done.confusion) if done.scored else "", done.unscored
-        if done.flaw:
-            score = ""
-            print(f"no score: {done.flaw}; are these the right masks?", file=sys.stderr)
+        flaw, unscored = flaw_of(done.confusion), done.unscored
+        score = iou_table(done.scored, done.confusion) if done.scored and not flaw else ""
+        if flaw:
+            print(f"no score: {flaw}; are these the right masks?", file=sys.stderr)
     else:
-        items, reading = (
-            items_of_table(args.table, args.images) if args.problem == "p2" else items_of_folder(args.images)
-        )
-        header = ("id", "filename", "label") if args.problem == "p2" else ("filename", "label")
+        if args.problem == "p2":
+            items, reading = items_of_table(args.table, args.images)
+            header = ("id", "filename", "label")
+        else:
+            items, reading = items_of_folder(args.images)
+            header = ("filename", "label")
         done = predict_labels(predictor, items, args.out, header)
         score = done.score
     print(reading.line, file=sys.stderr)

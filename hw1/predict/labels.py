@@ -32,24 +32,26 @@ LABELLED = re.compile(rf"(\d{{1,{MAX_DIGITS}}})_.")  # {label}_{id}.png, as the 
 
 @dataclass(frozen=True)
 class Item:
-    """An image to predict: its file, the cells of its line before the label, and the true label where it is known.
-
-    ``given`` is what stands in the place of the label, which may be none.
+    """An image to predict: its file, the cells of its line before the label, and what stands as its label, "" if
+    nothing does.
     """
 
     path: Path
     cells: tuple[str, ...]
-    label: int | None
     given: str = ""
+
+    @property
+    def label(self) -> int | None:
+        with suppress(TableError):  # a table without labels may have anything there
+            return class_number(self.given)
+        return None
 
 
 def items_of_folder(folder: Path) -> tuple[list[Item], Reading]:
     """Problem 1: every picture of a folder, by name."""
     pictures, reading = pictures_in(folder)
-    items = []
-    for path in pictures:
-        named = LABELLED.match(path.name)
-        items.append(Item(path, (path.name,), int(named[1]) if named else None, named[1] if named else ""))
+    named = [LABELLED.match(path.name) for path in pictures]
+    items = [Item(path, (path.name,), name[1] if name else "") for path, name in zip(pictures, named, strict=True)]
     return items, reading
 
 
@@ -68,21 +70,18 @@ def items_of_table(table: Path, folder: Path) -> tuple[list[Item], Reading]:
     if not content.rows:
         raise InputError(f"{table}: no lines after its header")
     pictures, reading = pictures_in(folder, least=0)  # they may lie in folders of it
-    there = [path.name for path in pictures]
-    files = matched([row.filename for row in content.rows], there)
+    names = [path.name for path in pictures]
+    files = matched([row.filename for row in content.rows], names)
     items = []
     for number, row in enumerate(content.rows):
         name = PurePosixPath(row.filename.replace("\\", "/"))
         if name.is_absolute() or not plain(row.filename):
             raise InputError(f"{table}: line {row.line}: {row.filename!r} is no file name in a folder")
-        label = None
-        with suppress(TableError):  # a table without labels may have anything there
-            label = class_number(row.label)
         cells = (row.id if "id" in content.columns else str(number), row.filename)
-        items.append(Item(folder / files.get(row.filename, name), cells, label, row.label))
+        items.append(Item(folder / files.get(row.filename, name), cells, row.label))
     named = {item.path.relative_to(folder).parts[0] for item in items}
-    left = {name: why for name, why in reading.left_out.items() if name not in named}
-    reading.left_out = left | {name: NO_LINE for name in there if name not in named}
+    unused = reading.left_out | dict.fromkeys(names, NO_LINE)
+    reading.left_out = {name: why for name, why in unused.items() if name not in named}
     reading.read = {"lines of the csv": len(items)}
     reading.notes += content.notes + spelt_otherwise(files, "the csv")
     return items, reading
@@ -90,7 +89,7 @@ def items_of_table(table: Path, folder: Path) -> tuple[list[Item], Reading]:
 
 @dataclass(frozen=True)
 class Labelling:
-    """How many ``images`` there were, how many ``faults`` among them, and a line about the score, "" without labels."""
+    """Numbers of ``images`` and of ``faults`` among them, and a line about the score, "" without labels."""
 
     images: int
     faults: int
@@ -122,15 +121,13 @@ def predict_labels(predictor: Predictor, items: Sequence[Item], out: Path, heade
 
 def _score(items: Sequence[Item], hits: int, done: int, classes: int) -> str:
     """Accuracy, where every image has a label; told on stderr where only some have."""
-    labelled = sum(item.label is not None and item.label < classes for item in items)
-    if not done or not any(item.label is not None or item.given for item in items):
+    if not any(item.given for item in items):
         return ""
-    if labelled < len(items):
-        wrong = next(item for item in items if item.label is None or item.label >= classes)
-        example = repr(wrong.given[:20]) if wrong.given else f"none for {shown(wrong.path.name)}"
-        print(
-            f"no score: {len(items) - labelled:,} of {len(items):,} images have no label 0-{classes - 1} ({example})",
-            file=sys.stderr,
-        )
-        return ""
-    return f"accuracy {hits / done:.4f} ({hits} of {done})"
+    unlabelled = [item for item in items if item.label is None or item.label >= classes]
+    if not unlabelled:
+        return f"accuracy {hits / done:.4f} ({hits} of {done})"
+    first = unlabelled[0]
+    example = repr(first.given[:20]) if first.given else f"none for {shown(first.path.name)}"
+    numbers = f"{len(unlabelled):,} of {len(items):,}"
+    print(f"no score: {numbers} images have no label 0-{classes - 1} ({example})", file=sys.stderr)
+    return ""

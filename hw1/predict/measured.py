@@ -1,4 +1,4 @@
-"""What the pipeline measured of exactly the weights in a file, and where it trained them, or nothing.
+"""The result of exactly the weights in a file, and the record of their training.
 
 ``dvc.lock`` has the hash of whatever each stage read and wrote. A number is taken only where the files that lie in the
 project now are those of one chain: these weights among the models that were scored, the predictions that came of it,
@@ -6,7 +6,6 @@ the intervals made from these predictions.
 """
 
 import csv
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from hw1.engine.weights import KEPT
 from hw1.predict.model import PROBLEMS, weights_of
 from hw1.run.errors import InputError
 from hw1.run.files import dvc_hash
-from hw1.run.parameters.yaml_reader import read_yaml
+from hw1.run.lockfile import LockedStage, stages_of
 from hw1.run.tracking.whereabouts import record_of
 
 LOCK = Path("dvc.lock")
@@ -41,14 +40,12 @@ def measured_of(weights: Path, card: Card) -> Measured | None:
     problem = PROBLEMS[card.task]
     scored = (Path("models", card.task), PREDICTIONS / f"{problem}.csv")
     try:
-        stages = read_yaml(LOCK)["stages"]
-        keep = stages[f"evaluate@{problem}"]["params"]["params.yaml"]["evaluate.keep"]
-        if not _are_the_projects(weights, card, keep):
+        stages = _stages()
+        evaluate = stages[f"evaluate@{problem}"]
+        if not _is_the_projects(weights, card, evaluate.declared["params.yaml", "evaluate.keep"]):
             return None
-        chain = _recorded(stages[f"evaluate@{problem}"], *scored) and _recorded(
-            stages["compare"], PREDICTIONS, STATISTICS
-        )
-    except (InputError, KeyError, TypeError):  # no lock file of this pipeline, or none of a whole run
+        chain = _is_unchanged(evaluate, *scored) and _is_unchanged(stages["compare"], PREDICTIONS, STATISTICS)
+    except (OSError, InputError, KeyError):  # no lock file of this pipeline, or none of a whole run
         return None
     return _interval(problem, card) if chain else None
 
@@ -60,23 +57,26 @@ def training_of(weights: Path, card: Card) -> dict[str, str]:
     history = HISTORY / card.task / f"{card.model}.csv"
     output = Path("models", card.task, card.model)
     try:
-        known = any(_are_the_projects(weights, card, keep) for keep in KEPT) and _recorded(
-            read_yaml(LOCK)["stages"][card.stage], history, output
-        )
-    except (InputError, KeyError, TypeError):
+        known = any(_is_the_projects(weights, card, keep) for keep in KEPT)
+        known = known and _is_unchanged(_stages()[card.stage], history, output)
+    except (OSError, InputError, KeyError):
         return {}
     return (record_of(history) or {}) if known else {}
 
 
-def _are_the_projects(weights: Path, card: Card, keep: str) -> bool:
-    """Whether the file's bytes are those of the model that the project has of its ``last`` or ``best`` epoch."""
+def _stages() -> dict[str, LockedStage]:
+    return stages_of(LOCK.read_bytes(), str(LOCK))
+
+
+def _is_the_projects(weights: Path, card: Card, keep: str) -> bool:
+    """Compare the file's bytes with the model that the project has of its ``last`` or ``best`` epoch."""
     kept = weights_of(card.task, card.model, keep)
-    return LOCK.is_file() and kept.is_file() and dvc_hash(kept) == dvc_hash(weights)
+    return kept.is_file() and dvc_hash(kept) == dvc_hash(weights)
 
 
-def _recorded(stage: Mapping, *paths: Path) -> bool:
-    """Whether a stage of the lock file read or wrote the paths as they are now."""
-    known = {entry["path"]: entry["md5"] for kind in ("deps", "outs") for entry in stage.get(kind, ())}
+def _is_unchanged(stage: LockedStage, *paths: Path) -> bool:
+    """Tell whether the stage read or wrote the paths as they are now."""
+    known = {**stage.reads, **stage.writes}
     return all(path.exists() and known[path.as_posix()] == dvc_hash(path) for path in paths)
 
 

@@ -41,7 +41,7 @@ class Predictor:
 
     @classmethod
     def load(cls, weights: Path, task: str, device: str = "auto", batch_size: int | None = None) -> "Predictor":
-        """From a file of weights; ``device`` is auto, cpu or cuda; ``batch_size`` is the training's, or MAX_BATCH.
+        """Load a file of weights; ``device`` is auto, cpu or cuda; ``batch_size`` is the training's, or MAX_BATCH.
 
         The precision is that of the training, as in its evaluation; the numerics are the process's own.
 
@@ -53,15 +53,12 @@ class Predictor:
             raise InputError(f"{weights}: weights of {card.stage}, but those of {task} are needed")
         if device == "cuda" and not torch.cuda.is_available():
             raise InputError("--device: got cuda, but torch sees no GPU; allowed here: auto, cpu")
-        precision = card.parameters.get("runtime.precision")
-        precision = precision if precision in ("bf16", "fp32") else "auto"
+        precision = card.parameters.get("runtime.precision", "auto")
         numerics = "portable" if pinned() and precision != "bf16" else "native"
         runtime = Runtime(numerics, torch.get_num_threads(), device, precision, deterministic=False, resident_share=0.0)
         machine = start(runtime, seed=0)
-        network = machine.place(network).eval()
-        return cls(
-            network, card, machine, batch_size or min(card.training.batch_size, MAX_BATCH), input_of(card.training)
-        )
+        batch_size = batch_size or min(card.training.batch_size, MAX_BATCH)
+        return cls(machine.place(network).eval(), card, machine, batch_size, input_of(card.training))
 
     def stored(self, picture: Image.Image) -> np.ndarray:
         """A picture as the prepared data stores it: (crop, crop, 3) uint8."""
@@ -70,7 +67,7 @@ class Predictor:
         return resized_crop(picture, self.card.resize, self.card.crop, self.card.filter)
 
     def logits(self, pixels: list[np.ndarray]) -> Tensor:
-        """Of n stored pictures: (n, K) or (n, 7, crop, crop) float32 on the device; InputError if they do not fit."""
+        """Logits of n stored pictures, (n, K) or (n, 7, crop, crop) float32; InputError if they do not fit."""
         try:
             images = torch.from_numpy(np.stack(pixels)).to(self.machine.device).permute(0, 3, 1, 2)
             return logits_of(self.network, images, self.machine, self.fed).float()

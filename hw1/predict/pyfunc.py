@@ -28,7 +28,7 @@ EMBEDDED = "data:"  # how a text begins that holds a picture in base64, as web p
 
 
 class PictureModel:
-    """What MLflow calls ``predict`` of."""
+    """A trained network behind the one method that MLflow calls."""
 
     def __init__(self, predictor: Predictor):
         self._predictor = predictor
@@ -48,8 +48,8 @@ class PictureModel:
             InputError: something else, or a picture that cannot be read; it says which.
         """
         pictures, size = _pictures(model_input), self._predictor.batch_size
-        rows = [row for first in range(0, len(pictures), size) for row in self._rows(pictures[first : first + size])]
-        return pd.DataFrame(rows)
+        batches = [pictures[first : first + size] for first in range(0, len(pictures), size)]
+        return pd.DataFrame([row for batch in batches for row in self._rows(batch)])
 
     def _rows(self, items: list[Any]) -> Iterable[dict[str, Any]]:
         pictures = [_opened(item) for item in items]
@@ -59,12 +59,12 @@ class PictureModel:
                 yield {"mask": class_map(scores, (picture.height, picture.width)).cpu().numpy()}
         else:
             shares = logits[:, : self._predictor.card.classes].softmax(dim=1)
-            for share, label in zip(*(found.tolist() for found in shares.max(dim=1)), strict=True):
+            for share, label in zip(*(column.tolist() for column in shares.max(dim=1)), strict=True):
                 yield {"label": label, "probability": share}
 
 
 def _load_pyfunc(path: str) -> PictureModel:
-    """What MLflow calls with the file of weights."""
+    """The model of a file of weights; MLflow calls this by its name."""
     weights = Path(path)
     with torch.random.fork_rng(devices=[]):  # the caller's draws stay as they are
         return PictureModel(Predictor.load(weights, read_card(weights).task))
@@ -85,6 +85,7 @@ def _pictures(given: Any) -> list[Any]:
 
 def _opened(item: Any) -> Image.Image:
     """A picture in RGB."""
+    name = str(item)[:100] if isinstance(item, str | Path) else f"a {type(item).__name__} of the input"
     try:
         if isinstance(item, str | Path) and not str(item).startswith(EMBEDDED):
             if SERVED in os.environ:
@@ -100,9 +101,5 @@ def _opened(item: Any) -> Image.Image:
         if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size:
             return Image.fromarray(array)
     except (PictureError, binascii.Error) as error:
-        raise InputError(f"{_named(item)}: {error}") from None
-    raise InputError(f"{_named(item)}: no picture; give a path, a file's bytes, or an array (H, W, 3) of uint8")
-
-
-def _named(item: Any) -> str:
-    return str(item)[:100] if isinstance(item, str | Path) else f"a {type(item).__name__} of the input"
+        raise InputError(f"{name}: {error}") from None
+    raise InputError(f"{name}: no picture; give a path, a file's bytes, or an array (H, W, 3) of uint8")

@@ -1,9 +1,10 @@
-"""Pictures of files, decoded by all cores a bounded way ahead, in order; what cannot be read is named."""
+"""Pictures that commands read, decoded by all cores a bounded way ahead, and places that they may write to."""
 
-import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,6 @@ from hw1.archive.spelling import few, is_hidden, shown
 from hw1.run.errors import InputError
 
 CHUNK = 8  # pictures a thread decodes at a time
-
-Resize = Callable[[Image.Image], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -36,27 +35,26 @@ class Picture:
 class Reader:
     """Reads files; counts in ``images`` and ``faults``, names each fault on stderr and goes on."""
 
-    def __init__(self, resize: Resize):
+    def __init__(self, resize: Callable[[Image.Image], np.ndarray]):
         self._resize = resize
         self.images = self.faults = 0
 
     def batches(self, paths: Sequence[Path], size: int) -> Iterator[list[Picture]]:
         """The pictures that can be read, ``size`` at a time, with a progress bar on a terminal."""
-        batch: list[Picture] = []
-        with tqdm(total=len(paths), unit=" images", disable=None) as bar:
-            for picture in in_threads(self._read, enumerate(paths), CHUNK):
-                self.images += 1
-                bar.update()
-                if isinstance(picture, PictureError):
-                    self.faults += 1
-                    self.tell(str(picture))
-                    continue
-                batch.append(picture)
-                if len(batch) == size:
-                    yield batch
-                    batch = []
-            if batch:
-                yield batch
+        pictures = self._pictures(paths)
+        while batch := list(islice(pictures, size)):
+            yield batch
+
+    def _pictures(self, paths: Sequence[Path]) -> Iterator[Picture]:
+        for picture in tqdm(
+            in_threads(self._read, enumerate(paths), CHUNK), total=len(paths), unit=" images", disable=None
+        ):
+            self.images += 1
+            if isinstance(picture, Picture):
+                yield picture
+            else:
+                self.faults += 1
+                self.tell(str(picture))
 
     def tell(self, text: str) -> None:
         """A line on stderr that leaves the progress bar whole."""
@@ -98,24 +96,53 @@ def pictures_in(folder: Path, least: int = 1) -> tuple[list[Path], Reading]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    found, left = [], {}
+    pictures, left_out = [], {}
     for path in sorted(folder.iterdir()):
         if path.is_dir() or is_hidden(path.name):
-            left[path.name] = ELSEWHERE if path.is_dir() else HIDDEN
+            left_out[path.name] = ELSEWHERE if path.is_dir() else HIDDEN
         elif promises_picture(path.name) or is_picture(_start(path)):
-            found.append(path)
+            pictures.append(path)
         else:
-            left[path.name] = NO_PICTURE
-    if len(found) < least:
-        there = f"; it holds {few(sorted(left))}" if left else ", it is empty"
-        raise InputError(f"{folder}: no pictures in it{there}")
-    return found, Reading({"pictures": len(found)}, left)
+            left_out[path.name] = NO_PICTURE
+    if len(pictures) < least:
+        others = f"; it holds {few(sorted(left_out))}" if left_out else ", it is empty"
+        raise InputError(f"{folder}: no pictures in it{others}")
+    return pictures, Reading({"pictures": len(pictures)}, left_out)
 
 
 def _start(path: Path) -> bytes:
     """The first bytes of a regular file that can be opened."""
-    try:
-        with open(path, "rb") if path.is_file() else io.BytesIO() as file:
-            return file.read(START)
-    except OSError:
-        return b""
+    with suppress(OSError):
+        if path.is_file():  # a pipe would be waited for
+            with open(path, "rb") as file:
+                return file.read(START)
+    return b""
+
+
+def require_file_place(out: Path, source: Path | None = None) -> None:
+    """InputError unless a file can be put at ``out`` that is not the ``source``."""
+    if not out.name or out.is_dir():
+        raise InputError(f"{out}: a folder; give the name of the file to write")
+    _require_place(out, source)
+
+
+def require_folder_place(out: Path, source: Path | None = None) -> None:
+    """InputError unless ``out`` is or can become a folder that is not the ``source``."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: no folder, so nothing can be written into it")
+    _require_place(out, source)
+
+
+def require_new_folder(out: Path) -> None:
+    """InputError unless a folder can be made at ``out``, where nothing is yet, or an empty one."""
+    if not out.name or out.is_symlink() or (out.is_dir() and any(out.iterdir())):
+        raise InputError(f"{out}: something lies there; give the name of a new folder, or remove it")
+    require_folder_place(out)
+
+
+def _require_place(out: Path, source: Path | None) -> None:
+    if source and source.exists() and out.exists() and out.samefile(source):
+        raise InputError(f"{out}: would be written over what is read; give another name")
+    existing = next((part for part in out.parents if part.exists()), Path())
+    if not existing.is_dir():
+        raise InputError(f"{existing}: no folder, so nothing can be written into it")

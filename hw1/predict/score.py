@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from hw1.archive.pictures import PictureError, decode_mask, in_threads
-from hw1.archive.spelling import few, pairs, shown
+from hw1.archive.spelling import few, shown
 from hw1.data.classes import LAND_COVER
 from hw1.engine.metrics import count_confusion, iou, mean_iou
-from hw1.predict.masks import flaw_of
-from hw1.predict.reading import pictures_in, read_bytes
+from hw1.predict.masks import MASK, flaw_of, paired
+from hw1.predict.reading import read_bytes
 from hw1.run.errors import InputError
 from hw1.run.processes.supervision import run_stage
 
@@ -28,40 +28,29 @@ def score_masks(truth: Path, predicted: Path) -> tuple[int, Tensor]:
         InputError: a true mask without a predicted one, one of another size, one that is no mask, or true masks that
             are all of one class.
     """
-    wanted, found = masks_in(truth), masks_in(predicted)
-    for tile in sorted(wanted.keys() - found.keys()):
-        raise InputError(f"{predicted / f'{tile}_mask.png'}: no such file, but {shown(str(wanted[tile]))} is there")
-    if more := sorted(found.keys() - wanted.keys()):
+    true, predictions = (paired(folder, "mask")[0]["mask"] for folder in (truth, predicted))
+    for tile in sorted(true.keys() - predictions.keys()):
+        name = shown(str(truth / true[tile]))
+        raise InputError(f"{predicted / MASK.format(tile)}: no such file, but {name} is there")
+    if more := sorted(predictions.keys() - true.keys()):
         print(f"left out {len(more):,} predicted masks without a true one: {few(more)}", file=sys.stderr)
 
     def counts_of(tile: str) -> Tensor:
-        true, said = (torch.from_numpy(_mask(folder[tile])) for folder in (wanted, found))
-        if true.shape != said.shape:
-            sizes = [f"{mask.shape[1]} x {mask.shape[0]}" for mask in (said, true)]
-            raise InputError(f"{shown(str(found[tile]))}: {sizes[0]} pixels, the true mask has {sizes[1]}")
-        return count_confusion(true, said, len(LAND_COVER))
+        masks = _mask(truth / true[tile]), _mask(predicted / predictions[tile])
+        if masks[0].shape != masks[1].shape:
+            wanted, got = (f"{mask.shape[1]} x {mask.shape[0]}" for mask in masks)
+            name = shown(str(predicted / predictions[tile]))
+            raise InputError(f"{name}: {got} pixels, the true mask has {wanted}")
+        return count_confusion(*masks, len(LAND_COVER))
 
     counts = torch.zeros(len(LAND_COVER), len(LAND_COVER), dtype=torch.int64)
-    for confusion in in_threads(counts_of, wanted, chunk=1):
+    for confusion in in_threads(counts_of, sorted(true), chunk=1):
         counts += confusion
     if flaw := flaw_of(counts):
         raise InputError(f"{truth}: {flaw}: nothing to score by; are these the right masks?")
     if flaw := flaw_of(counts.T):
         print(f"warning: {predicted}: {flaw}", file=sys.stderr)
-    return len(wanted), counts
-
-
-def masks_in(folder: Path) -> dict[str, Path]:
-    """Id -> file of the masks ``{id}_mask`` in a folder, sorted; InputError where there are none, or two of one id."""
-    pictures, _ = pictures_in(folder)
-    try:
-        masks = pairs([path.name for path in pictures])["mask"]
-    except ValueError as error:
-        raise InputError(f"{folder}: {error}") from None
-    if not masks:
-        there = few([path.name for path in pictures])
-        raise InputError(f"{folder}: no masks like 0001_mask.png; it has pictures such as {there}")
-    return {tile: folder / name for tile, name in sorted(masks.items())}
+    return len(true), counts
 
 
 def iou_table(tiles: int, confusion: Tensor) -> str:
@@ -75,7 +64,7 @@ def iou_table(tiles: int, confusion: Tensor) -> str:
 
 def _mask(path: Path) -> Tensor:
     try:
-        return decode_mask(read_bytes(path))
+        return torch.from_numpy(decode_mask(read_bytes(path)))
     except PictureError as error:
         raise InputError(f"{shown(str(path))}: {error}") from None
 

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
-from hw1.byol.given import describe, load_given
+from hw1.byol.given import load_given
 from hw1.run.errors import InputError
 
 WANTED, DROP = "ResNet18", ("fc.",)
@@ -105,15 +105,10 @@ WHOLE = {**SAVED, "bn1.weight": torch.ones(64, dtype=torch.int8)}
 @pytest.mark.parametrize(
     "content, reason",
     [
-        (resnet(depth=34).state_dict(), "looks like weights of ResNet34; wanted are those of ResNet18"),
-        (resnet(depth=50).state_dict(), "looks like weights of ResNet50; wanted are those of ResNet18"),
-        (prefixed("module.", resnet(depth=101).state_dict()), "looks like weights of ResNet101; wanted are those of"),
-        (models.vgg16().state_dict(), "looks like weights of VGG16; wanted are those of ResNet18"),
-        (SMALL_STEM, "weights of ResNet18 but for conv1.weight (64 x 3 x 3 x 3 in place of 64 x 3 x 7 x 7)"),
-        (
-            {"a.weight": torch.ones(3)},
-            "weights of another network than ResNet18, which is wanted; 100 of its 100 tensors",
-        ),
+        (resnet(depth=34).state_dict(), "no weights of ResNet18, which has no 80 tensors: layer1.2.conv1.weight,"),
+        (prefixed("module.", resnet(depth=50).state_dict()), "no weights of ResNet18, without "),
+        (SMALL_STEM, "no weights of ResNet18, without 1 tensor: conv1.weight, or in other shapes"),
+        ({"a.weight": torch.ones(3)}, "no weights of ResNet18, without 100 tensors: conv1.weight, bn1.weight, "),
         (
             {**prefixed("online.", SAVED), **prefixed("target.", OTHER)},
             "holds 2 networks like ResNet18 ('online.', 'target.'); save one's state dict alone",
@@ -121,9 +116,9 @@ WHOLE = {**SAVED, "bn1.weight": torch.ones(64, dtype=torch.int8)}
         (BROKEN, "layer1.0.conv1.weight holds numbers that are not finite"),
         (WHOLE, "bn1.weight holds torch.int8, not floating-point numbers"),
     ],
-    ids=["34", "50", "101", "vgg", "stem", "other", "two", "nan", "int8"],
+    ids=["34", "50", "stem", "other", "two", "nan", "int8"],
 )
-def test_other_weights_are_refused_by_what_they_look_like(content, reason, loaded, tmp_path):
+def test_other_weights_are_refused_by_what_they_lack_or_have_more(content, reason, loaded, tmp_path):
     with pytest.raises(InputError) as caught:
         loaded(content)
     assert str(caught.value).startswith(f"{tmp_path}/sl.pt: {reason}") and str(caught.value).isprintable()
@@ -165,13 +160,3 @@ def test_deep_containers_end(loaded):
         content = {"more": content}
     with pytest.raises(InputError, match=r"sl\.pt: not a state dict of tensors"):
         loaded(content)
-
-
-def test_file_is_described_without_a_network_to_fill(tmp_path):
-    torch.save(prefixed("module."), tmp_path / "sl.pt")
-    numbers = sum(tensor.numel() for tensor in SAVED.values())
-    assert describe(tmp_path / "sl.pt") == [
-        f"122 tensors, {numbers:,} numbers (float32, int64), such as module.conv1.weight, module.bn1.weight, "
-        "module.bn1.bias, module.bn1.running_mean",
-        "looks like weights of ResNet18",
-    ]

@@ -65,11 +65,14 @@ def test_p1_takes_model_b_and_scores_by_file_names(project, capsys):
     assert (project / "other.csv").read_text() != (project / "out.csv").read_text()
 
 
-def test_weights_of_the_best_epoch_predict_where_they_are_asked_for(project):
+def test_weights_of_the_best_epoch_or_a_given_file_predict_where_they_are_asked_for(project):
     (project / "models/classify/A/weights.safetensors").rename(project / "models/classify/B/best.safetensors")
     assert run(command.main, "p1", "images", "last.csv", "--device", "cpu") == 0
     assert run(command.main, "p1", "images", "best.csv", "--device", "cpu", "--keep", "best") == 0
+    given = "models/classify/B/best.safetensors"
+    assert run(command.main, "p1", "images", "given.csv", "--device", "cpu", "--weights", given) == 0
     assert (project / "last.csv").read_text() != (project / "best.csv").read_text()
+    assert (project / "given.csv").read_text() == (project / "best.csv").read_text()
 
 
 def test_p2_takes_setting_c_and_without_labels_prints_nothing(project, capsys):
@@ -107,12 +110,6 @@ def test_true_masks_of_one_class_give_no_score_and_one_line(project, capsys):
     assert out == "" and "no score: every pixel of every mask is unknown (black), one class alone; are these" in err
 
 
-def test_given_weights_take_the_place_of_the_pipelines(project):
-    (project / "models/classify/A/weights.safetensors").rename(project / "mine.safetensors")
-    assert run(command.main, "p1", "images", "out.csv", "--device", "cpu", "--weights", "mine.safetensors") == 0
-    assert (project / "out.csv").exists()
-
-
 def test_unreadable_image_ends_with_status_3_and_the_rest_written(project, capsys):
     (project / "images/3_3.png").write_bytes(b"none")
     assert run(command.main, "p1", "images", "out.csv", "--device", "cpu") == 3
@@ -135,7 +132,7 @@ def test_unreadable_image_ends_with_status_3_and_the_rest_written(project, capsy
         (["p1", "images", "t.csv/out.csv"], "t.csv: no folder, so nothing can be written into it"),
         (["p2", "t.csv", "images", "t.csv"], "t.csv: would be written over what is read; give another name"),
         (["p2", "t.csv", "tiles", "out.csv"], "none of the 6 images could be read; nothing is written"),
-        (["p3", "tiles", "tiles"], "tiles: the folder that is read; true masks may lie there, give another one"),
+        (["p3", "tiles", "tiles"], "tiles: would be written over what is read; give another name"),
         (["p3", "tiles", "t.csv"], "t.csv: no folder, so nothing can be written into it"),
         (
             ["p1", "images", "out.csv", "--weights", "models/finetune/C/weights.safetensors"],

@@ -46,11 +46,13 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "plots/statistics/intervals.csv").write_text(INTERVALS)
     stages = {
         "evaluate@p2": {
+            "cmd": "evaluate",
             "deps": entries(tmp_path, "models/finetune"),
             "params": {"params.yaml": {"evaluate.keep": "last"}},
             "outs": entries(tmp_path, "plots/predictions/p2.csv"),
         },
         "compare": {
+            "cmd": "compare",
             "deps": entries(tmp_path, "plots/predictions"),
             "outs": entries(tmp_path, "plots/statistics"),
         },
@@ -119,7 +121,10 @@ def trained(project, monkeypatch):
     history.parent.mkdir(parents=True)
     history.write_text("epoch\n1\n")
     lock = yaml.safe_load((project / "dvc.lock").read_text())
-    lock["stages"]["finetune@C"] = {"outs": entries(project, "models/finetune/C", "models/history/finetune/C.csv")}
+    lock["stages"]["finetune@C"] = {
+        "cmd": "finetune",
+        "outs": entries(project, "models/finetune/C", "models/history/finetune/C.csv"),
+    }
     (project / "dvc.lock").write_text(yaml.safe_dump(lock))
     keep_record(history, {"device": "NVIDIA H100", "CPU": "Xeon"})
     return history

@@ -75,12 +75,6 @@ def test_prediction_that_is_absent_or_of_another_size_or_colour_is_named(tmp_pat
         table(tmp_path)
 
 
-def test_folder_without_masks_is_named(tmp_path):
-    (tmp_path / "truth").mkdir()
-    with pytest.raises(InputError, match=r"truth: no pictures in it, it is empty"):
-        score_masks(tmp_path / "truth", tmp_path)
-
-
 def test_true_masks_of_one_class_are_never_scored(tmp_path):
     write(tmp_path / "truth", a=[[FOREST, FOREST]], b=[[FOREST]])
     write(tmp_path / "predicted", a=[[FOREST, WATER]], b=[[FOREST]])
