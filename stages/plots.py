@@ -9,14 +9,14 @@ import pandas as pd
 from hw1.data.classes import LAND_COVER
 from hw1.report import curves, figures, networks, ranking
 from hw1.report.attachments import pictures_by_history
-from hw1.report.evidence import Statistics
-from hw1.report.names import LOSSES, model_names
+from hw1.report.names import LOSSES, model_titles
 from hw1.report.settings import pretrained
 from hw1.run.arguments import stage_arguments
 from hw1.run.files import whole_folder
 from hw1.run.parameters.params import Params, load
 from hw1.run.processes.supervision import run_stage
 from hw1.run.tracking.tracking import Tracker
+from hw1.statistics.evidence import Statistics
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def draw_curves(params: Params, folder: Path, metrics: dict, out: Path) -> None:
     def histories(stage: str, keys) -> dict[str, pd.DataFrame]:
         return {key: pd.read_csv(folder / stage / f"{key}.csv") for key in keys}
 
-    names = model_names(params)
+    names = model_titles(params)
     started = {
         f"{task.upper()}{key}": f"{task.upper()} {name}" for task in ("p1", "p3") for key, name in names[task].items()
     }
@@ -68,7 +68,7 @@ def draw_curves(params: Params, folder: Path, metrics: dict, out: Path) -> None:
 def draw_results(
     params: Params, summary: dict, metrics: dict, statistics: Statistics, evaluation: Path, out: Path
 ) -> None:
-    p2, p3, names = summary["p2"], summary["p3"], model_names(params)
+    p2, p3, names = summary["p2"], summary["p3"], model_titles(params)
     points = pd.read_csv(evaluation / "p1/projections.csv")
     figures.pca_scatter(points[points["method"] == "pca"], out / "p1_pca.png")
     figures.tsne_scatter(points[points["method"] == "tsne"], out / "p1_tsne.png")

@@ -1,6 +1,6 @@
 """Stage report: put numbers, pictures and answers into one HTML page."""
 
-from hw1.report.page import Paths, read_inputs, render
+from hw1.report.page import read_inputs, render
 from hw1.report.provenance import write_records
 from hw1.report.summary import results
 from hw1.run.arguments import stage_arguments
@@ -11,32 +11,29 @@ from hw1.run.tracking.tracking import Tracker
 
 
 def main() -> None:
-    args = vars(
-        stage_arguments(
-            __doc__,
-            evaluation="the folder of the evaluations",
-            metrics="the folder of headline numbers",
-            statistics="the folder of intervals and comparisons",
-            history="the folder of history CSVs",
-            figures="the folder of pictures",
-            archive="the record of the archive",
-            reading="the folder of what was read of each part",
-            mini="the prepared mini",
-            lock="DVC's lock file, to say where each result comes from",
-            presets="the folder of presets",
-            out="the page to write",
-        )
+    args = stage_arguments(
+        __doc__,
+        evaluation="the folder of the evaluations",
+        metrics="the folder of headline numbers",
+        statistics="the folder of intervals and comparisons",
+        history="the folder of history CSVs",
+        figures="the folder of pictures",
+        archive="the record of the archive",
+        reading="the folder of what was read of each part",
+        mini="the prepared mini",
+        lock="DVC's lock file, to say where each result comes from",
+        presets="the folder of presets",
+        out="the page to write",
     )
-    out = args.pop("out")
-    inputs = read_inputs(load(), Paths(**args))
-    page = render(inputs)
-    with whole_file(out.with_name("records.js")) as draft:
-        write_records(inputs.provenance, draft)
-    with whole_file(out) as draft:
+    inputs = read_inputs(load(), args)
+    page, records = render(inputs), args.out.with_name("records.js")
+    with whole_file(records) as draft:
+        write_records(inputs["provenance"], draft)
+    with whole_file(args.out) as draft:
         draft.write_text(page, encoding="utf-8")
     with Tracker("report") as tracker:
-        metrics = {f"{row.problem}/{row.measure}/{row.key}": row.final for row in results(inputs.metrics)}
-        tracker.log_results([out, out.with_name("records.js"), *sorted(args["metrics"].glob("*.json"))], metrics)
+        metrics = {f"{row.problem}/{row.measure}/{row.key}": row.final for row in results(inputs["metrics"])}
+        tracker.log_results([args.out, records, *sorted(args.metrics.glob("*.json"))], metrics)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hw1.report.summary import PROBLEMS, Headline, read_metrics, results
+from hw1.report.summary import Headline, read_metrics, results
 from hw1.run.errors import InputError
 from hw1.run.lockfile import (
     KEPT,
@@ -33,6 +33,7 @@ from hw1.run.lockfile import (
 from hw1.run.processes.numerics import obstacles
 from hw1.run.processes.supervision import run_stage
 from hw1.run.tracking.whereabouts import record_of
+from hw1.statistics.published import MEASURE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -288,7 +289,7 @@ def verdict(rev: str) -> str:
         str(found),
     ]
     lines += ["why that may be:", *(f"  {line}" for line in causes(here, there, found))]
-    metrics = {problem: json.loads(_show(commit, f"metrics/{problem}.json") or "{}") for problem in PROBLEMS}
+    metrics = {problem: json.loads(_show(commit, f"metrics/{problem}.json") or "{}") for problem in MEASURE}
     table = numbers(commit, results(read_metrics(Path("metrics"))), results(metrics) if all(metrics.values()) else [])
     return "\n".join([*lines, table or "no headline number differs"])
 

@@ -92,7 +92,7 @@ def setting_bars(
     figure, (axes,) = grid(1, 1, (8.6, 4.6))
     for position, (key, value) in enumerate(accuracy.items()):
         reach, high = _whisker(value, intervals[key]), intervals[key][1]
-        given = published.P2_ACCURACY.get(key)
+        given = published.FIGURES["p2"].get(key)
         left = position - 0.2 if given is not None else position
         axes.bar(left, 100 * value, 0.38, color=COLOURS[0], yerr=reach, ecolor=INK, capsize=3)
         axes.annotate(f"{100 * value:.1f}", (left, 100 * high), (0, 3), textcoords="offset points", ha="center")
@@ -132,7 +132,7 @@ def iou_bars(
             _iou_bar(axes, position + (index - 0.5) * 0.38, value, interval, COLOURS[index])
         axes.plot(
             [-0.19 + (index - 0.5) * 0.38 + offset for offset in (0, 0.38)],
-            [published.P3_MIOU[key]] * 2,
+            [published.FIGURES["p3"][key]] * 2,
             color=INK,
             linestyle=(0, (1, 0.8)),
             linewidth=2.4,

@@ -11,8 +11,8 @@ from typing import Any
 
 from hw1.report.diagram import draw_p2
 from hw1.report.drawings import Block, draw_network, shape
-from hw1.report.names import NAMES
-from hw1.run.parameters.params import ConvNeXt, Params, Segmenter
+from hw1.report.names import NAMES, WEIGHTS
+from hw1.run.parameters.params import Params
 
 Part = Mapping[str, Any]
 Network = Mapping[str, Any]
@@ -28,20 +28,14 @@ def draw_networks(params: Params, facts: Mapping[str, Mapping[str, Any]], folder
     blocks = small_cnn_blocks(networks["p1"]["A"], facts["p1"]["classes"])
     draw_network(title, blocks, 5, folder / "p1_network_a.png")
     convnext = params.classify.B
-    title = f"Problem 1, model B: {NAMES[convnext.network]}, {_origin(convnext)}"
+    title = f"Problem 1, model B: {NAMES[convnext.network]}, {WEIGHTS[convnext.weights][1]}"
     draw_network(title, convnext_blocks(networks["p1"]["B"], convnext.resize), 5, folder / "p1_network_b.png")
     draw_p2(params, networks["p2"], folder / "p2_networks.png")
     for key, model in vars(params.segment).items():
         share = "" if model.width == 1 else f", width × {model.width:g}"
-        title = f"Problem 3, model {key}: {NAMES[model.network]}{share}, {_origin(model)}"
+        title = f"Problem 3, model {key}: {NAMES[model.network]}{share}, {WEIGHTS[model.weights][1]}"
         blocks = SEGMENTER_BLOCKS[model.network](networks["p3"][key])
         draw_network(title, blocks, 6, folder / f"p3_network_{key.lower()}.png")
-
-
-def _origin(model: ConvNeXt | Segmenter) -> str:
-    return {"imagenet": "ImageNet weights", "mini": "pre-trained here on mini's labels", "none": "random weights"}[
-        model.weights
-    ]
 
 
 def small_cnn_blocks(network: Network, classes: int) -> list[Block]:

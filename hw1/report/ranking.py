@@ -5,7 +5,7 @@ from itertools import combinations
 from pathlib import Path
 
 from hw1.report.canvas import COLOURS, GREY, INK, grid, save
-from hw1.report.evidence import Statistics, between
+from hw1.statistics.evidence import Statistics, between
 
 
 def groups(order: Sequence[str], resolved: Callable[[str, str], bool]) -> list[tuple[str, ...]]:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from itertools import combinations
 from pathlib import Path
 
@@ -265,19 +266,22 @@ def _masks(rng: np.random.Generator, side: int) -> dict[str, np.ndarray]:
     return arrays
 
 
-def run(root: Path, module: str, **arguments: str) -> None:
-    """Run a stage in ``root`` as the pipeline does."""
-    options = [part for name, value in arguments.items() for part in (f"--{name}", value)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-m", module, *options], cwd=root, env=environment, check=True)
+def page_paths(root: Path, figures: Path | None = None) -> Namespace:
+    """The options of stage report for the inputs under ``root``."""
+    places = {"evaluation": "data/evaluation", "metrics": "metrics", "statistics": "plots/statistics"}
+    places |= {"history": "plots/history", "archive": "data/raw/archive.json", "reading": "data/reading"}
+    places |= {"mini": "data/prepared/mini", "lock": "dvc.lock"}
+    paths = {name: root / place for name, place in places.items()}
+    return Namespace(**paths, figures=figures or root / "plots/figures", presets=ROOT / "presets")
 
 
 def run_stages(root: Path) -> Path:
-    """Pictures and page from the inputs under ``root``; returns ``root``."""
-    common = {"evaluation": "data/evaluation", "metrics": "metrics", "statistics": "plots/statistics"}
-    common |= {"history": "plots/history"}
-    run(root, "stages.plots", **common, out="plots/figures")
-    page = {"figures": "plots/figures", "archive": "data/raw/archive.json", "reading": "data/reading"}
-    page |= {"mini": "data/prepared/mini", "lock": "dvc.lock", "presets": str(ROOT / "presets")}
-    run(root, "stages.report", **common, **page, out="report/index.html")
+    """Make pictures and page from the inputs under ``root`` as the pipeline does; returns ``root``."""
+    paths = vars(page_paths(root))
+    drawn = {name: paths[name] for name in ("evaluation", "history", "metrics", "statistics")}
+    page = root / "report/index.html"
+    for module, options in (("plots", drawn | {"out": paths["figures"]}), ("report", paths | {"out": page})):
+        arguments = [part for name, path in options.items() for part in (f"--{name}", str(path))]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-m", f"stages.{module}", *arguments], cwd=root, env=environment, check=True)
     return root

@@ -1,14 +1,15 @@
 from dataclasses import replace
 from itertools import combinations
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from hw1.report import discussion
-from hw1.report.evidence import Pair, SeedPair, Statistics, between, published_settings
 from hw1.run.parameters.params import Setting
 from hw1.statistics.claims import ORDERS
 from hw1.statistics.comparison import MAJORITY
+from hw1.statistics.evidence import Pair, Statistics, between, compare_published
 
 ACCURACY = {"A": 0.41, "B": 0.595, "C": 0.496, "D": 0.539, "E": 0.34}
 
@@ -21,12 +22,12 @@ def statistics(accuracy, level=0.08, seeds=None):
         for gap in [accuracy[first] - accuracy[second]]
     }
     over_seeds = {
-        names: SeedPair(*names, pair.points - 1, 0.001 if abs(pair.points) > 10 else 0.3, 406, (0.5, 3.5), seeds=seeds)
+        names: Pair(*names, pair.points - 1, 0.001 if abs(pair.points) > 10 else 0.3, 406, (0.5, 3.5), seeds=seeds)
         for names, pair in pairs.items()
         if seeds
     }
     intervals = {("p2", key, "accuracy"): (value - 0.04, value + 0.04) for key, value in accuracy.items()}
-    return Statistics(intervals, {("p2", "accuracy"): pairs}, [], {"p2": over_seeds}, [])
+    return Statistics(intervals, {("p2", "accuracy"): pairs}, {"p2": over_seeds}, [], [], [])
 
 
 def sentences(params, accuracy, **options):
@@ -87,13 +88,13 @@ def test_a_changed_setting_is_not_compared_with_the_reports(params):
 
 
 def test_published_figures_resolve_six_of_ten_pairs():
-    resolved = {pair for pair, result in published_settings().items() if result.resolved}
+    resolved = {pair for pair, result in compare_published("p2").items() if result.resolved}
     # A-C 8.6, A-E 7, B-D 5.6 and C-D 4.3 points are too small for 406 images and ten pairs
     assert resolved == {("A", "B"), ("A", "D"), ("B", "C"), ("B", "E"), ("C", "E"), ("D", "E")}
 
 
 def test_published_gap_of_b_and_d_is_not_resolved():
-    pair = between(published_settings(), "B", "D")
+    pair = between(compare_published("p2"), "B", "D")
     assert (round(pair.points, 1), pair.verdict) == (5.6, "not resolved by its 406 images")
 
 
@@ -128,7 +129,7 @@ def test_ranking_counts_a_reversed_difference_as_another_direction(params):
 
 def test_classifier_sentence_follows_the_numbers():
     pairs = {("A", "B"): Pair("A", "B", 20.0, 0.0001, 500, (15.0, 25.0))}
-    said = discussion.classifier_sentence(pairs)
+    said = discussion.classifier_sentence(Statistics({}, {("p1", "accuracy"): pairs}, {}, [], [], []))
     assert said.startswith(
         "B is 20.0 points below A: seen in these weights on 500 images (p < 0.001, 95 % interval -25.0 to -15.0)."
     )
@@ -146,8 +147,8 @@ def segmentation(metrics=METRICS):
 
     pairs = pair("miou", 10.0, 0.01) | pair("iou.urban", 30.0, 0.01) | pair("iou.forest", -10.0, 0.3)
     pairs["p3", "miou"]["B", MAJORITY] = Pair("B", MAJORITY, 3.0, 0.2, 48, (-1.0, 7.0), "tiles")
-    found = Statistics({}, pairs, [], {}, [])
-    return discussion.segmentation_sentences(metrics, found, "forest", 0.1)
+    facts = {"majority_class": "forest", "majority_miou": 0.1}
+    return discussion.segmentation_sentences(metrics, Statistics({}, pairs, {}, [], [], []), facts)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +200,13 @@ def test_tsne_sentence_of_one_epoch_claims_no_change():
 def test_projection_rows_have_one_row_per_picture():
     table = pd.DataFrame({"method": ["tsne"] * 6, "epoch": [1, 1, 1, 2, 2, 2], "x": range(6), "y": 0, "label": 0})
     assert [row[:3] for row in discussion.projection_rows(table)] == [("tsne", 1, 1.0), ("tsne", 2, 1.0)]
+
+
+def test_agreement_by_chance_is_that_of_labels_dealt_at_random():
+    draw = np.random.default_rng(0)
+    points = {"x": draw.normal(size=1000), "y": draw.normal(size=1000), "label": draw.integers(0, 5, 1000)}
+    ((_, _, measured, chance),) = discussion.projection_rows(pd.DataFrame({"method": "pca", "epoch": 1, **points}))
+    assert measured == pytest.approx(chance, abs=0.02) and chance == pytest.approx(0.2, abs=0.01)
 
 
 def test_claims_that_came_out_otherwise_in_set_up_are_named():

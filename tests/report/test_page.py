@@ -4,10 +4,10 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from made_up import ROOT, write_inputs
+from made_up import ROOT, page_paths, write_inputs
 
 from hw1.archive.archive import EQUIVALENT
-from hw1.report.page import Paths, read_inputs, render
+from hw1.report.page import read_inputs, render
 from hw1.run.parameters.params import load
 
 SEED = load(ROOT / "presets/quick.yaml").seed
@@ -59,18 +59,7 @@ def rerun(usual, tmp_path):
         root = write_inputs(tmp_path, **changes)
         if archive:
             (root / "data/raw/archive.json").write_text(json.dumps(archive))
-        paths = Paths(
-            evaluation=root / "data/evaluation",
-            metrics=root / "metrics",
-            statistics=root / "plots/statistics",
-            history=root / "plots/history",
-            figures=usual / "plots/figures",
-            archive=root / "data/raw/archive.json",
-            reading=root / "data/reading",
-            mini=root / "data/prepared/mini",
-            lock=root / "dvc.lock",
-            presets=ROOT / "presets",
-        )
+        paths = page_paths(root, usual / "plots/figures")
         return Page(render(read_inputs(load(root / "params.yaml"), paths)))
 
     return rendered

@@ -3,10 +3,25 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest, ttest_1samp
 
 from hw1.data.classes import LAND_COVER
 from hw1.statistics import claims, published
-from hw1.statistics.claims import ABSENT, CLOSE, FAILS, HOLDS, OPEN, OTHER, PRINTED, SEEN, UNSEEN, UNTESTABLE, UNTESTED
+from hw1.statistics.claims import (
+    ABSENT,
+    CLOSE,
+    FAILS,
+    HOLDS,
+    OPEN,
+    OTHER,
+    PRINTED,
+    SEEN,
+    UNSEEN,
+    UNTESTABLE,
+    UNTESTED,
+    agreement,
+    same_label,
+)
 from hw1.statistics.comparison import PAIRS
 from hw1.statistics.replications import FEW, SEED_PAIRS, UNITS
 
@@ -178,3 +193,34 @@ def test_verdicts_are_what_dvc_compares():
     found = claims.verdicts(list(tried().values()))
     assert tuple(found) == KEYS
     assert found["p2_frozen_below_full"] == {"here": FAILS, "in_report": "printed otherwise, not resolved"}
+
+
+@pytest.mark.parametrize(
+    "labels, neighbours, share", [([0, 0, 1, 1], 1, 1), ([0, 1, 0, 1], 1, 0), ([0, 0, 1, 1], 10, 1 / 3)]
+)
+def test_neighbours_of_the_same_label_are_counted(labels, neighbours, share):
+    line = np.array([[0.0, 0], [1, 0], [10, 0], [11, 0]])
+    assert same_label(line, np.array(labels), neighbours) == pytest.approx([share] * 4)
+
+
+def test_each_public_report_has_nine_figures_in_percent_and_an_address():
+    for report in published.REPORTS:
+        figures = [value for of_problem in report.figures.values() for value in of_problem.values()]
+        assert len(figures) == 9 and all(0 < value < 100 for value in figures)
+    assert len({report.address for report in published.REPORTS}) == len(published.REPORTS) == 7
+
+
+@pytest.mark.parametrize("pair, above", [("CA", 7), ("BA", 7), ("CE", 7), ("BC", 5), ("DE", 5), ("DC", 1)])
+def test_agreement_of_the_reports_is_that_of_an_independent_library(pair, above):
+    result = agreement("p2", *pair)
+    differences = [each.figures["p2"][pair[0]] - each.figures["p2"][pair[1]] for each in published.REPORTS]
+    assert (result.above, result.reports) == (above, 7)
+    assert result.p == pytest.approx(binomtest(above, 7).pvalue)
+    reference = ttest_1samp(differences, 0).confidence_interval()
+    assert (result.low, result.high) == pytest.approx((reference.low, reference.high))
+
+
+def test_byols_help_is_the_same_in_all_reports_and_d_above_c_in_one_alone():
+    assert agreement("p2", "C", "A").text == "7 of 7 (+9.5, 2.1 to 17.0, sign test p = 0.016)"
+    (alone,) = [report for report in published.REPORTS if report.figures["p2"]["D"] > report.figures["p2"]["C"]]
+    assert alone is published.REPORTS[0]

@@ -7,8 +7,7 @@ import pytest
 from scipy.stats import norm
 from statsmodels.stats.power import TTestPower, zt_ind_solve_power
 
-from hw1.statistics.intervals import over_seeds_and_images
-from hw1.statistics.power import Spread, images_needed, resolvable, superiority
+from hw1.statistics.intervals import Spread, images_needed, over_seeds_and_images, resolvable, superiority
 
 TRUE = Spread(between_seeds=0.02**2, between_images=0.3**2, rest=0.35**2, seeds=5, images=400)
 
