@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from hw1.data.classes import LAND_COVER
-from hw1.report import curves, figures, networks, ranking
-from hw1.report.attachments import pictures_by_history
+from hw1.report import curves, figures, networks
 from hw1.report.names import LOSSES, model_titles
 from hw1.report.settings import pretrained
 from hw1.run.arguments import stage_arguments
@@ -37,7 +36,7 @@ def main() -> None:
         draw_curves(params, args.history, metrics, out)
         draw_results(params, summary, metrics, statistics, args.evaluation, out)
     with Tracker("plots") as tracker:
-        for history, pictures in pictures_by_history(params, args.history, args.out).items():
+        for history, pictures in curves.pictures_by_history(params, args.history, args.out).items():
             tracker.log_pictures(history, pictures)
 
 
@@ -75,7 +74,7 @@ def draw_results(
     accuracy, images = metrics["p2"]["accuracy"], p2["validation_images"]
     intervals = {key: statistics.intervals["p2", key, "accuracy"] for key in accuracy}
     figures.setting_bars(accuracy, intervals, names["p2"], images, p2["chance"], out / "p2_bars.png")
-    ranking.setting_ranking(accuracy, statistics, names["p2"], images, out / "p2_ranking.png")
+    figures.setting_ranking(accuracy, statistics, names["p2"], images, out / "p2_ranking.png")
     majority = (p3["majority_class"], p3["majority_miou"])
     intervals = {(m, measure): value for (p, m, measure), value in statistics.intervals.items() if p == "p3"}
     figures.iou_bars(

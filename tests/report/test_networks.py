@@ -2,8 +2,14 @@
 
 from recorded import convnext, deeplabv3, fcn32s, setting, small_cnn
 
-from hw1.report.diagram import byol_boxes, setting_boxes
-from hw1.report.networks import convnext_blocks, deeplabv3_blocks, fcn32s_blocks, small_cnn_blocks
+from hw1.report.networks import (
+    byol_boxes,
+    convnext_blocks,
+    deeplabv3_blocks,
+    fcn32s_blocks,
+    setting_boxes,
+    small_cnn_blocks,
+)
 
 BASE = {"network": "convnext_base", "resize": 232, "crop": 224}
 

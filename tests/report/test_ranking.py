@@ -2,7 +2,7 @@
 
 import pytest
 
-from hw1.report.ranking import groups
+from hw1.report.figures import groups
 
 
 @pytest.mark.parametrize(
