@@ -66,13 +66,8 @@ def write_inputs(
         left = ["left out 2 (hidden, or a system's own): .DS_Store, Thumbs.db"] if part == "p1" else []
         record = {"read": {"pictures to train on": 9}, "left_out": 2 * len(left), "notes": left}
         (root / f"data/reading/{part}.json").write_text(json.dumps(record))
-    archive = {
-        "source": "synthetic",
-        "origin": "synthetic",
-        "name": "hw1_data.zip",
-        "sha256": "ab" * 32,
-        "bytes": 12_345_678,
-    }
+    archive = {"source": "synthetic", "origin": "synthetic", "name": "hw1_data.zip", "sha256": "ab" * 32}
+    archive["bytes"] = 12_345_678
     (root / "data/raw/archive.json").write_text(json.dumps(archive))
     return root
 
@@ -171,49 +166,14 @@ def _write_statistics(folder: Path, p2: dict[str, float], absent_class: str | No
             outlook = (0.04, 8.0, np.inf, 0.9, 0.7, 0.99, 0.2, 0.5)
             seed_pairs.append((problem, first, second, measures[problem], *numbers, *outlook))
     pd.DataFrame(seed_pairs, columns=SEED_PAIRS).to_csv(folder / "seed_pairs.csv", index=False)
-    claims = [
-        (
-            "p1_b_above_a",
-            "p1",
-            "B is above A",
-            "the same",
-            "A 30.7 %, B 90.2 %",
-            "holds",
-            "7 of 7",
-            "B − A +25.0",
-            "holds",
-            "made up",
-        ),
-        (
-            "p2_b_best",
-            "p2",
-            "B is the best",
-            "B above each",
-            "A 41 %",
-            "not resolved",
-            "5 of 7",
-            "B − A +1.0",
-            "not resolved",
-            "made up",
-        ),
-        (
-            *("p2_byol_frozen", "p2", "BYOL helps E little", "B, D above E", "E 34 %", "printed, resolved", "7 of 7"),
-            *("", "another setting here", ""),  # not tried, so without figures
-        ),
-        (
-            "p3_masks",
-            "p3",
-            "masks get better",
-            "mIoU rises",
-            "pictures only",
-            "untested",
-            "pictures only",
-            "A: 1, 2",
-            "does not hold",
-            "made up",
-        ),
-    ]
-    pd.DataFrame(claims, columns=COLUMNS).to_csv(folder / "claims.csv", index=False)
+    claims = (
+        "p1_b_above_a|p1|B is above A|the same|A 30.7 %, B 90.2 %|holds|7 of 7|B − A +25.0|holds|made up",
+        "p2_b_best|p2|B is the best|B above each|A 41 %|not resolved|5 of 7|B − A +1.0|not resolved|made up",
+        # Not tried, so without figures.
+        "p2_byol_frozen|p2|BYOL helps|B above E|E 34 %|printed, resolved|7 of 7||another setting here|",
+        "p3_masks|p3|better|rises|pictures only|untested|pictures only|A: 1, 2|does not hold|made up",
+    )
+    pd.DataFrame([claim.split("|") for claim in claims], columns=COLUMNS).to_csv(folder / "claims.csv", index=False)
 
 
 def _summaries(classes: int, settings: list[str]) -> dict[str, dict]:
