@@ -72,14 +72,9 @@ def draw_results(
     figures.pca_scatter(points[points["method"] == "pca"], out / "p1_pca.png")
     figures.tsne_scatter(points[points["method"] == "tsne"], out / "p1_tsne.png")
     accuracy, images = metrics["p2"]["accuracy"], p2["validation_images"]
-    intervals = {key: statistics.intervals["p2", key, "accuracy"] for key in accuracy}
-    figures.setting_bars(accuracy, intervals, names["p2"], images, p2["chance"], out / "p2_bars.png")
+    figures.setting_bars(accuracy, statistics, names["p2"], p2, out / "p2_bars.png")
     figures.setting_ranking(accuracy, statistics, names["p2"], images, out / "p2_ranking.png")
-    majority = (p3["majority_class"], p3["majority_miou"])
-    intervals = {(m, measure): value for (p, m, measure), value in statistics.intervals.items() if p == "p3"}
-    figures.iou_bars(
-        metrics["p3"]["iou"], metrics["p3"]["miou"], intervals, names["p3"], majority, out / "p3_iou_bars.png"
-    )
+    figures.iou_bars(metrics["p3"], statistics, names["p3"], p3, out / "p3_iou_bars.png")
     for problem, classes in (("p1", None), ("p2", None), ("p3", LAND_COVER)):
         with np.load(evaluation / problem / "confusion.npz") as counts:
             matrices = {key: counts[key] for key in names[problem]}

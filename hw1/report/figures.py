@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,16 +81,19 @@ def _class_legend(figure: Figure, axes: Axes, labels: pd.Series) -> None:
 
 def setting_bars(
     accuracy: Mapping[str, float],
-    intervals: Mapping[str, Interval],
+    statistics: Statistics,
     captions: Mapping[str, str],
-    images: int,
-    chance: float,
+    facts: Mapping[str, Any],
     path: Path,
 ) -> None:
-    """Final accuracy (fractions) of each setting beside the report's, with ours' 95 % intervals."""
+    """Final accuracy (fractions) of each setting beside the report's, with ours' 95 % intervals; ``facts`` are the
+    evaluation's summary.
+    """
+    images, chance = facts["validation_images"], facts["chance"]
     figure, (axes,) = grid(1, 1, (8.6, 4.6))
     for position, (key, value) in enumerate(accuracy.items()):
-        reach, high = _whisker(value, intervals[key]), intervals[key][1]
+        low, high = statistics.intervals["p2", key, "accuracy"]
+        reach = _whisker(value, (low, high))
         given = published.FIGURES["p2"].get(key)
         left = position - 0.2 if given is not None else position
         axes.bar(left, 100 * value, 0.38, color=COLOURS[0], yerr=reach, ecolor=INK, capsize=3)
@@ -150,29 +154,27 @@ def setting_ranking(
 
 
 def iou_bars(
-    iou: Mapping[str, Mapping[str, float | None]],
-    miou: Mapping[str, float],
-    intervals: Mapping[tuple[str, str], Interval],
+    metrics: Mapping[str, Any],
+    statistics: Statistics,
     names: Mapping[str, str],
-    majority: tuple[str, float],
+    facts: Mapping[str, Any],
     path: Path,
 ) -> None:
-    """IoU (fractions) per class and model, and the mean, with their 95 % ``intervals`` by model and measure;
-    ``majority`` is (class, mIoU of naming it everywhere).
-
-    A class with neither truth nor prediction has IoU None and gets the word "absent" for a bar.
+    """IoU (fractions) per class and model, and the mean, with their 95 % intervals; ``facts`` are the evaluation's
+    summary. A class with neither truth nor prediction has IoU None and gets the word "absent" for a bar.
     """
+    iou, miou = metrics["iou"], metrics["miou"]
     groups, dotted = ["mean", *iou], {"color": INK, "linestyle": (0, (1, 0.8)), "linewidth": 2.4}
     figure, (axes,) = grid(1, 1, (9.6, 4.4))
     for index, key in enumerate(miou):
         for position, group in enumerate(groups):
             value = miou[key] if group == "mean" else iou[group][key]
-            interval = intervals.get((key, "miou" if group == "mean" else f"iou.{group}"))
+            interval = statistics.intervals.get(("p3", key, "miou" if group == "mean" else f"iou.{group}"))
             _iou_bar(axes, position + (index - 0.5) * 0.38, value, interval, COLOURS[index])
         ends = [-0.19 + (index - 0.5) * 0.38 + offset for offset in (0, 0.38)]
         axes.plot(ends, [published.FIGURES["p3"][key]] * 2, **dotted)
-    line = {"color": GREY, "linestyle": "--", "label": f'"{majority[0]}" everywhere: mean'}
-    (floor,) = axes.plot([-0.5, 0.5], [100 * majority[1]] * 2, **line)
+    line = {"color": GREY, "linestyle": "--", "label": f'"{facts["majority_class"]}" everywhere: mean'}
+    (floor,) = axes.plot([-0.5, 0.5], [100 * facts["majority_miou"]] * 2, **line)
     (report,) = axes.plot([], [], label="the report: mean", **dotted)
     axes.axvline(0.5, color="#9AA5B1", linewidth=0.8)
     axes.set_xticks(range(len(groups)), groups)
@@ -242,7 +244,7 @@ def mistakes(
 
 
 def _whisker(value: float, interval: Interval) -> list[list[float]]:
-    """How far an interval reaches below and above a value, in percent, as matplotlib takes it."""
+    """Distances of an interval's ends below and above a value, in percent, as matplotlib takes them."""
     low, high = interval
     return [[max(0.0, 100 * (value - low))], [max(0.0, 100 * (high - value))]]
 

@@ -61,9 +61,9 @@ def _tile_values(predictions: pd.DataFrame) -> dict[str, np.ndarray]:
     for index, model in enumerate(models):
         counts = numbers[:, index, :, :3].astype(float)  # (tiles, 6, 3)
         of_set = ious(counts.sum(0))
-        both, union = counts[..., 0], counts[..., 1] + counts[..., 2] - counts[..., 0]
+        common, union = counts[..., 0], counts[..., 1] + counts[..., 2] - counts[..., 0]
         with np.errstate(invalid="ignore"):
-            change = (both - of_set * union) / union.sum(0)  # (tiles, 6); no number for a class that is nowhere
+            change = (common - of_set * union) / union.sum(0)  # (tiles, 6); no number for a class that is nowhere
         values[model] = mean_of(of_set) + len(counts) * mean_of(change)
     return values
 
@@ -89,15 +89,15 @@ def seed_pairs(problem: str, values: Values) -> list[Row]:
     for first, second in combinations(values, 2):
         cells = values[first] - values[second]
         step, spread = 1 / cells.shape[1], Spread.of(cells)
-        fixed, both = over_seeds(cells.mean(1), step), over_seeds_and_images(cells)
+        fixed, crossed = over_seeds(cells.mean(1), step), over_seeds_and_images(cells)
         beats, beats_low, beats_high = superiority(cells.mean(1), step)
         rows.append(
             {"problem": problem, "first": first, "second": second, "measure": MEASURE[problem]}
-            | {"seeds": len(cells), "images": cells.shape[1], "difference": both.value}
+            | {"seeds": len(cells), "images": cells.shape[1], "difference": crossed.value}
             | {"seeds_low": fixed.interval[0], "seeds_high": fixed.interval[1], "p_seeds": fixed.p}
-            | {"low": both.interval[0], "high": both.interval[1], "p": both.p}
-            | {"resolvable": spread.resolvable(*cells.shape), "seeds_needed": spread.seeds_needed(both.value)}
-            | {"images_needed": spread.images_needed(both.value)}
+            | {"low": crossed.interval[0], "high": crossed.interval[1], "p": crossed.p}
+            | {"resolvable": spread.resolvable(*cells.shape), "seeds_needed": spread.seeds_needed(crossed.value)}
+            | {"images_needed": spread.images_needed(crossed.value)}
             | {"beats": beats, "beats_low": beats_low, "beats_high": beats_high}
             | dict(zip(("from_seeds", "from_images"), spread.shares, strict=True))
         )

@@ -1,4 +1,4 @@
-"""Which stages a figure or table comes from, what they ran with, and the records beside the page."""
+"""Origins of figures and tables: their stages, what these ran with, and the records beside the page."""
 
 import dataclasses
 import json

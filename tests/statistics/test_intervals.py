@@ -69,7 +69,7 @@ def test_percentile_interval_is_the_middle_of_what_is_a_number():
 
 
 def test_swaps_of_few_images_are_all_tried():
-    """Of three images that the second has right and the first has not, two of the eight swaps are as far apart."""
+    # Of three images that the second has right and the first has not, two of the eight swaps are as far apart.
     counts = np.array([[0, 1], [0, 1], [0, 1]])[..., None]
     assert swap_p(counts, lambda sums: sums).tolist() == [2 / 8]
     assert swap_p(counts[:1], lambda sums: sums).tolist() == [1]
