@@ -17,10 +17,11 @@ from pathlib import Path
 from PIL import Image, ImageChops, PngImagePlugin
 
 from hw1.report.page import data_uri
-from hw1.report.summary import Headline, Intervals, read_intervals, read_metrics, results
+from hw1.report.summary import Headline, read_metrics, results
 from hw1.run.errors import InputError
 from hw1.run.files import sha256, whole_file
 from hw1.run.processes.supervision import run_stage
+from hw1.statistics.evidence import Intervals, read_intervals
 
 PAGE, PICTURE, README = Path("report/index.html"), Path("docs/page.png"), Path("README.md")
 FIGURES = ("p2_bars", "p1_tsne", "p3_masks_b")  # one of each problem

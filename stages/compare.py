@@ -13,7 +13,8 @@ from hw1.run.parameters.params import load
 from hw1.run.processes.supervision import run_stage, stage_arguments
 from hw1.statistics import claims, comparison, replications
 from hw1.statistics.comparison import to_frame
-from hw1.statistics.replications import MEASURE, read_predictions
+from hw1.statistics.published import MEASURE
+from hw1.statistics.replications import read_predictions
 
 
 def main() -> None:

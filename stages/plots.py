@@ -8,15 +8,14 @@ import numpy as np
 import pandas as pd
 
 from hw1.data.classes import LAND_COVER
-from hw1.report import curves, figures, networks, ranking
-from hw1.report.attachments import pictures_by_history
-from hw1.report.evidence import Statistics
-from hw1.report.names import LOSSES, model_names
+from hw1.report import curves, figures, networks
+from hw1.report.names import LOSSES, model_titles
 from hw1.report.settings import pretrained
 from hw1.run.files import whole_folder
 from hw1.run.parameters.params import Params, load
 from hw1.run.processes.supervision import run_stage, stage_arguments
 from hw1.run.tracking.tracking import Tracker
+from hw1.statistics.evidence import Statistics
 
 
 def main() -> None:
@@ -38,7 +37,7 @@ def main() -> None:
         draw_curves(params, args.history, metrics, out)
         draw_results(params, summary, metrics, Statistics.read(args.statistics), args.evaluation, out)
     with Tracker("plots") as tracker:
-        for history, pictures in pictures_by_history(params, args.history, args.out).items():
+        for history, pictures in curves.pictures_by_history(params, args.history, args.out).items():
             tracker.log_pictures(history, pictures)
 
 
@@ -46,8 +45,10 @@ def draw_curves(params: Params, folder: Path, metrics: dict, out: Path) -> None:
     def histories(stage: str, keys: Iterable[str]) -> dict[str, pd.DataFrame]:
         return {key: pd.read_csv(folder / stage / f"{key}.csv") for key in keys}
 
-    names = model_names(params)
-    started = {f"{task}{key}".upper(): f"{task.upper()} {names[task][key]}" for task in ("p1", "p3") for key in "AB"}
+    names = model_titles(params)
+    started = {
+        f"{task.upper()}{key}": f"{task.upper()} {name}" for task in ("p1", "p3") for key, name in names[task].items()
+    }
     curves.start_curves(histories("start", pretrained(params)), started, out / "start_curves.png")
     curves.classification_curves(histories("classify", "AB"), names["p1"], out / "p1_curves.png")
     starts = {"supervised": metrics["supervised"], "BYOL": metrics["byol"]}
@@ -63,17 +64,14 @@ def draw_curves(params: Params, folder: Path, metrics: dict, out: Path) -> None:
 def draw_results(
     params: Params, summary: dict, metrics: dict, statistics: Statistics, evaluation: Path, out: Path
 ) -> None:
-    p2, p3, names = summary["p2"], summary["p3"], model_names(params)
+    p2, p3, names = summary["p2"], summary["p3"], model_titles(params)
     points = pd.read_csv(evaluation / "p1/projections.csv")
     figures.pca_scatter(points[points["method"] == "pca"], out / "p1_pca.png")
     figures.tsne_scatter(points[points["method"] == "tsne"], out / "p1_tsne.png")
     accuracy, images = metrics["p2"]["accuracy"], p2["validation_images"]
-    intervals = {key: statistics.intervals["p2", key, "accuracy"] for key in accuracy}
-    figures.setting_bars(accuracy, intervals, names["p2"], images, p2["chance"], out / "p2_bars.png")
-    ranking.setting_ranking(accuracy, statistics, names["p2"], images, out / "p2_ranking.png")
-    majority, path = (p3["majority_class"], p3["majority_miou"]), out / "p3_iou_bars.png"
-    intervals = {(m, measure): value for (p, m, measure), value in statistics.intervals.items() if p == "p3"}
-    figures.iou_bars(metrics["p3"]["iou"], metrics["p3"]["miou"], intervals, names["p3"], majority, path)
+    figures.setting_bars(accuracy, statistics, names["p2"], p2, out / "p2_bars.png")
+    figures.setting_ranking(accuracy, statistics, names["p2"], images, out / "p2_ranking.png")
+    figures.iou_bars(metrics["p3"], statistics, names["p3"], p3, out / "p3_iou_bars.png")
     for problem, classes in (("p1", None), ("p2", None), ("p3", LAND_COVER)):
         with np.load(evaluation / problem / "confusion.npz") as counts:
             matrices = {key: counts[key] for key in names[problem]}

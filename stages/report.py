@@ -1,6 +1,6 @@
 """Put numbers, pictures and answers into one HTML page."""
 
-from hw1.report.page import Paths, read_inputs, render
+from hw1.report.page import read_inputs, render
 from hw1.report.provenance import write_records
 from hw1.report.summary import results
 from hw1.run.files import whole_file
@@ -10,7 +10,7 @@ from hw1.run.tracking.tracking import Tracker
 
 
 def main() -> None:
-    arguments = stage_arguments(
+    args = stage_arguments(
         __doc__,
         evaluation="the folder of the evaluations",
         metrics="the folder of headline numbers",
@@ -24,17 +24,15 @@ def main() -> None:
         presets="the folder of presets",
         out="the page to write",
     )
-    paths = vars(arguments)
-    out = paths.pop("out")
-    inputs = read_inputs(load(), Paths(**paths))
-    page, records = render(inputs), out.with_name("records.js")
+    inputs = read_inputs(load(), args)
+    page, records = render(inputs), args.out.with_name("records.js")
     with whole_file(records) as draft:
-        write_records(inputs.provenance, draft)
-    with whole_file(out) as draft:
+        write_records(inputs["provenance"], draft)
+    with whole_file(args.out) as draft:
         draft.write_text(page, encoding="utf-8")
     with Tracker("report") as tracker:
-        metrics = {f"{row.problem}/{row.measure}/{row.key}": row.final for row in results(inputs.metrics)}
-        tracker.log_results([out, records, *sorted(paths["metrics"].glob("*.json"))], metrics)
+        metrics = {f"{row.problem}/{row.measure}/{row.key}": row.final for row in results(inputs["metrics"])}
+        tracker.log_results([args.out, records, *sorted(args.metrics.glob("*.json"))], metrics)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ from PIL import Image
 
 from docs.refresh import CLAIMS, FIGURES, PHOTOGRAPHS, extract, read_claims, shown, with_claims, with_results
 from hw1.report.page import data_uri
-from hw1.report.summary import Headline, read_intervals, read_metrics, results
+from hw1.report.summary import Headline, read_metrics, results
 from hw1.run.errors import InputError
+from hw1.statistics.evidence import read_intervals
 
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "benchmarks/README.md", *(ROOT / "docs").glob("*.md")])

@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from hw1.report.summary import PROBLEMS, Headline, read_metrics, results
+from hw1.report.summary import Headline, read_metrics, results
 from hw1.run.errors import InputError
 from hw1.run.lockfile import (
     KEPT,
@@ -30,6 +30,7 @@ from hw1.run.lockfile import (
 from hw1.run.processes.numerics import obstacles
 from hw1.run.processes.supervision import answer_signals, run_stage
 from hw1.run.tracking.whereabouts import record_of
+from hw1.statistics.published import MEASURE
 
 LOCK = "dvc.lock"
 SEEDS = "plots/statistics/seeds.csv"
@@ -254,7 +255,7 @@ def verdict(rev: str) -> str:
         return "\n".join([*lines, f"all {outputs} outputs {named}, byte for byte"])
     lines += [f"{equal} of {outputs} outputs {named}, byte for byte; these are not:", *listing(by_stage)]
     lines += ["why that may be:", *(f"  {line}" for line in causes(ours, theirs, by_stage))]
-    metrics = {problem: json.loads(_show(commit, f"metrics/{problem}.json") or "{}") for problem in PROBLEMS}
+    metrics = {problem: json.loads(_show(commit, f"metrics/{problem}.json") or "{}") for problem in MEASURE}
     table = numbers(commit, results(read_metrics(Path("metrics"))), results(metrics) if all(metrics.values()) else [])
     return "\n".join([*lines, table or "no headline number differs"])
 

@@ -24,7 +24,8 @@ from hw1.run.parameters.params import load
 from hw1.run.processes.supervision import run_stage
 from hw1.statistics.comparison import to_frame
 from hw1.statistics.intervals import over_seeds
-from hw1.statistics.replications import MEASURE, SEEDS, read_predictions, seed_table, values_of
+from hw1.statistics.published import MEASURE
+from hw1.statistics.replications import SEEDS, read_predictions, seed_table, values_of
 
 TARGET = "evaluate"  # all three problems
 PREDICTIONS = "plots/predictions/{}.csv"

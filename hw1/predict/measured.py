@@ -5,7 +5,6 @@ project now are those of one chain: these weights among the models that were sco
 the intervals made from these predictions.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from hw1.run.errors import InputError
 from hw1.run.files import dvc_hash
 from hw1.run.lockfile import LockedStage, stages_of
 from hw1.run.tracking.whereabouts import record_of
+from hw1.statistics.evidence import read_table
+from hw1.statistics.published import MEASURE
 
 LOCK = Path("dvc.lock")
 PREDICTIONS, STATISTICS, HISTORY = Path("plots/predictions"), Path("plots/statistics"), Path("models/history")
@@ -81,10 +82,7 @@ def _is_unchanged(stage: LockedStage, *paths: Path) -> bool:
 
 
 def _interval(problem: str, card: Card) -> Measured | None:
-    with open(STATISTICS / "intervals.csv", newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            measure = row["measure"]
-            if (row["problem"], row["model"]) == (problem, card.model) and measure in ("accuracy", "miou"):
-                numbers = (float(row[name]) for name in ("value", "low", "high"))
-                return Measured(measure, *numbers, int(row["images"]), row["method"])
+    for row in read_table(STATISTICS, "intervals").itertuples():
+        if (row.problem, row.model, row.measure) == (problem, card.model, MEASURE[problem]):
+            return Measured(row.measure, row.value, row.low, row.high, row.images, row.method)
     return None

@@ -1,28 +1,32 @@
 """Scatter plots, bars, confusion matrices and masks: arrays and tables in, one PNG file out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from hw1.data.classes import LAND_COVER, MASK_COLOURS
 from hw1.report.canvas import (
+    ABSENT,
+    BLUES,
     COLOURS,
+    DISTINCT,
     GREY,
     INK,
     Axes,
     Figure,
     blank,
     colour,
-    colour_map,
-    distinct_series,
     grid,
     marker,
     save,
     swatches,
 )
 from hw1.statistics import published
+from hw1.statistics.evidence import Statistics, between
 
 Interval = tuple[float, float]
 
@@ -31,11 +35,9 @@ def pca_scatter(points: pd.DataFrame, path: Path) -> None:
     """``points`` has x, y, label: the first two principal components of the features."""
     figure, (axes,) = grid(1, 1, (7.2, 5.4))
     _scatter(axes, points)
-    axes.set(
-        title="Problem 1: PCA of model A's features, validation images",
-        xlabel="first principal component (features' unit)",
-        ylabel="second principal component (features' unit)",
-    )
+    axes.set(title="Problem 1: PCA of model A's features, validation images")
+    axes.set_xlabel("first principal component (features' unit)")
+    axes.set_ylabel("second principal component (features' unit)")
     _class_legend(figure, axes, points["label"])
     save(figure, path)
 
@@ -43,9 +45,8 @@ def pca_scatter(points: pd.DataFrame, path: Path) -> None:
 def tsne_scatter(points: pd.DataFrame, path: Path) -> None:
     """``points`` has epoch, x, y, label: one panel per epoch, in order."""
     epochs = sorted(points["epoch"].unique())
-    figure, panels = grid(
-        1, len(epochs), (4.0 * len(epochs), 4.6), "Problem 1: t-SNE of model A's features, validation images"
-    )
+    title = "Problem 1: t-SNE of model A's features, validation images"
+    figure, panels = grid(1, len(epochs), (4.0 * len(epochs), 4.6), title)
     for axes, epoch in zip(panels, epochs, strict=True):
         _scatter(axes, points[points["epoch"] == epoch])
         axes.set(title=f"after epoch {epoch}", xlabel="t-SNE 1 (no unit)")
@@ -59,7 +60,7 @@ def _scatter(axes: Axes, points: pd.DataFrame) -> None:
     size = 16 if len(points) <= 1000 else 7
     if not points[["x", "y"]].to_numpy().any():
         axes.text(0.5, 0.6, "one point: the features do not differ", transform=axes.transAxes, ha="center")
-    if len(classes) > distinct_series():
+    if len(classes) > DISTINCT:
         style = {"c": points["label"], "cmap": "turbo", "vmin": 0, "vmax": classes[-1]}
         axes.scatter(points["x"], points["y"], s=size, alpha=0.8, linewidths=0, **style)
         return
@@ -70,76 +71,111 @@ def _scatter(axes: Axes, points: pd.DataFrame) -> None:
 
 
 def _class_legend(figure: Figure, axes: Axes, labels: pd.Series) -> None:
-    if labels.nunique() > distinct_series():
+    if labels.nunique() > DISTINCT:
         figure.colorbar(axes.collections[0], ax=figure.axes, label="class", pad=0.01)
         return
     handles, names = axes.get_legend_handles_labels()
-    columns = min(len(names), 14)
-    figure.legend(
-        handles, names, title="class", loc="outside lower center", ncols=columns, markerscale=1.4, handlelength=1
-    )
+    style = {"loc": "outside lower center", "ncols": min(len(names), 14), "markerscale": 1.4, "handlelength": 1}
+    figure.legend(handles, names, title="class", **style)
 
 
 def setting_bars(
     accuracy: Mapping[str, float],
-    intervals: Mapping[str, Interval],
+    statistics: Statistics,
     captions: Mapping[str, str],
-    images: int,
-    chance: float,
+    facts: Mapping[str, Any],
     path: Path,
 ) -> None:
-    """Final accuracy (fractions) of each setting beside the report's, with ours' 95 % intervals."""
+    """Final accuracy (fractions) of each setting beside the report's, with ours' 95 % intervals; ``facts`` are the
+    evaluation's summary.
+    """
+    images, chance = facts["validation_images"], facts["chance"]
     figure, (axes,) = grid(1, 1, (8.6, 4.6))
     for position, (key, value) in enumerate(accuracy.items()):
-        reach, high = _whisker(value, intervals[key]), intervals[key][1]
-        given = published.P2_ACCURACY.get(key)
+        low, high = statistics.intervals["p2", key, "accuracy"]
+        reach = _whisker(value, (low, high))
+        given = published.FIGURES["p2"].get(key)
         left = position - 0.2 if given is not None else position
         axes.bar(left, 100 * value, 0.38, color=COLOURS[0], yerr=reach, ecolor=INK, capsize=3)
         axes.annotate(f"{100 * value:.1f}", (left, 100 * high), (0, 3), textcoords="offset points", ha="center")
         if given is not None:
-            axes.bar(position + 0.2, given, 0.38, color="#D9DDE3", hatch="///", edgecolor=GREY)
+            axes.bar(position + 0.2, given, 0.38, color=ABSENT, hatch="///", edgecolor=GREY)
             axes.annotate(f"{given:g}", (position + 0.2, given), (0, 3), textcoords="offset points", ha="center")
     line = axes.axhline(100 * chance, color=COLOURS[1], linestyle="--", label=f"chance, {100 * chance:.1f} %")
     axes.set_xticks(range(len(accuracy)), [f"{key}\n{captions[key]}" for key in accuracy])
     axes.set(title=f"Problem 2: accuracy of each setting, {images} validation images", ylabel="accuracy (%)")
     axes.set_ylim(0, 105)
     axes.grid(axis="x", visible=False)
-    ours, report = swatches((COLOURS[0], "#D9DDE3"), ("ours, 95 % interval", "the report (its own data)"))
+    ours, report = swatches((COLOURS[0], ABSENT), ("ours, 95 % interval", "the report (its own data)"))
     report.set_hatch("///")
     figure.legend(handles=[ours, report, line], loc="outside lower center", ncols=3)
     save(figure, path)
 
 
+def groups(order: Sequence[str], resolved: Callable[[str, str], bool]) -> list[tuple[str, ...]]:
+    """The longest runs in ``order`` of two or more models of which no pair is resolved (after Demšar 2006, JMLR 7)."""
+    runs = [tuple(order[start:end]) for start, end in combinations(range(len(order) + 1), 2) if end > start + 1]
+    alike = [run for run in runs if not any(resolved(*pair) for pair in combinations(run, 2))]
+    return [run for run in alike if not any(set(run) < set(other) for other in alike)]
+
+
+def setting_ranking(
+    accuracy: Mapping[str, float], statistics: Statistics, captions: Mapping[str, str], images: int, path: Path
+) -> None:
+    """The settings of problem 2 by their mean over seeds, where there are enough, else by the ``accuracy`` of the one
+    training shown.
+    """
+    pairs, over_seeds = statistics.of_settings()
+    if over_seeds:
+        rows = [row for row in statistics.seeds if row["problem"] == "p2"]
+        numbers = {row["model"]: (row["mean"], row["low"], row["high"]) for row in rows}
+        source, among = f"mean of {rows[0]['seeds']} seeds", ""
+    else:
+        numbers = {key: (value, *statistics.intervals["p2", key, "accuracy"]) for key, value in accuracy.items()}
+        source, among = "one training each", " in these weights"
+    order = sorted(numbers, key=lambda key: numbers[key][0], reverse=True)
+    figure, (axes,) = grid(1, 1, (8.6, 0.62 * len(order) + 1.6))
+    for row, key in enumerate(order):
+        value, low, high = (100 * number for number in numbers[key])
+        axes.plot([low, high], [row, row], color=INK, linewidth=1.2)
+        axes.plot([value], [row], "o", color=COLOURS[0], markersize=7)
+        axes.annotate(f"{value:.1f}", (value, row), (0, 8), textcoords="offset points", ha="center")
+    rightmost = max(100 * high for _, _, high in numbers.values())
+    for index, run in enumerate(groups(order, lambda one, two: between(pairs, one, two).resolved)):
+        rows, x = [order.index(key) for key in run], rightmost + 2 + 1.6 * index
+        axes.plot([x, x], [min(rows) - 0.15, max(rows) + 0.15], color=COLOURS[1], linewidth=5, solid_capstyle="round")
+    axes.set_yticks(range(len(order)), [f"{key}  {' '.join(captions[key].split())}" for key in order])
+    axes.set_ylim(len(order) - 0.5, -0.7)
+    axes.grid(axis="y", visible=False)
+    axes.set(title=f"Problem 2: {source}, {images} validation images", xlabel="accuracy (%)")
+    caption = f"orange: not told apart{among}; lines: 95 % intervals"
+    axes.text(0.99, 0.03, caption, transform=axes.transAxes, ha="right", color=GREY)
+    save(figure, path)
+
+
 def iou_bars(
-    iou: Mapping[str, Mapping[str, float | None]],
-    miou: Mapping[str, float],
-    intervals: Mapping[tuple[str, str], Interval],
+    metrics: Mapping[str, Any],
+    statistics: Statistics,
     names: Mapping[str, str],
-    majority: tuple[str, float],
+    facts: Mapping[str, Any],
     path: Path,
 ) -> None:
-    """IoU (fractions) per class and model, and the mean, with their 95 % ``intervals`` by model and measure;
-    ``majority`` is (class, mIoU of naming it everywhere).
-
-    A class with neither truth nor prediction has IoU None and gets the word "absent" for a bar.
+    """IoU (fractions) per class and model, and the mean, with their 95 % intervals; ``facts`` are the evaluation's
+    summary. A class with neither truth nor prediction has IoU None and gets the word "absent" for a bar.
     """
-    groups = ["mean", *iou]
+    iou, miou = metrics["iou"], metrics["miou"]
+    groups, dotted = ["mean", *iou], {"color": INK, "linestyle": (0, (1, 0.8)), "linewidth": 2.4}
     figure, (axes,) = grid(1, 1, (9.6, 4.4))
     for index, key in enumerate(miou):
         for position, group in enumerate(groups):
             value = miou[key] if group == "mean" else iou[group][key]
-            interval = intervals.get((key, "miou" if group == "mean" else f"iou.{group}"))
+            interval = statistics.intervals.get(("p3", key, "miou" if group == "mean" else f"iou.{group}"))
             _iou_bar(axes, position + (index - 0.5) * 0.38, value, interval, COLOURS[index])
-        axes.plot(
-            [-0.19 + (index - 0.5) * 0.38 + offset for offset in (0, 0.38)],
-            [published.P3_MIOU[key]] * 2,
-            color=INK,
-            linestyle=(0, (1, 0.8)),
-            linewidth=2.4,
-        )
-    line = {"color": GREY, "linestyle": "--", "label": f'"{majority[0]}" everywhere: mean'}
-    (floor,) = axes.plot([-0.5, 0.5], [100 * majority[1]] * 2, **line)
-    (report,) = axes.plot([], [], color=INK, linestyle=(0, (1, 0.8)), linewidth=2.4, label="the report: mean")
+        ends = [-0.19 + (index - 0.5) * 0.38 + offset for offset in (0, 0.38)]
+        axes.plot(ends, [published.FIGURES["p3"][key]] * 2, **dotted)
+    line = {"color": GREY, "linestyle": "--", "label": f'"{facts["majority_class"]}" everywhere: mean'}
+    (floor,) = axes.plot([-0.5, 0.5], [100 * facts["majority_miou"]] * 2, **line)
+    (report,) = axes.plot([], [], label="the report: mean", **dotted)
     axes.axvline(0.5, color="#9AA5B1", linewidth=0.8)
     axes.set_xticks(range(len(groups)), groups)
     axes.set(title="Problem 3: IoU by class, validation tiles", ylabel="IoU (%)", ylim=(0, 105))
@@ -201,21 +237,14 @@ def mistakes(
             axes.imshow(picture)
             text = f"{what['prediction']}, is {what['label']}\n{100 * what['confidence']:.0f} %"
             axes.set_title(text, fontsize=7.5, fontweight="normal")
-        panels[row * columns].text(
-            -0.12,
-            0.5,
-            titles[key],
-            transform=panels[row * columns].transAxes,
-            rotation=90,
-            ha="right",
-            va="center",
-            fontsize=8,
-        )
+        first = panels[row * columns]
+        style = {"transform": first.transAxes, "rotation": 90, "ha": "right", "va": "center", "fontsize": 8}
+        first.text(-0.12, 0.5, titles[key], **style)
     save(figure, path, palette=False)
 
 
 def _whisker(value: float, interval: Interval) -> list[list[float]]:
-    """How far an interval reaches below and above a value, in percent, as matplotlib takes it."""
+    """Distances of an interval's ends below and above a value, in percent, as matplotlib takes them."""
     low, high = interval
     return [[max(0.0, 100 * (value - low))], [max(0.0, 100 * (high - value))]]
 
@@ -243,7 +272,7 @@ def confusion_matrices(
 def _confusion(axes: Axes, matrix: np.ndarray, names: Sequence[str] | None, numbers: bool):
     totals = matrix.sum(axis=1, keepdims=True)
     share = np.divide(100.0 * matrix, totals, out=np.full(matrix.shape, np.nan), where=totals > 0)
-    image = axes.imshow(share, cmap=colour_map("Blues"), vmin=0, vmax=100)
+    image = axes.imshow(share, cmap=BLUES, vmin=0, vmax=100)
     axes.grid(visible=False)
     if names is not None:
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")

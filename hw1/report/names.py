@@ -1,4 +1,4 @@
-"""What pictures and page call the values of params.yaml."""
+"""Words for the values of params.yaml, and names of the models, in pictures, on the page and on model cards."""
 
 from hw1.run.parameters.params import Params
 
@@ -17,21 +17,42 @@ NAMES = {
     "deeplabv3_resnet50": "DeepLabv3-ResNet50",
 }
 LOSSES = {"cross_entropy": "cross entropy", "focal": "focal loss"}
-START = {"scratch": "random", "supervised": "supervised", "byol": "BYOL"}
-TRAINED = {"full": "full model", "classifier": "classifier only"}
+OPTIMISERS = {"adam": "Adam", "sgd": "SGD"}
+PRECISIONS = {"auto": "bf16 where the hardware has it, else float32", "bf16": "bf16", "fp32": "float32"}
 KEPT = {"last": "the last epoch", "best": "the epoch that was best on the same validation images, which flatters it"}
-# The same within a sentence.
+TRAINED_PART = {
+    "printed": 'names with "classifier" or "7"',
+    "stage7": "features.7 and the classifier",
+    "all": "everything",
+}
+# First weights of the networks of problems 1 and 3: in a table, and in a title.
+WEIGHTS = {
+    "none": ("random", "random weights"),
+    "imagenet": ("ImageNet", "ImageNet weights"),
+    "coco": ("COCO, torchvision's DeepLabv3", "COCO weights"),
+    "mini": (
+        "pre-trained here on mini's labels, in place of ImageNet's",
+        "pre-trained here on mini's labels",
+    ),
+}
+# Of the settings of problem 2: in a table, and within a sentence.
+START = {"scratch": "random", "supervised": "supervised", "byol": "BYOL"}
 START_PHRASES = {"scratch": "random weights", "supervised": "the supervised backbone", "byol": "the BYOL backbone"}
-TRAINING_PHRASES = {"full": "training the full model", "classifier": "training the classifier only"}
+TRAINED = {"full": "full model", "classifier": "classifier only"}
+TRAINING_PHRASES = {part: f"training the {words}" for part, words in TRAINED.items()}
 
 
 def model_names(params: Params) -> dict[str, dict[str, str]]:
-    """What to call each model in titles and legends, by problem and key."""
-    settings = {
-        key: f"{START[setting.backbone]} start,\n{TRAINED[setting.train]}" for key, setting in params.settings.items()
-    }
+    """Names of the models by problem and key."""
     return {
-        "p1": {"A": "A, small CNN", "B": f"B, {NAMES[params.classify.B.network]}"},
-        "p2": settings,
-        "p3": {key: f"{key}, {NAMES[getattr(params.segment, key).network]}" for key in "AB"},
+        "p1": {"A": "small CNN", "B": NAMES[params.classify.B.network]},
+        "p2": {key: f"{START[each.backbone]} start, {TRAINED[each.train]}" for key, each in params.settings.items()},
+        "p3": {key: NAMES[getattr(params.segment, key).network] for key in "AB"},
     }
+
+
+def model_titles(params: Params) -> dict[str, dict[str, str]]:
+    """The same for titles and legends: after the key, or in two lines where the key stands beside them."""
+    names = model_names(params)
+    lines = {key: name.replace(", ", ",\n") for key, name in names.pop("p2").items()}
+    return {"p2": lines} | {problem: {key: f"{key}, {names[problem][key]}" for key in "AB"} for problem in names}

@@ -9,16 +9,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hw1.report.diagram import draw_p2
-from hw1.report.drawings import Block, draw_network, shape
-from hw1.report.names import NAMES
-from hw1.run.parameters.params import ConvNeXt, Params, Segmenter
+from hw1.report.canvas import (
+    BOX,
+    CENTRED,
+    INK,
+    SMALL,
+    Axes,
+    Block,
+    arrow,
+    draw_block,
+    draw_network,
+    legend,
+    save,
+    shape,
+    surface,
+)
+from hw1.report.names import NAMES, START, WEIGHTS
+from hw1.run.parameters.params import ByolTraining, Params
 
 Part = Mapping[str, Any]
 Network = Mapping[str, Any]
 
 SHOWN = "the features\nof PCA and t-SNE"
 MASK = Block("mask", "largest score\nof each pixel", "data")
+ROW = 0.62  # inches: height of a setting's row
 
 
 def draw_networks(params: Params, facts: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
@@ -28,20 +42,14 @@ def draw_networks(params: Params, facts: Mapping[str, Mapping[str, Any]], folder
     blocks = small_cnn_blocks(networks["p1"]["A"], facts["p1"]["classes"])
     draw_network(title, blocks, 5, folder / "p1_network_a.png")
     convnext = params.classify.B
-    title = f"Problem 1, model B: {NAMES[convnext.network]}, {_origin(convnext)}"
+    title = f"Problem 1, model B: {NAMES[convnext.network]}, {WEIGHTS[convnext.weights][1]}"
     draw_network(title, convnext_blocks(networks["p1"]["B"], convnext.resize), 5, folder / "p1_network_b.png")
     draw_p2(params, networks["p2"], folder / "p2_networks.png")
     for key, model in vars(params.segment).items():
         share = "" if model.width == 1 else f", width × {model.width:g}"
-        title = f"Problem 3, model {key}: {NAMES[model.network]}{share}, {_origin(model)}"
+        title = f"Problem 3, model {key}: {NAMES[model.network]}{share}, {WEIGHTS[model.weights][1]}"
         blocks = SEGMENTER_BLOCKS[model.network](networks["p3"][key])
         draw_network(title, blocks, 6, folder / f"p3_network_{key.lower()}.png")
-
-
-def _origin(model: ConvNeXt | Segmenter) -> str:
-    return {"imagenet": "ImageNet weights", "mini": "pre-trained here on mini's labels", "none": "random weights"}[
-        model.weights
-    ]
 
 
 def small_cnn_blocks(network: Network, classes: int) -> list[Block]:
@@ -67,18 +75,23 @@ def small_cnn_blocks(network: Network, classes: int) -> list[Block]:
 
 
 def _layer(part: Part, number: int, words: str) -> Block:
-    """A layer of the small CNN, the ``number``-th of its kind, with what else is said of it."""
-    out, kind = shape(*part["output"]), part["kind"]
-    if kind == "Conv2d":
-        window = f"{_square(part['kernel'])}, pad {part['padding']}"
-        return Block(f"conv {number}", f"{window}\n{_channels(part)}, {words}", "conv", out)
-    if kind == "MaxPool2d":
-        return Block("max pool", _square(part["kernel"]), "resize", out)
-    if kind == "Flatten":
-        return Block("flatten", words, "resize", out)
-    if kind == "Dropout":
-        return Block("dropout", f"{part['dropped']:g}; {words}", "linear", out)
-    return Block(f"fc {number}", f"{_channels(part)}\n{words}".rstrip(), "linear", out)
+    """A layer of the small CNN, the ``number``-th of its kind, with further words on it."""
+    match part["kind"]:
+        case "Conv2d":
+            window = f"{_square(part['kernel'])}, pad {part['padding']}"
+            return _block(f"conv {number}", f"{window}\n{_channels(part)}, {words}", "conv", part)
+        case "MaxPool2d":
+            return _block("max pool", _square(part["kernel"]), "resize", part)
+        case "Flatten":
+            return _block("flatten", words, "resize", part)
+        case "Dropout":
+            return _block("dropout", f"{part['dropped']:g}; {words}", "linear", part)
+    return _block(f"fc {number}", f"{_channels(part)}\n{words}".rstrip(), "linear", part)
+
+
+def _block(title: str, detail: str, kind: str, part: Part, branches: tuple[str, ...] = ()) -> Block:
+    """A box with the shape of the part's output on its arrow."""
+    return Block(title, detail, kind, shape(*part["output"]), branches)
 
 
 def _channels(part: Part) -> str:
@@ -97,37 +110,29 @@ def convnext_blocks(network: Network, resize: int) -> list[Block]:
         if "blocks" in part:
             stages += 1
             trained = [block["trained"] for block in part["blocks"]]
-            what = _halving_words(halving, all(trained)) + f"{len(trained)} blocks"
+            what = f"{len(trained)} blocks"
+            if halving:  # told apart where it is frozen and the blocks after it are not
+                what = ("halve (frozen),\n" if all(trained) and not halving["trained"] else "halve, ") + what
             blocks.append(_partly_frozen(f"stage {stages}", what, part, trained))
         elif part["kind"] == "Conv2d" and not stages:
             what = f"conv {_square(part['kernel'])}, stride {part['stride']}"
             blocks.append(_partly_frozen("stem", what, part, [part["trained"]]))
         elif part["kind"] == "Conv2d":
-            halving = part
+            halving = part if part["stride"] == 2 else None
         elif part["kind"] == "Flatten":
-            blocks.append(Block("average pool", "over height, width", "resize", shape(*part["output"])))
+            blocks.append(_block("average pool", "over height, width", "resize", part))
         elif part["kind"] == "Linear":
             relu = "\nReLU" if part is not network["parts"][-1] else ""
-            blocks.append(Block("linear", f"{_channels(part)}{relu}", "linear", shape(*part["output"])))
+            blocks.append(_block("linear", f"{_channels(part)}{relu}", "linear", part))
     return [*blocks, Block("scores", f"{network['output'][0]} classes", "data")]
 
 
-def _halving_words(halving: Part | None, trained: bool) -> str:
-    """What the convolution before a stage does, the first has none; named where it is frozen and the blocks are not."""
-    if halving is None or halving["stride"] != 2:
-        return ""
-    return "halve (frozen),\n" if trained and not halving["trained"] else "halve, "
-
-
 def _partly_frozen(title: str, what: str, part: Part, trained: Sequence[bool]) -> Block:
-    """A part, with which of its blocks are ``trained``."""
-    out = shape(*part["output"])
+    """A part of which some of the blocks are ``trained``."""
     if all(trained):
-        return Block(title, f"{what}\ntrained", "conv", out)
-    if not any(trained):
-        return Block(title, f"{what}\nfrozen", "frozen", out)
+        return _block(title, f"{what}\ntrained", "conv", part)
     single = " and ".join(str(index) for index, block in enumerate(trained) if block)
-    return Block(title, f"{what}\nfrozen but for\nblocks {single}", "frozen", out)
+    return _block(title, f"{what}\nfrozen but for\nblocks {single}" if single else f"{what}\nfrozen", "frozen", part)
 
 
 def fcn32s_blocks(network: Network) -> list[Block]:
@@ -143,11 +148,11 @@ def fcn32s_blocks(network: Network) -> list[Block]:
         elif part["kind"] == "MaxPool2d":
             stages += 1
             what = f"{len(convolutions)} × conv {convolutions[0]}\nmax pool {_square(part['kernel'])}"
-            blocks.append(Block(f"VGG stage {stages}", what, "conv", shape(*part["output"])))
+            blocks.append(_block(f"VGG stage {stages}", what, "conv", part))
             convolutions = []
     for title, name in (("fc 6", "fc6"), ("fc 7", "fc7")):
         what = f"conv {_square(parts[name]['kernel'])}, ReLU\ndropout {parts['dropout']['dropped']:g}"
-        blocks.append(Block(title, what, "conv", shape(*parts[name]["output"])))
+        blocks.append(_block(title, what, "conv", parts[name]))
     window = f"{_square(upsample['kernel'])}, stride {upsample['stride']}"
     title, what = f"upsample {upsample['stride']}×", f"transposed conv\n{window}\nbilinear at first"
     return [*blocks, _score(parts["score"]), Block(title, what, "resize", shape(*network["output"])), MASK]
@@ -155,7 +160,7 @@ def fcn32s_blocks(network: Network) -> list[Block]:
 
 def _score(part: Part) -> Block:
     what = f"conv {_square(part['kernel'])}\nto {part['output'][0]} classes"
-    return Block("score", what, "conv", shape(*part["output"]))
+    return _block("score", what, "conv", part)
 
 
 def deeplabv3_blocks(network: Network) -> list[Block]:
@@ -164,22 +169,21 @@ def deeplabv3_blocks(network: Network) -> list[Block]:
     first, pool = parts["backbone.conv1"], parts["backbone.maxpool"]
     sides = "×".join(map(str, first["output"][1:]))
     stem = f"conv {_square(first['kernel'])}, halve\n({sides}),\nmax pool, halve"
-    blocks = [
-        Block("image", "", "data", shape(*network["input"])),
-        Block("stem", stem, "conv", shape(*pool["output"])),
-    ]
-    for layer in range(1, 5):
-        part = parts[f"backbone.layer{layer}"]
-        blocks.append(Block(f"layer {layer}", _bottlenecks(part["blocks"]), "conv", shape(*part["output"])))
-    branches = _branches(parts)
-    reduced = branches[0][-1]["output"]
+    layers = [parts[f"backbone.layer{number}"] for number in range(1, 5)]
+    branches: dict[str, list[Part]] = {}
+    for name, part in parts.items():
+        if name.startswith("classifier.0.convs."):
+            branches.setdefault(name.split(".")[3], []).append(part)
+    reduced = branches["0"][-1]
     join, conv = parts["classifier.0.project.0"], parts["classifier.1"]
-    joined = f"conv {_square(join['kernel'])}, dropout\n{len(branches)} × {reduced[0]} → {join['output'][0]}"
+    joined = f"conv {_square(join['kernel'])}, dropout\n{len(branches)} × {reduced['output'][0]} → {join['output'][0]}"
     return [
-        *blocks,
-        Block("ASPP: five in parallel", "", "conv", shape(*reduced), tuple(map(_branch_words, branches))),
-        Block("join", joined, "conv", shape(*join["output"])),
-        Block("conv", f"{_square(conv['kernel'])}\n{_channels(conv)}", "conv", shape(*conv["output"])),
+        Block("image", "", "data", shape(*network["input"])),
+        _block("stem", stem, "conv", pool),
+        *(_block(f"layer {index}", _bottlenecks(part["blocks"]), "conv", part) for index, part in enumerate(layers, 1)),
+        _block("ASPP: five in parallel", "", "conv", reduced, tuple(map(_branch_words, branches.values()))),
+        _block("join", joined, "conv", join),
+        _block("conv", f"{_square(conv['kernel'])}\n{_channels(conv)}", "conv", conv),
         _score(parts["classifier.4"]),
         Block("upsample", "bilinear", "resize", shape(*network["output"])),
         MASK,
@@ -190,7 +194,7 @@ SEGMENTER_BLOCKS = {"fcn32s_vgg16": fcn32s_blocks, "deeplabv3_resnet50": deeplab
 
 
 def _bottlenecks(blocks: Sequence[Part]) -> str:
-    """How many, their inner channels, and what they do to the resolution: halve it, or spread their kernels' taps."""
+    """Number and inner channels of the blocks, and their way with the resolution: a stride or dilated kernels."""
     first, rest = blocks[0], blocks[1:]
     said = f"{len(blocks)} bottleneck{'s' * (len(blocks) > 1)}\n{first['width']} inside"
     if first["stride"] == 2:
@@ -200,18 +204,96 @@ def _bottlenecks(blocks: Sequence[Part]) -> str:
     return said
 
 
-def _branches(parts: Mapping[str, Part]) -> list[list[Part]]:
-    """The layers of each of the ASPP's branches."""
-    branches: dict[str, list[Part]] = {}
-    for name, part in parts.items():
-        if name.startswith("classifier.0.convs."):
-            branches.setdefault(name.split(".")[3], []).append(part)
-    return list(branches.values())
-
-
 def _branch_words(layers: Sequence[Part]) -> str:
+    """Words for a branch of the ASPP by its first layer."""
     first = layers[0]
     if first["kind"] == "AdaptiveAvgPool2d":
         return "global average"
     kernel = _square(first["kernel"])
     return f"conv {kernel}" if first["kernel"] == 1 else f"{kernel}, rate {first['dilation']}"
+
+
+# -- problem 2: BYOL above, the fine-tuning settings below
+
+
+def draw_p2(params: Params, networks: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Both halves as a PNG file; ``networks`` are the recorded ones of the settings."""
+    backbone, table = NAMES[params.backbone], ROW * len(params.settings) + 0.45
+    figure, axes = surface(6, table + 3.75, f"Problem 2: BYOL pre-training and fine-tuning of {backbone}")
+    features = next(iter(networks.values()))["parts"][-1]["input"][0]
+    draw_byol(axes, byol_boxes(params, features), params.pretrain.byol, table + 0.25)
+    axes.axhline(table + 0.1, color="#9AA5B1", linewidth=0.8)
+    axes.text(0, table - 0.2, "Fine-tuning: one recipe for every setting", fontweight="bold", fontsize=9)
+    for index, (key, setting) in enumerate(params.settings.items()):
+        y = table - 0.45 - ROW * (index + 0.5)
+        axes.text(0.1, y, key, **CENTRED, fontsize=12, fontweight="bold")
+        axes.text(0.68, y, f"weights at first:\n{START[setting.backbone]}", **CENTRED, fontsize=8.5)
+        boxes = setting_boxes(networks[key], backbone)
+        for column, block in enumerate(boxes):
+            left = 1.4 + 1.2 * column
+            draw_block(axes, left, y, block, ROW - 0.12)
+            if block is not boxes[-1]:
+                arrow(axes, (left + BOX, y), (left + 1.2, y), block.shape)
+    legend(figure, ("data", "conv", "linear", "loss", "frozen"))
+    save(figure, path)
+
+
+def byol_boxes(params: Params, features: int) -> dict[str, Block]:
+    """The boxes by name, for a backbone of ``features`` features; those of the target end in a prime."""
+    byol, size, backbone = params.pretrain.byol, params.prepare.mini.crop, NAMES[params.backbone]
+    mlp = f"MLP: {{}} →\n{byol.hidden} → {byol.projection}"
+    return {
+        "image": Block("image", f"{byol.augmentation}\ndrawn twice", "data"),
+        "v": Block("view v", "", "data", shape(3, size, size)),
+        "f": Block("online f", f"{backbone}\ntrained", "conv", shape(features)),
+        "g": Block("online g", mlp.format(features), "linear", shape(byol.projection)),
+        "q": Block("predictor q", mlp.format(byol.projection), "linear", "q(z)"),
+        "v'": Block("view v'", "", "data", shape(3, size, size)),
+        "f'": Block("target f'", f"{backbone}\nno gradient", "frozen", shape(features)),
+        "g'": Block("target g'", "MLP as g\nno gradient", "frozen", ""),
+        "loss": Block("loss", "2 − 2 cos(q(z), z')\n+ the same with\nviews exchanged", "loss"),
+    }
+
+
+def draw_byol(axes: Axes, boxes: Mapping[str, Block], byol: ByolTraining, bottom: float) -> None:
+    """The online network in a row over the target's, from ``bottom`` (inches) up."""
+    online, target = bottom + 2.75, bottom + 0.75
+    between = (online + target) / 2
+    draw_block(axes, 0, between, boxes["image"])
+    for y, names in ((online, ("v", "f", "g", "q")), (target, ("v'", "f'", "g'"))):
+        for column, name in enumerate(names, start=1):
+            draw_block(axes, column, y, boxes[name])
+            if name != names[-1]:
+                arrow(axes, (column + BOX, y), (column + 1, y), boxes[name].shape)
+    draw_block(axes, 5, between, boxes["loss"])
+    for y in (online, target):
+        arrow(axes, (BOX, between), (1, y))
+    arrow(axes, (4 + BOX, online), (5, between + 0.2), "      q(z)")
+    # The arrow from the target to the loss is cut in its middle: no gradient goes back along it.
+    (left, low), (right, high) = (3 + BOX, target), (5, between - 0.2)
+    arrow(axes, (left, low), (right, high))
+    middle = ((left + right) / 2, (low + high) / 2)
+    axes.text(*middle, "//", fontsize=15, fontweight="bold", color=INK, **CENTRED)
+    axes.text(middle[0], middle[1] + 0.25, "stop-gradient", fontsize=SMALL, **CENTRED)
+    quarter = (left + (right - left) / 4, low + (high - low) / 4 + 0.08)
+    axes.text(*quarter, f"z': {byol.projection}", ha="right", va="bottom", fontsize=SMALL)
+    for column, name in ((2, "f"), (3, "g")):
+        centre = column + BOX / 2
+        arrow(axes, (centre, online - 0.5), (centre, target + 0.5), style="--")
+        text = f"EMA: {name}' ← m {name}' + (1−m) {name}"
+        axes.text(centre, between, text, fontsize=SMALL, backgroundcolor="white", **CENTRED)
+    axes.text(2.5 + BOX / 2, between - 0.25, f"m from {byol.ema:g} to 1", fontsize=SMALL, **CENTRED)
+
+
+def setting_boxes(network: Mapping[str, Any], backbone: str) -> list[Block]:
+    """A setting's network from image to loss; the backbone is frozen if none of it is trained."""
+    *body, classifier = network["parts"]
+    frozen = not any(block.get("trained") for part in body for block in part.get("blocks", [part]))
+    words, kind = ("frozen", "frozen") if frozen else ("trained", "conv")
+    features, classes = classifier["input"][0], classifier["output"][0]
+    return [
+        Block("image", "", "data", shape(*network["input"])),
+        Block(backbone, words, kind, shape(features)),
+        Block("linear", f"{features:,} → {classes}", "linear", shape(classes)),
+        Block("loss", "cross entropy", "loss"),
+    ]

@@ -1,4 +1,4 @@
-"""Where a figure or table of the page comes from: its stages, and of each command, parameters, data, environment.
+"""Origin of a figure or table of the page: its stages, and of each command, parameters, data, environment.
 
 Read from dvc.lock, which DVC brings up to date after each stage. Commit, device and date of a training are no part of
 the page, or it would be another file after each run of the same: they stand beside it, in ``records.js``.
@@ -6,15 +6,15 @@ the page, or it would be another file after each run of the same: they stand bes
 
 import fnmatch
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 from hw1.run.errors import InputError
+from hw1.run.lockfile import LockedStage, stages_of, within
 from hw1.run.parameters.params import Params, flat, load
-from hw1.run.parameters.yaml_reader import read_yaml
 from hw1.run.tracking.whereabouts import record_of
 
 # The stages whose outputs a figure or table shows, by the beginning of its name; the first that fits counts.
@@ -48,124 +48,90 @@ TRAINING = {"start", "classify", "pretrain", "finetune", "segment"}
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One stage as it ran last: its command, parameters by dotted path that are not the preset's, versions of the
-    packages that it depends on, and by path the MD5 of what it ``read`` and ``wrote``.
-    """
-
-    name: str
-    command: str
-    differing: Mapping[str, Any]
-    read: Mapping[str, str]
-    wrote: Mapping[str, str]
-    environment: Mapping[str, str]
-
-    @property
-    def history(self) -> Path | None:
-        """The CSV of a training."""
-        files = (Path(path) for path in self.wrote if path.endswith(".csv"))
-        return next(files, None) if self.name.partition("@")[0] in TRAINING else None
-
-    def follows(self, other: "Stage") -> bool:
-        """Whether it read what ``other`` wrote, or a part, or a folder that holds it."""
-        return any(_within(one, path) or _within(path, one) for one in self.read for path in other.wrote)
-
-
-@dataclass(frozen=True)
 class Provenance:
-    """Every stage by its name, none where no dvc.lock is at hand; and the preset that params.yaml is nearest to."""
+    """Every stage as it ran last, by its name, none where no dvc.lock is at hand; the nearest preset and its values."""
 
-    preset: str = ""
-    stages: Mapping[str, Stage] = field(default_factory=dict)
+    stages: Mapping[str, LockedStage]
+    preset: str
+    values: Mapping[str, Any]
 
     @classmethod
     def read(cls, params: Params, lock: Path, presets: Path) -> "Provenance":
-        preset, values = nearest_preset(params, presets)
         try:
-            locked = read_yaml(lock).get("stages", {})
-        except InputError:  # a stage run by hand: the page is whole without
-            locked = {}
-        settings = {f"finetune@{key}" for key in params.settings}  # dvc.lock keeps those that were removed
-        here = {name: entry for name, entry in locked.items() if not name.startswith("finetune@") or name in settings}
-        return cls(preset, {name: _stage(name, entry, values) for name, entry in here.items()})
+            stages = stages_of(lock.read_bytes(), str(lock))
+        except (OSError, InputError):  # a stage run by hand: the page is whole without
+            stages = {}
+        removed = {name for name in stages if name.startswith("finetune@") and name[9:] not in params.settings}
+        return cls(
+            {name: stage for name, stage in stages.items() if name not in removed}, *nearest_preset(params, presets)
+        )
 
-    def of(self, shown: str) -> list[Stage]:
-        """The stages that lead to a figure or table, in the order in which they ran."""
+    def of(self, shown: str) -> dict[str, LockedStage]:
+        """The stages that lead to a figure or table, in the order in which they ran; among equals by name."""
         patterns = next(ORIGINS[beginning] for beginning in ORIGINS if shown.startswith(beginning))
         wanted = [name for pattern in patterns for name in fnmatch.filter(self.stages, pattern)]
         graph: dict[str, set[str]] = {}
         while wanted:
             name = wanted.pop()
             if name not in graph:
-                graph[name] = set() if name in OF_ALL else self._before(self.stages[name])
+                graph[name] = set() if name in OF_ALL else self._before(name)
                 wanted += graph[name]
         results = graph.keys() - set(OF_ALL)
         for number, name in enumerate(OF_ALL):
             if name in graph:
                 graph[name] = results | (graph.keys() & set(OF_ALL[:number]))
-        return [self.stages[name] for name in _in_order(graph)]
+        sorter, order = TopologicalSorter(graph), []
+        sorter.prepare()
+        while sorter.is_active():
+            ready = sorted(sorter.get_ready())
+            order += ready
+            sorter.done(*ready)
+        return {name: self.stages[name] for name in order}
 
-    def _before(self, stage: Stage) -> set[str]:
-        return {other.name for other in self.stages.values() if other is not stage and stage.follows(other)}
+    def _before(self, name: str) -> set[str]:
+        """The stages of which this one read an output, or a part of it, or a folder that holds it."""
+        reads = self.stages[name].reads
+        return {
+            other
+            for other, stage in self.stages.items()
+            if other != name and any(within(one, path) or within(path, one) for one in reads for path in stage.writes)
+        }
 
+    def differing(self, stage: LockedStage) -> dict[str, Any]:
+        """Parameters by dotted path that are not the preset's."""
+        used = {
+            key: tuple(value) if isinstance(value, list) else value
+            for (file, key), value in stage.parameters.items()
+            if file == "params.yaml"
+        }
+        return {key: value for key, value in used.items() if key not in self.values or self.values[key] != value}
 
-def _in_order(graph: Mapping[str, Iterable[str]]) -> list[str]:
-    """Stages after those they follow; among equals by name, so that a page is the same each time."""
-    sorter, order = TopologicalSorter(graph), []
-    sorter.prepare()
-    while sorter.is_active():
-        ready = sorted(sorter.get_ready())
-        order += ready
-        sorter.done(*ready)
-    return order
+    def environment(self, stage: LockedStage) -> dict[str, str]:
+        """Versions of the packages that a stage depends on."""
+        return {key: value for (file, key), value in stage.declared.items() if file == "environment.json"}
 
-
-def _within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(f"{folder}/")
-
-
-def _stage(name: str, entry: Mapping[str, Any], preset: Mapping[str, Any]) -> Stage:
-    """From its entry in dvc.lock."""
-    params = entry.get("params", {})
-    used = _flat(params.get("params.yaml", {}))
-    return Stage(
-        name=name,
-        command=" ".join(entry["cmd"].split()),
-        differing={key: value for key, value in used.items() if key not in preset or preset[key] != value},
-        read={file["path"]: file.get("md5", "") for file in entry.get("deps", ())},
-        wrote={file["path"]: file.get("md5", "") for file in entry.get("outs", ())},
-        environment=params.get("environment.json", {}),
-    )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values by dotted path; dvc.lock has nested keys as well as dotted ones."""
-    flattened: dict[str, Any] = {}
-    for key, value in values.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            flattened |= _flat(value, f"{path}.")
-        else:
-            flattened[path] = tuple(value) if isinstance(value, list) else value
-    return flattened
+    def history(self, name: str) -> Path | None:
+        """The CSV of a training; None for another stage."""
+        files = (Path(path) for path in self.stages[name].writes if path.endswith(".csv"))
+        return next(files, None) if name.partition("@")[0] in TRAINING else None
 
 
 def nearest_preset(params: Params, presets: Path) -> tuple[str, dict[str, Any]]:
     """Name and values of the file in ``presets`` from which the fewest values differ; ("", {}) if there is no file."""
-    here, files = flat(params, *vars(params)), {}
+    used, files = flat(params, *vars(params)), {}
     for path in sorted(presets.glob("*.yaml")):
         preset = load(path)
         files[path.name] = flat(preset, *vars(preset))
 
     def differences(name: str) -> int:
-        return sum(files[name].get(key) != value for key, value in here.items())
+        return sum(files[name].get(key) != value for key, value in used.items())
 
     nearest = min(files, key=differences, default="")
     return nearest, files.get(nearest, {})
 
 
 def write_records(provenance: Provenance, path: Path) -> None:
-    """The records of the trainings whose histories are here, by stage, as the script that the page looks for."""
-    found = {stage.name: record_of(stage.history) for stage in provenance.stages.values() if stage.history}
-    records = {name: record for name, record in sorted(found.items()) if record}
+    """Write the records of the trainings whose histories are here, by stage, as the script that the page looks for."""
+    histories = {name: provenance.history(name) for name in sorted(provenance.stages)}
+    records = {name: record for name, csv in histories.items() if csv and (record := record_of(csv))}
     path.write_text(f"window.records = {json.dumps(records, indent=1)};\n", encoding="utf-8")

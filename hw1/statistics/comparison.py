@@ -2,7 +2,7 @@
 
 Nothing here trains or predicts; a table is a list of rows with the same keys. Shares are fractions 0..1, ``resolved``
 is 0 or 1, ``resolvable`` the smallest difference that so many images would see, and ``images_needed`` how many would
-see the observed one (:mod:`hw1.statistics.power`).
+see the observed one (:mod:`hw1.statistics.intervals`).
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,17 @@ from hw1.data.classes import LAND_COVER, ious, mean_of
 from hw1.statistics.intervals import (
     bootstrap,
     holm,
+    images_needed,
     mcnemar_p,
     percentile_interval,
+    resolvable,
     swap_p,
     wilson_interval,
 )
-from hw1.statistics.power import images_needed, resolvable
 
 LEVEL = 0.05
 MAJORITY = "commonest class"  # named for every pixel, in place of a model
+MEASURES = ("miou", *(f"iou.{name}" for name in LAND_COVER[:-1]))  # of problem 3
 Row = dict[str, Any]
 
 INTERVALS = ("problem", "model", "measure", "value", "low", "high", "images", "method")
@@ -36,17 +38,16 @@ PAIRS = (
 
 
 def hits(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Which images each model got right: a column of 0 and 1 for each."""
-    models = [column for column in predictions.columns if column not in ("image", "label")]
-    return predictions[models].eq(predictions["label"], axis=0).astype(int)
+    """Images that each model got right: a column of 0 and 1 for each."""
+    return predictions.drop(columns=["image", "label"]).eq(predictions["label"], axis=0).astype(int)
 
 
 def accuracy_intervals(problem: str, predictions: pd.DataFrame) -> list[Row]:
     """Wilson's 95 % interval of each model's accuracy."""
     rows = []
     for model, right in hits(predictions).items():
-        low, high = wilson_interval(right.mean(), len(right))
-        rows.append(_interval(problem, model, "accuracy", right.mean(), (low, high), len(right), "Wilson"))
+        entries = (right.mean(), *wilson_interval(right.mean(), len(right)), len(right), "Wilson")
+        rows.append(dict(zip(INTERVALS, (problem, model, "accuracy", *entries), strict=True)))
     return rows
 
 
@@ -56,14 +57,15 @@ def accuracy_pairs(problem: str, predictions: pd.DataFrame) -> list[Row]:
     A difference is resolved where Holm's correction for all pairs leaves the p-value below LEVEL.
     """
     right = hits(predictions)
-    drawn = bootstrap(right.to_numpy(), lambda sums: sums / len(right))
+    drawn = pd.DataFrame(bootstrap(right.to_numpy(), lambda sums: sums / len(right)), columns=right.columns)
     rows = []
     for first, second in combinations(right.columns, 2):
         one, two = right[first], right[second]
         only = int((one > two).sum()), int((one < two).sum())
-        differences = drawn[:, right.columns.get_loc(first)] - drawn[:, right.columns.get_loc(second)]
+        differences = (drawn[first] - drawn[second]).to_numpy()
         rows.append(
-            _pair(problem, first, second, "accuracy", one.mean() - two.mean(), differences, len(right))
+            {"problem": problem, "first": first, "second": second, "measure": "accuracy"}
+            | _difference(one.mean() - two.mean(), differences, len(right))
             | {"only_first": only[0], "only_second": only[1], "p": mcnemar_p(*only)}
         )
     return _corrected(rows)
@@ -81,13 +83,9 @@ class Ious:
     values: np.ndarray
     drawn: np.ndarray
 
-    @property
-    def tiles(self) -> int:
-        return len(self.counts)
-
 
 def ious_of(predictions: pd.DataFrame) -> Ious:
-    """From the table of each tile's pixels by class."""
+    """Compute the IoUs from the table of each tile's pixels by class."""
     models, table = tile_counts(predictions)
     counts = np.concatenate([table[..., :3], _of_majority(table[:, :1])], axis=1)  # (tiles, models, 6, 3)
     drawn = bootstrap(counts, lambda sums: seven(sums).reshape(len(sums), -1))
@@ -103,13 +101,11 @@ def seven(sums: np.ndarray) -> np.ndarray:
 
 def tile_counts(predictions: pd.DataFrame) -> tuple[list[str], np.ndarray]:
     """The models, and the table's numbers (tiles, models, 6, 4): both, truth, predicted, pixels."""
-    models = list(dict.fromkeys(predictions["model"]))
-    kinds = ["both", "truth", "predicted", "pixels"]
-    names = list(dict.fromkeys(predictions["image"].astype(str)))
-    order = pd.MultiIndex.from_product([names, models, LAND_COVER[:-1]])
-    keyed = predictions.assign(image=predictions["image"].astype(str)).set_index(["image", "model", "class"])
-    numbers = keyed.loc[order, kinds].to_numpy()
-    return models, numbers.reshape(len(names), len(models), len(LAND_COVER) - 1, len(kinds))
+    keyed = predictions.astype({"image": str}).set_index(["image", "model", "class"])
+    tiles, models = (list(keyed.index.unique(name)) for name in ("image", "model"))
+    order = pd.MultiIndex.from_product([tiles, models, LAND_COVER[:-1]])
+    numbers = keyed.loc[order, ["both", "truth", "predicted", "pixels"]].to_numpy()
+    return models, numbers.reshape(len(tiles), len(models), len(LAND_COVER) - 1, 4)
 
 
 def _of_majority(table: np.ndarray) -> np.ndarray:
@@ -122,53 +118,46 @@ def _of_majority(table: np.ndarray) -> np.ndarray:
     return counts
 
 
-MEASURES = ("miou", *(f"iou.{name}" for name in LAND_COVER[:-1]))
-
-
-def iou_intervals(found: Ious) -> list[Row]:
+def iou_intervals(tiles: Ious) -> list[Row]:
     """Bootstrap intervals of each model's mean IoU and IoUs: tiles are drawn, their pixels summed, then divided."""
     rows = []
-    for index, model in enumerate(found.models):
+    for index, model in enumerate(tiles.models[:-1]):
         for place, measure in enumerate(MEASURES):
-            value = found.values[index, place]
-            if model != MAJORITY and not np.isnan(value):
-                interval = percentile_interval(found.drawn[:, index, place])
-                rows.append(_interval("p3", model, measure, value, interval, found.tiles, "bootstrap over tiles"))
+            value = tiles.values[index, place]
+            if not np.isnan(value):
+                bounds = percentile_interval(tiles.drawn[:, index, place])
+                entries = ("p3", model, measure, value, *bounds, len(tiles.counts), "bootstrap over tiles")
+                rows.append(dict(zip(INTERVALS, entries, strict=True)))
     return rows
 
 
-def iou_pairs(found: Ious) -> list[Row]:
+def iou_pairs(tiles: Ious) -> list[Row]:
     """Every pair of segmenters, and each with the commonest class named everywhere, by mean IoU; the segmenters by
     each class's IoU as well: the p-value by swapping the two tile by tile, the interval of the paired bootstrap.
 
     Holm's correction is for all pairs by mean IoU, and for all pairs and classes together.
     """
     by_mean, by_class = [], []
-    for first, second in combinations(range(len(found.models)), 2):
-        p_values = swap_p(found.counts[:, [first, second]], seven)
+    for first, second in combinations(range(len(tiles.models)), 2):
+        names = tiles.models[first], tiles.models[second]
+        p_values = swap_p(tiles.counts[:, [first, second]], seven)
         for place, measure in enumerate(MEASURES):
-            difference = found.values[first, place] - found.values[second, place]
-            drawn = found.drawn[:, first, place] - found.drawn[:, second, place]
-            names = found.models[first], found.models[second]
+            difference = tiles.values[first, place] - tiles.values[second, place]
             if measure == "miou" or not (np.isnan(difference) or MAJORITY in names):
-                row = _pair("p3", *names, measure, difference, drawn, found.tiles) | {"p": float(p_values[place])}
-                (by_mean if measure == "miou" else by_class).append(row)
+                drawn = tiles.drawn[:, first, place] - tiles.drawn[:, second, place]
+                (by_mean if measure == "miou" else by_class).append(
+                    {"problem": "p3", "first": names[0], "second": names[1], "measure": measure}
+                    | _difference(difference, drawn, len(tiles.counts))
+                    | {"p": float(p_values[place])}
+                )
     return _corrected(by_mean) + _corrected(by_class)
 
 
-def _interval(
-    problem: str, model: str, measure: str, value: float, interval: tuple[float, float], images: int, method: str
-) -> Row:
-    return dict(zip(INTERVALS, (problem, model, measure, value, *interval, images, method), strict=True))
-
-
-def _pair(
-    problem: str, first: str, second: str, measure: str, difference: float, drawn: np.ndarray, images: int
-) -> Row:
+def _difference(difference: float, drawn: np.ndarray, images: int) -> Row:
+    """A difference with its interval and its power, from its bootstrap values (R,)."""
     low, high = percentile_interval(drawn)
     error = float(np.nanstd(drawn))
-    names = {"problem": problem, "first": first, "second": second, "measure": measure}
-    return names | {
+    return {
         "difference": difference,
         "low": low,
         "high": high,

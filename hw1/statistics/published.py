@@ -1,22 +1,22 @@
-"""What the published report prints, as constants.
+"""Figures and settings that the published report prints, and those of six other reports, as constants.
 
-Source: the published homework report (NTU "Deep Learning for Computer Vision", Fall 2023, homework 1)
-and the course's own rules of that homework. Figures are in percent; a setting that the report does
-not print is absent here, and the page says "not printed".
+Source: the published homework report (NTU "Deep Learning for Computer Vision", Fall 2023, homework 1) and the course's
+own rules of that homework. A setting that the report does not print is absent here, and the page says "not printed".
 """
 
 from typing import NamedTuple
 
-# Accuracy on the validation set in percent, problem 1: A the small CNN, B the pre-trained ConvNeXt.
-P1_ACCURACY = {"A": 30.7, "B": 90.2}
+MEASURE = {"p1": "accuracy", "p2": "accuracy", "p3": "miou"}  # the headline of each problem
 
-# Accuracy on the validation set in percent, problem 2: the five fine-tuning settings.
-P2_ACCURACY = {"A": 41.0, "B": 59.5, "C": 49.6, "D": 53.9, "E": 34.0}
+# On the validation set, in percent: accuracy (P1: A the small CNN, B the ConvNeXt; P2: settings) and mean IoU (P3: A
+# FCN32s, B DeepLabv3).
+FIGURES = {
+    "p1": {"A": 30.7, "B": 90.2},
+    "p2": {"A": 41.0, "B": 59.5, "C": 49.6, "D": 53.9, "E": 34.0},
+    "p3": {"A": 56.4, "B": 72.9},
+}
 
-# Mean IoU on the validation set in percent, problem 3: A FCN32s, B DeepLabv3.
-P3_MIOU = {"A": 56.4, "B": 72.9}
-
-# What the settings start from and what they train, in the words of params.yaml.
+# Starting weights and trained part of each setting, in the words of params.yaml.
 P2_SETTINGS = {
     "A": ("scratch", "full"),
     "B": ("supervised", "full"),
@@ -38,7 +38,7 @@ COURSE_THRESHOLDS = {"P1 B": (75, 86), "P2 C": (36, 40), "P3 B": (69, 73)}
 
 
 class ByolTable(NamedTuple):
-    """What the two tables of BYOL's settings differ in; keys as in params.yaml."""
+    """Values in which the two tables of BYOL's settings differ; keys as in params.yaml."""
 
     lr: float
     batch_size: int
@@ -104,3 +104,48 @@ SETTINGS = {
     "p3.A": {"network": "VGG16-FCN32s", "network input": "512 × 512", "epochs": "100"},
     "p3.B": {"network": "DeepLabv3-ResNet50", "network input": "512 × 512", "epochs": "100"},
 }
+
+
+class Report(NamedTuple):
+    """A public report of the same homework: its place on github.com, figures by problem and model, stated settings."""
+
+    address: str
+    figures: dict[str, dict[str, float]]
+    stated: str
+
+
+def _report(address: str, stated: str, *figures: float) -> Report:
+    """Make a report of nine figures in the order of the problems and models."""
+    numbers = iter(figures)
+    by_problem = {problem: {model: next(numbers) for model in models} for problem, models in FIGURES.items()}
+    return Report(address, by_problem, stated)
+
+
+# The report that is rebuilt here and six of other students of the same course and year, all on the course's own data,
+# read in their public repositories on 2026-11-27. Validation figures in percent. None gives seeds, intervals or a test;
+# most keep the epoch that was best on the validation images; networks and epochs differ.
+REPORTS = (
+    Report("Lucashien/NTU-2023Fall-DLCV", FIGURES, "the report rebuilt here; BYOL 10 epochs"),
+    _report(
+        *("mason30114/DLCV", "P1 B ResNet101; BYOL 500 epochs, Adam 1e-4; P3 B DeepLabv3-ResNet101"),
+        *(55.5, 87.9, 34.2, 44.1, 48.0, 22.9, 37.7, 62.6, 75.0),
+    ),
+    _report("ryanchenggg/DLCV-Fall-2023", "not stated", 70.0, 88.4, 40.2, 46.6, 43.1, 34.0, 5.7, 55.3, 75.3),
+    _report(
+        *("fattho0919/dlcv-fall-2023-homework", "P1 B ResNet18; BYOL batch 100, Adam 1e-4"),
+        *(64.6, 86.3, 32.5, 45.1, 43.6, 33.3, 29.8, 45.3, 70.4),
+    ),
+    _report(
+        "JustinKai0527/ntu_dlcv_2023",
+        "P1 B ResNet152 with mixup; BYOL 1,000 epochs, Adam 1e-4; fine-tuning 150 epochs",
+        *(65.2, 89.8, 52.7, 55.3, 55.1, 24.2, 20.8, 60.3, 74.7),
+    ),
+    _report(
+        *("rayshiue/DLCV_2023fall", "P1 B DenseNet121; BYOL 40 epochs, Adam 3e-4 to 3e-5; P3 B DeepLabv3+"),
+        *(70.2, 90.3, 38.2, 43.4, 41.4, 33.0, 6.4, 71.6, 73.6),
+    ),
+    _report(
+        *("Garylee188/DLCV_2023_Fall_HW", "P1 A ResNet50, B EfficientNetV2-L; Adam 1e-4"),
+        *(29.0, 90.2, 7.1, 27.5, 31.9, 12.3, 21.6, 67.9, 69.4),
+    ),
+)

@@ -2,7 +2,7 @@
 
 A model's values are an array (seeds, images): 1 where the image is right, or a tile's part in the mean IoU. Two models
 of one seed share their random start and the same images, so differences are taken cell by cell. ``holds`` is 0 or 1;
-the other columns of a pair, after :mod:`hw1.statistics.power`:
+the other columns of a pair, after :mod:`hw1.statistics.intervals`:
 
 - ``resolvable``: the smallest difference that so many seeds and images would see; ``seeds_needed`` (on these images)
   and ``images_needed`` (with these seeds): how many would see the observed one; infinite where none would;
@@ -19,8 +19,8 @@ import pandas as pd
 
 from hw1.data.classes import ious, mean_of
 from hw1.statistics.comparison import LEVEL, Row, hits, tile_counts
-from hw1.statistics.intervals import Mean, holm, over_seeds, over_seeds_and_images
-from hw1.statistics.power import Spread, superiority
+from hw1.statistics.intervals import Spread, holm, over_seeds, over_seeds_and_images, superiority
+from hw1.statistics.published import MEASURE
 
 UNITS = 20  # images or tiles; with fewer it errs more often as well (simulated: 15 % with 2, 8 % with 10 tiles)
 FEW = 5  # seeds; with fewer the test over seeds and images errs more often than LEVEL (simulated: 10 % with 2)
@@ -30,29 +30,28 @@ SEED_PAIRS = (
     *("seeds_low", "seeds_high", "p_seeds", "p_seeds_holm", "low", "high", "p", "p_holm", "holds"),
     *("resolvable", "seeds_needed", "images_needed", "beats", "beats_low", "beats_high", "from_seeds", "from_images"),
 )
-MEASURE = {"p1": "accuracy", "p2": "accuracy", "p3": "miou"}
 Values = Mapping[str, np.ndarray]  # of each model: (seeds, images)
 
 
 def enough(seeds: int, images: int) -> bool:
-    """Whether so many seeds and images or tiles allow a verdict."""
+    """Tell whether so many seeds and images or tiles allow a verdict."""
     return seeds >= FEW and images >= UNITS
 
 
 def read_predictions(folder: Path) -> dict[str, pd.DataFrame]:
-    """The table of each problem."""
+    """Read the table of each problem."""
     return {problem: pd.read_csv(folder / f"{problem}.csv", dtype={"image": str}) for problem in MEASURE}
 
 
 def values_of(problem: str, by_seed: Mapping[int, Mapping[str, pd.DataFrame]]) -> dict[str, np.ndarray]:
     """Each model's values from the predictions of each seed, seeds in their order."""
-    of_one = _tile_values if problem == "p3" else lambda table: dict(hits(table).astype(float))
+    of_one = _tile_values if problem == "p3" else hits
     tables = [of_one(by_seed[seed][problem]) for seed in sorted(by_seed)]
-    return {model: np.stack([np.asarray(table[model]) for table in tables]) for model in tables[0]}
+    return {model: np.stack([np.asarray(table[model], float) for table in tables]) for model in tables[0]}
 
 
 def _tile_values(predictions: pd.DataFrame) -> dict[str, np.ndarray]:
-    """For each model a value per tile; their mean is the mean IoU of the set, and they spread as it does over tiles.
+    """A value per tile for each model; their mean is the mean IoU of the set, and they spread as it does over tiles.
 
     The mean IoU is a function of sums over tiles: a tile's value is it plus the tile's part of its first-order change
     (the delta method), n times.
@@ -62,9 +61,9 @@ def _tile_values(predictions: pd.DataFrame) -> dict[str, np.ndarray]:
     for index, model in enumerate(models):
         counts = numbers[:, index, :, :3].astype(float)  # (tiles, 6, 3)
         of_set = ious(counts.sum(0))
-        both, union = counts[..., 0], counts[..., 1] + counts[..., 2] - counts[..., 0]
+        common, union = counts[..., 0], counts[..., 1] + counts[..., 2] - counts[..., 0]
         with np.errstate(invalid="ignore"):
-            change = (both - of_set * union) / union.sum(0)  # (tiles, 6); no number for a class that is nowhere
+            change = (common - of_set * union) / union.sum(0)  # (tiles, 6); no number for a class that is nowhere
         values[model] = mean_of(of_set) + len(counts) * mean_of(change)
     return values
 
@@ -89,29 +88,20 @@ def seed_pairs(problem: str, values: Values) -> list[Row]:
     rows: list[Row] = []
     for first, second in combinations(values, 2):
         cells = values[first] - values[second]
-        step = 1 / cells.shape[1]
-        seeds, both = over_seeds(cells.mean(1), step), over_seeds_and_images(cells)
-        names = {"problem": problem, "first": first, "second": second, "measure": MEASURE[problem]}
-        counts = {"seeds": len(cells), "images": cells.shape[1], "difference": both.value}
-        bounds = _bounds(seeds, "seeds_", "p_seeds") | _bounds(both, "", "p")
-        rows.append(names | counts | bounds | _outlook(cells, both.value, step))
+        step, spread = 1 / cells.shape[1], Spread.of(cells)
+        fixed, crossed = over_seeds(cells.mean(1), step), over_seeds_and_images(cells)
+        beats, beats_low, beats_high = superiority(cells.mean(1), step)
+        rows.append(
+            {"problem": problem, "first": first, "second": second, "measure": MEASURE[problem]}
+            | {"seeds": len(cells), "images": cells.shape[1], "difference": crossed.value}
+            | {"seeds_low": fixed.interval[0], "seeds_high": fixed.interval[1], "p_seeds": fixed.p}
+            | {"low": crossed.interval[0], "high": crossed.interval[1], "p": crossed.p}
+            | {"resolvable": spread.resolvable(*cells.shape), "seeds_needed": spread.seeds_needed(crossed.value)}
+            | {"images_needed": spread.images_needed(crossed.value)}
+            | {"beats": beats, "beats_low": beats_low, "beats_high": beats_high}
+            | dict(zip(("from_seeds", "from_images"), spread.shares, strict=True))
+        )
     for name in ("p_seeds", "p"):
         for row, p in zip(rows, holm([row[name] for row in rows]), strict=True):
             row[f"{name}_holm"] = p
     return [row | {"holds": int(row["p_holm"] < LEVEL and enough(row["seeds"], row["images"]))} for row in rows]
-
-
-def _bounds(mean: Mean, prefix: str, p: str) -> Row:
-    low, high = mean.interval
-    return {f"{prefix}low": low, f"{prefix}high": high, p: mean.p}
-
-
-def _outlook(cells: np.ndarray, difference: float, step: float) -> Row:
-    spread = Spread.of(cells)
-    beats = dict(zip(("beats", "beats_low", "beats_high"), superiority(cells.mean(1), step), strict=True))
-    needed = {
-        "resolvable": spread.resolvable(*cells.shape),
-        "seeds_needed": spread.seeds_needed(difference),
-        "images_needed": spread.images_needed(difference),
-    }
-    return needed | beats | dict(zip(("from_seeds", "from_images"), spread.shares, strict=True))

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from itertools import combinations
 from pathlib import Path
 
@@ -65,13 +66,8 @@ def write_inputs(
         left = ["left out 2 (hidden, or a system's own): .DS_Store, Thumbs.db"] if part == "p1" else []
         record = {"read": {"pictures to train on": 9}, "left_out": 2 * len(left), "notes": left}
         (root / f"data/reading/{part}.json").write_text(json.dumps(record))
-    archive = {
-        "source": "synthetic",
-        "origin": "synthetic",
-        "name": "hw1_data.zip",
-        "sha256": "ab" * 32,
-        "bytes": 12_345_678,
-    }
+    archive = {"source": "synthetic", "origin": "synthetic", "name": "hw1_data.zip", "sha256": "ab" * 32}
+    archive["bytes"] = 12_345_678
     (root / "data/raw/archive.json").write_text(json.dumps(archive))
     return root
 
@@ -170,49 +166,14 @@ def _write_statistics(folder: Path, p2: dict[str, float], absent_class: str | No
             outlook = (0.04, 8.0, np.inf, 0.9, 0.7, 0.99, 0.2, 0.5)
             seed_pairs.append((problem, first, second, measures[problem], *numbers, *outlook))
     pd.DataFrame(seed_pairs, columns=SEED_PAIRS).to_csv(folder / "seed_pairs.csv", index=False)
-    claims = [
-        (
-            "p1_b_above_a",
-            "p1",
-            "B is above A",
-            "the same",
-            "A 30.7 %, B 90.2 %",
-            "holds",
-            "7 of 7",
-            "B − A +25.0",
-            "holds",
-            "made up",
-        ),
-        (
-            "p2_b_best",
-            "p2",
-            "B is the best",
-            "B above each",
-            "A 41 %",
-            "not resolved",
-            "5 of 7",
-            "B − A +1.0",
-            "not resolved",
-            "made up",
-        ),
-        (
-            *("p2_byol_frozen", "p2", "BYOL helps E little", "B, D above E", "E 34 %", "printed, resolved", "7 of 7"),
-            *("", "another setting here", ""),  # not tried, so without figures
-        ),
-        (
-            "p3_masks",
-            "p3",
-            "masks get better",
-            "mIoU rises",
-            "pictures only",
-            "untested",
-            "pictures only",
-            "A: 1, 2",
-            "does not hold",
-            "made up",
-        ),
-    ]
-    pd.DataFrame(claims, columns=COLUMNS).to_csv(folder / "claims.csv", index=False)
+    claims = (
+        "p1_b_above_a|p1|B is above A|the same|A 30.7 %, B 90.2 %|holds|7 of 7|B − A +25.0|holds|made up",
+        "p2_b_best|p2|B is the best|B above each|A 41 %|not resolved|5 of 7|B − A +1.0|not resolved|made up",
+        # Not tried, so without figures.
+        "p2_byol_frozen|p2|BYOL helps|B above E|E 34 %|printed, resolved|7 of 7||another setting here|",
+        "p3_masks|p3|better|rises|pictures only|untested|pictures only|A: 1, 2|does not hold|made up",
+    )
+    pd.DataFrame([claim.split("|") for claim in claims], columns=COLUMNS).to_csv(folder / "claims.csv", index=False)
 
 
 def _summaries(classes: int, settings: list[str]) -> dict[str, dict]:
@@ -265,19 +226,22 @@ def _masks(rng: np.random.Generator, side: int) -> dict[str, np.ndarray]:
     return arrays
 
 
-def run(root: Path, module: str, **arguments: str) -> None:
-    """Run a stage in ``root`` as the pipeline does."""
-    options = [part for name, value in arguments.items() for part in (f"--{name}", value)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-m", module, *options], cwd=root, env=environment, check=True)
+def page_paths(root: Path, figures: Path | None = None) -> Namespace:
+    """The options of stage report for the inputs under ``root``."""
+    places = {"evaluation": "data/evaluation", "metrics": "metrics", "statistics": "plots/statistics"}
+    places |= {"history": "plots/history", "archive": "data/raw/archive.json", "reading": "data/reading"}
+    places |= {"mini": "data/prepared/mini", "lock": "dvc.lock"}
+    paths = {name: root / place for name, place in places.items()}
+    return Namespace(**paths, figures=figures or root / "plots/figures", presets=ROOT / "presets")
 
 
 def run_stages(root: Path) -> Path:
-    """Pictures and page from the inputs under ``root``; returns ``root``."""
-    common = {"evaluation": "data/evaluation", "metrics": "metrics", "statistics": "plots/statistics"}
-    common |= {"history": "plots/history"}
-    run(root, "stages.plots", **common, out="plots/figures")
-    page = {"figures": "plots/figures", "archive": "data/raw/archive.json", "reading": "data/reading"}
-    page |= {"mini": "data/prepared/mini", "lock": "dvc.lock", "presets": str(ROOT / "presets")}
-    run(root, "stages.report", **common, **page, out="report/index.html")
+    """Make pictures and page from the inputs under ``root`` as the pipeline does; returns ``root``."""
+    paths = vars(page_paths(root))
+    drawn = {name: paths[name] for name in ("evaluation", "history", "metrics", "statistics")}
+    page = root / "report/index.html"
+    for module, options in (("plots", drawn | {"out": paths["figures"]}), ("report", paths | {"out": page})):
+        arguments = [part for name, path in options.items() for part in (f"--{name}", str(path))]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-m", f"stages.{module}", *arguments], cwd=root, env=environment, check=True)
     return root

@@ -1,15 +1,27 @@
+"""The page's table of choices: what is said of the parameters in use, and of the paper preset."""
+
+import html
+import re
 from dataclasses import replace
 
 import pytest
-from made_up import ROOT
+from made_up import ROOT, page_paths
 
-from hw1.report.choices import choices
+from hw1.report.page import read_inputs, render
 from hw1.run.parameters.params import load
 from hw1.statistics.published import BYOL_TABLES
 
 
-def by_name(params, fc1=29_696, classes=50, given_backbone=True):
-    return {choice.about: choice for choice in choices(params, fc1, classes, given_backbone)}
+@pytest.fixture
+def choices(usual):
+    """The rows (used here, of the paper preset and why) by what they are about, for other parameters or inputs."""
+
+    def rows(params, **changes):
+        page = render(read_inputs(params, page_paths(usual)) | changes, "choices.html.j2")
+        cells = re.findall(r"<tr><th>(.*?)</th><td>.*?</td><td>(.*?)</td>\s*<td>(.*?)</td></tr>", page)
+        return {about: (used, paper) for about, used, paper in (map(html.unescape, row) for row in cells)}
+
+    return rows
 
 
 @pytest.fixture
@@ -17,19 +29,18 @@ def paper():
     return load(ROOT / "presets/paper.yaml")
 
 
-def with_byol(params, **changes):
-    return replace(params, pretrain=replace(params.pretrain, byol=replace(params.pretrain.byol, **changes)))
+def test_what_is_said_of_the_paper_preset_is_what_it_holds(choices, paper):
+    rows = choices(paper)
+    assert len(rows) == 25
+    classes = "the first {} stand for the classes"  # those of the made-up data are not the course's
+    head = rows.pop("P1 A, head")
+    assert head[1].startswith(head[0].replace(classes.format(10), classes.format(50)))
+    assert {about for about, (_, said) in rows.items() if not said.startswith("the same")} == set()
 
 
-def test_what_is_said_of_the_paper_preset_is_what_it_holds(paper):
-    assert {about: choice.here for about, choice in by_name(paper).items() if choice.paper} == {
-        about: choice.paper for about, choice in by_name(paper).items() if choice.paper
-    }
-
-
-def test_quick_preset_differs_from_the_paper_preset_where_it_costs_time(params):
-    different = {about for about, choice in by_name(params).items() if choice.paper not in ("", choice.here)}
-    assert different == {
+def test_quick_preset_differs_from_the_paper_preset_where_it_costs_time(choices, params):
+    different = {about for about, (_, said) in choices(params).items() if not said.startswith("the same")}
+    assert different - {"P1 A, head"} == {
         *("P3, optimiser, batch and loss", "P2, BYOL's recipe", "P2, BYOL's moving average, projector and predictor"),
         *("P3, initial weights", "P3, size of the scores", "P2, images of the pre-training", "Precision"),
     }
@@ -40,9 +51,9 @@ def test_paper_preset_takes_one_of_byols_tables_whole(paper):
     assert (byol.lr, byol.batch_size, byol.augmentation) == BYOL_TABLES["SSL Info"] == (0.0005, 128, "trivial128")
 
 
-def test_options_on_the_page_take_the_other_table_whole(paper):
-    why = by_name(paper)["P2, BYOL's recipe"].why
-    options = dict(word.split("=") for word in why.split() if word.startswith(("pretrain.byol.", "prepare.mini.")))
+def test_options_on_the_page_take_the_other_table_whole(choices, paper):
+    words = choices(paper)["P2, BYOL's recipe"][1].split()
+    options = dict(word.split("=") for word in words if word.startswith(("pretrain.byol.", "prepare.mini.")))
     assert options == {
         "pretrain.byol.lr": "0.01",
         "pretrain.byol.batch_size": "256",
@@ -66,24 +77,27 @@ def test_options_on_the_page_take_the_other_table_whole(paper):
         ({"lr": 0.01}, "learning rate 0.01, batch 128, trivial128: neither table whole"),
     ],
 )
-def test_byols_recipe_in_use_is_told_from_the_tables(paper, changes, said):
-    assert by_name(with_byol(paper, **changes))["P2, BYOL's recipe"].here == said
+def test_byols_recipe_in_use_is_told_from_the_tables(choices, paper, changes, said):
+    pretrain = replace(paper.pretrain, byol=replace(paper.pretrain.byol, **changes))
+    assert choices(replace(paper, pretrain=pretrain))["P2, BYOL's recipe"][0] == said
 
 
-def test_printed_head_tells_its_outputs_and_its_classes(params):
-    here = by_name(params, classes=10)["P1 A, head"].here
-    assert "fc1's 128 outputs are the scores, the first 10 stand for the classes" in here
+def test_small_cnn_is_told_by_its_head_its_levels_and_what_was_recorded_of_it(choices, params):
+    rows = choices(params)
+    assert "fc1's 128 outputs are the scores, the first 10 stand for the classes" in rows["P1 A, head"][0]
+    assert rows["P1 A, network input"][0].endswith("32 × 232: fc1 has 29,696 inputs")
+    small = replace(params.classify.A, head="declared", normalise=False)
+    rows = choices(replace(params, classify=replace(params.classify, A=small)))
+    assert rows["P1 A, head"][0].startswith("as declared: fc1, ReLU, dropout")
+    assert rows["P1 A, levels"][0] == "levels of 0 to 255"
 
 
-def test_declared_head_is_told_apart(params):
-    classify = replace(params.classify, A=replace(params.classify.A, head="declared"))
-    assert by_name(replace(params, classify=classify))["P1 A, head"].here.startswith("as declared: fc1, ReLU, dropout")
-
-
-def test_supervised_backbone_is_the_given_file_or_trained_here(params):
-    said = [by_name(params, given_backbone=given)["P2, supervised backbone"].here for given in (True, False)]
+def test_supervised_backbone_is_the_given_file_or_trained_here(choices, params):
+    said = [choices(params, given_weights=file)["P2, supervised backbone"][0] for file in ("some.pt", "")]
     assert said == ["the given file", "trained by the pipeline on the labels of mini/train.csv"]
 
 
-def test_input_of_the_small_cnn_is_told_from_what_was_recorded(params):
-    assert by_name(params, fc1=77)["P1 A, network input"].here.endswith("32 × 232: fc1 has 77 inputs")
+def test_settings_of_another_recipe_are_named(choices, params):
+    settings = params.settings | {"A": replace(params.settings["A"], lr=0.001, epochs=50)}
+    said = choices(replace(params, settings=settings))["P2, recipe of the five settings"][0]
+    assert said == "of their own: A 0.001, 50"

@@ -22,14 +22,14 @@ def test_plots_writes_the_promised_picture(usual, name):
         assert np.asarray(picture.convert("L")).std() > 10  # not one blank sheet
 
 
-def test_plots_writes_nothing_else(usual):
-    assert {path.stem for path in (usual / "plots/figures").iterdir()} == set(PROMISED)
-
-
 @pytest.mark.parametrize("name", PROMISED)
 def test_unusual_inputs_give_the_same_pictures(unusual, name):
     with Image.open(unusual / f"plots/figures/{name}.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 10
+
+
+def test_plots_writes_nothing_else(usual):
+    assert {path.stem for path in (usual / "plots/figures").iterdir()} == set(PROMISED)
 
 
 def test_a_picture_has_the_same_bytes_each_time(tmp_path):
@@ -70,20 +70,31 @@ def test_legend_of_the_segmenters_covers_no_curve(tmp_path, monkeypatch):
 
 
 def test_masks_have_the_data_sets_colours(tmp_path):
-    image, classes = np.zeros((14, 14, 3), np.uint8), np.repeat(np.arange(7, dtype=np.uint8), 28).reshape(14, 14)
+    image, classes = np.zeros((10, 10, 3), np.uint8), np.repeat(np.arange(7, dtype=np.uint8), 28).reshape(14, 14)
     figures.mask_table({"1": image}, {"1": classes}, {("1", 1): classes}, "masks", tmp_path / "masks.png")
     with Image.open(tmp_path / "masks.png") as picture:
         drawn = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
     assert drawn >= {tuple(colour) for colour in MASK_COLOURS.tolist()}
 
 
-def test_mask_and_image_may_differ_in_size(tmp_path):
-    image, truth = np.zeros((10, 10, 3), np.uint8), np.zeros((30, 20), np.uint8)
-    figures.mask_table({"1": image}, {"1": truth}, {("1", 1): truth}, "masks", tmp_path / "masks.png")
-    assert (tmp_path / "masks.png").is_file()
-
-
 def test_a_class_without_truth_does_not_fail(tmp_path):
     counts = np.array([[3, 1], [0, 0]])
     figures.confusion_matrices({"A": counts}, {"A": "A"}, None, "confusion", tmp_path / "confusion.png")
     assert (tmp_path / "confusion.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "apart, expected",
+    [
+        ("", ["ABCD"]),
+        ("AB AC AD BC BD CD", []),
+        ("AC AD BD", ["AB", "BC", "CD"]),  # bars that overlap
+        ("AB AC AD", ["BCD"]),
+        ("AD", ["ABC", "BCD"]),
+        ("BC", ["AB", "CD"]),  # A and D are not told apart, but what lies between them is
+    ],
+)
+def test_bars_of_the_ranking_are_the_longest_runs_of_which_no_pair_is_told_apart(apart, expected):
+    pairs = {frozenset(pair) for pair in apart.split()}
+    runs = figures.groups("ABCD", lambda one, two: frozenset({one, two}) in pairs)
+    assert runs == [tuple(run) for run in expected]

@@ -4,10 +4,10 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from made_up import ROOT, write_inputs
+from made_up import ROOT, page_paths, write_inputs
 
 from hw1.archive.archive import EQUIVALENT
-from hw1.report.page import Paths, read_inputs, render
+from hw1.report.page import read_inputs, render
 from hw1.run.parameters.params import load
 
 SEED = load(ROOT / "presets/quick.yaml").seed
@@ -59,18 +59,7 @@ def rerun(usual, tmp_path):
         root = write_inputs(tmp_path, **changes)
         if archive:
             (root / "data/raw/archive.json").write_text(json.dumps(archive))
-        paths = Paths(
-            evaluation=root / "data/evaluation",
-            metrics=root / "metrics",
-            statistics=root / "plots/statistics",
-            history=root / "plots/history",
-            figures=usual / "plots/figures",
-            archive=root / "data/raw/archive.json",
-            reading=root / "data/reading",
-            mini=root / "data/prepared/mini",
-            lock=root / "dvc.lock",
-            presets=ROOT / "presets",
-        )
+        paths = page_paths(root, usual / "plots/figures")
         return Page(render(read_inputs(load(root / "params.yaml"), paths)))
 
     return rendered
@@ -90,16 +79,10 @@ def test_page_shows_each_picture_once(usual, page):
     assert shown == sorted(path.read_bytes() for path in (usual / "plots/figures").iterdir())
 
 
-def test_every_picture_has_a_text_for_those_who_cannot_see_it(page):
-    assert all(len(picture["alt"]) > 20 for picture in page.pictures)
-
-
-def test_every_tag_is_closed(page):
-    assert page.open == []
-
-
-def test_every_link_inside_has_its_target(page):
+def test_page_is_whole(page):
+    assert page.open == []  # every tag is closed
     assert {address[1:] for address in page.addresses if address.startswith("#")} <= page.ids
+    assert all(len(picture["alt"]) > 20 for picture in page.pictures)
 
 
 def test_sections_follow_the_report(page):
@@ -111,16 +94,17 @@ def test_synthetic_data_are_called_not_comparable(page):
     assert "not the course's data, so our numbers and the report's are not comparable one to one" in page.words
 
 
-def test_given_archive_is_named_with_its_hash(rerun):
-    archive = {"source": "path", "origin": "given archive", "name": "some.zip", "sha256": "cd" * 32, "bytes": 10}
-    words = rerun(archive).words
-    assert "the archive some.zip" in words
-    assert "cd" * 32 in words
-
-
-def test_given_archive_of_other_size_is_called_not_comparable(rerun):
-    archive = {"source": "path", "origin": "given archive", "name": "some.zip", "sha256": "cd" * 32, "bytes": 10}
-    assert "Its counts of images or classes are not those of the course's archive" in rerun(archive).words
+@pytest.mark.parametrize(
+    "origin, said",
+    [
+        ("given archive", "Its counts of images or classes are not those of the course's archive"),
+        (EQUIVALENT, "It is equivalent by construction: built from the public data sets"),
+    ],
+)
+def test_other_archive_is_named_with_its_hash_and_origin(rerun, origin, said):
+    words = rerun({"source": "path", "origin": origin, "name": "<b>&.zip", "sha256": "cd" * 32, "bytes": 10}).words
+    assert "the archive <b>&.zip" in words  # escaped
+    assert "cd" * 32 in words and said in words
 
 
 def test_discussion_changes_its_verdict_with_the_numbers(page, rerun):
@@ -179,30 +163,11 @@ def test_byols_settings_name_the_table_of_each_value(page):
     assert "32 (neither table)" in page.words
 
 
-def test_given_backbone_is_named(unusual):
-    assert "is the given file pretrain_model_SL.pt" in read(unusual).words
-
-
-def test_class_without_iou_is_named(unusual):
-    assert "Without an IoU, as neither truth nor prediction holds it: water." in read(unusual).words
-
-
-def test_setting_beyond_the_reports_is_marked(unusual):
-    assert "Not as in the report, or not in it: setting F." in read(unusual).words
-
-
-def test_usual_settings_are_not_marked(page):
-    assert "Not as in the report" not in page.words
-
-
-def test_text_from_the_data_is_escaped(rerun):
-    archive = {"source": "path", "origin": "given archive", "name": "<b>&.zip", "sha256": "cd" * 32, "bytes": 10}
-    assert "the archive <b>&.zip" in rerun(archive).words
-
-
-def test_archive_built_from_the_originals_is_called_equivalent_by_construction(rerun):
-    archive = {"source": "public", "origin": EQUIVALENT, "name": "built", "sha256": "cd" * 32, "bytes": 10}
-    assert "It is equivalent by construction: built from the public data sets" in rerun(archive).words
+def test_what_is_unusual_is_marked(page, unusual):
+    words = read(unusual).words
+    assert "is the given file pretrain_model_SL.pt" in words
+    assert "Without an IoU, as neither truth nor prediction holds it: water." in words
+    assert "Not as in the report, or not in it: setting F." in words and "Not as in the report" not in page.words
 
 
 def test_page_shows_each_choice_beside_the_paper_presets(page):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest, ttest_1samp
 
 from hw1.data.classes import LAND_COVER
 from hw1.statistics import claims, published
@@ -82,6 +83,9 @@ def test_there_are_ten_with_every_column():
     rows = list(tried().values())
     assert tuple(row["claim"] for row in rows) == KEYS
     assert all(sorted(row) == sorted(claims.COLUMNS) for row in rows)
+    verdicts = claims.verdicts(rows)
+    assert tuple(verdicts) == KEYS
+    assert verdicts["p2_frozen_below_full"] == {"here": FAILS, "in_report": "printed otherwise, not resolved"}
 
 
 def test_the_reports_own_figures_go_by_one_rule():
@@ -138,16 +142,12 @@ def test_setting_that_is_not_there_is_said():
     assert "nan" not in " ".join(map(str, found["p2_a_above_e"].values()))
 
 
-def test_claim_is_not_tried_on_a_setting_of_another_meaning():
-    for other in (("byol", "full"), ("byol", "classifier", 0.001, 50)):  # another part, another recipe
-        check_without_e(tried(settings=published.P2_SETTINGS | {"E": other}))
-
-
-def check_without_e(found):
-    assert {key for key, row in found.items() if row["here"] == OTHER} == {
-        *("p2_a_above_e", "p2_b_best", "p2_frozen_below_full", "p2_byol_frozen")
-    }
-    assert found["p2_a_above_e"]["ours"] == "" and found["p2_c_above_a"]["here"] == HOLDS
+@pytest.mark.parametrize("other", [("byol", "full"), ("byol", "classifier", 0.001, 50)])  # another part, another recipe
+def test_claim_is_not_tried_on_a_setting_of_another_meaning(other):
+    rows = tried(settings=published.P2_SETTINGS | {"E": other})
+    of_e = {order.key for order in claims.ORDERS if order.problem == "p2" and "E" in "".join(order.pairs)}
+    assert {key for key, row in rows.items() if row["here"] == OTHER} == of_e and len(of_e) == 4
+    assert rows["p2_a_above_e"]["ours"] == "" and rows["p2_c_above_a"]["here"] == HOLDS
 
 
 def test_tsne_is_measured_and_not_judged():
@@ -161,11 +161,8 @@ def test_masks_of_both_models_must_rise_at_each_step():
     assert row["ours"].startswith("A after epoch 1, 2, 3: 11.1, 33.3, 81.8 %; B after epoch 1, 2, 3: 11.1")
     assert tried(tiles=epochs(turned="B"))["p3_masks_improve"]["here"] == UNSEEN
     assert tried(tiles=epochs(shares=(0.2, 0.2, 0.9)))["p3_masks_improve"]["here"] == UNSEEN
-
-
-@pytest.mark.parametrize("tiles", [2, 4])
-def test_few_tiles_show_no_rise_however_large(tiles):
-    assert tried(tiles=epochs(tiles=tiles))["p3_masks_improve"]["here"] == UNSEEN
+    for few in (2, 4):
+        assert tried(tiles=epochs(tiles=few))["p3_masks_improve"]["here"] == UNSEEN
 
 
 def test_one_epoch_shows_no_change():
@@ -174,7 +171,32 @@ def test_one_epoch_shows_no_change():
     assert (found["p1_tsne_outward"]["here"], found["p3_masks_improve"]["here"]) == (UNTESTABLE, UNSEEN)
 
 
-def test_verdicts_are_what_dvc_compares():
-    found = claims.verdicts(list(tried().values()))
-    assert tuple(found) == KEYS
-    assert found["p2_frozen_below_full"] == {"here": FAILS, "in_report": "printed otherwise, not resolved"}
+@pytest.mark.parametrize(
+    "labels, neighbours, share", [([0, 0, 1, 1], 1, 1), ([0, 1, 0, 1], 1, 0), ([0, 0, 1, 1], 10, 1 / 3)]
+)
+def test_neighbours_of_the_same_label_are_counted(labels, neighbours, share):
+    line = np.array([[0.0, 0], [1, 0], [10, 0], [11, 0]])
+    assert claims.same_label(line, np.array(labels), neighbours) == pytest.approx([share] * 4)
+
+
+def test_each_public_report_has_nine_figures_in_percent_and_an_address():
+    for report in published.REPORTS:
+        figures = [value for of_problem in report.figures.values() for value in of_problem.values()]
+        assert len(figures) == 9 and all(0 < value < 100 for value in figures)
+    assert len({report.address for report in published.REPORTS}) == len(published.REPORTS) == 7
+
+
+@pytest.mark.parametrize("pair, above", [("CA", 7), ("BA", 7), ("CE", 7), ("BC", 5), ("DE", 5), ("DC", 1)])
+def test_agreement_of_the_reports_is_that_of_an_independent_library(pair, above):
+    result = claims.agreement("p2", *pair)
+    differences = [each.figures["p2"][pair[0]] - each.figures["p2"][pair[1]] for each in published.REPORTS]
+    assert (result.above, result.reports) == (above, 7)
+    assert result.p == pytest.approx(binomtest(above, 7).pvalue)
+    reference = ttest_1samp(differences, 0).confidence_interval()
+    assert (result.low, result.high) == pytest.approx((reference.low, reference.high))
+
+
+def test_byols_help_is_the_same_in_all_reports_and_d_above_c_in_one_alone():
+    assert claims.agreement("p2", "C", "A").text == "7 of 7 (+9.5, 2.1 to 17.0, sign test p = 0.016)"
+    (alone,) = [report for report in published.REPORTS if report.figures["p2"]["D"] > report.figures["p2"]["C"]]
+    assert alone is published.REPORTS[0]

@@ -52,21 +52,14 @@ def test_pairs_are_compared_on_the_same_images(table):
     assert row["high"] == pytest.approx(0.25 + 1.96 * 0.1046, abs=0.03)
 
 
-def test_two_images_that_only_one_has_right_resolve_nothing(table):
-    row = pair(comparison.accuracy_pairs("p2", table), "A", "C")
-    assert (row["only_first"], row["only_second"]) == (2, 0)
-    assert row["p"] == pytest.approx(0.5) and row["resolved"] == 0
-
-
-def test_holms_correction_is_that_of_an_independent_library(table):
+def test_holms_correction_is_that_of_an_independent_library_and_decides(table):
     rows = comparison.accuracy_pairs("p2", table)
     expected = multipletests([row["p"] for row in rows], method="holm")[1]
     assert [row["p_holm"] for row in rows] == pytest.approx(expected)
-
-
-def test_equal_models_are_not_resolved():
-    row = comparison.accuracy_pairs("p1", predictions(A=range(20), B=range(20)))[0]
-    assert (row["difference"], row["p"], row["resolved"]) == (0, 1, 0)
+    two = pair(rows, "A", "C")  # images that only one has right
+    assert (two["only_first"], two["only_second"], two["p"], two["resolved"]) == (2, 0, pytest.approx(0.5), 0)
+    (equal,) = comparison.accuracy_pairs("p1", predictions(A=range(20), B=range(20)))
+    assert (equal["difference"], equal["p"], equal["resolved"]) == (0, 1, 0)
 
 
 # -- IoU
@@ -123,22 +116,15 @@ def test_interval_of_the_mean_iou_is_that_of_scipys_bootstrap(tiles):
     assert (row["low"], row["high"]) == pytest.approx(reference, abs=0.06 * width)
 
 
-def test_better_segmenter_is_resolved(tiles):
-    row = pair(comparison.iou_pairs(comparison.ious_of(rows_of(tiles))), "A", "B")
-    assert row["measure"] == "miou"
-    assert row["difference"] < 0 and row["high"] < 0
-    assert row["p"] == 2 / 2**12 and row["resolved"] == 1  # no other swap of 12 tiles is as far apart
-
-
-def test_segmenters_are_compared_with_the_commonest_class_everywhere(tiles):
-    rows = comparison.iou_pairs(comparison.ious_of(rows_of(tiles)))
-    row = pair(rows, "B", comparison.MAJORITY)
-    counts = torch.from_numpy(tiles).sum(1)
+def test_segmenters_are_compared_with_each_other_and_with_the_commonest_class_everywhere(tiles):
+    rows = [row for row in comparison.iou_pairs(comparison.ious_of(rows_of(tiles))) if row["measure"] == "miou"]
+    worse = pair(rows, "A", "B")
+    assert worse["high"] < 0 and worse["p"] == 2 / 2**12  # no other swap of 12 tiles is as far apart
+    row, counts = pair(rows, "B", comparison.MAJORITY), torch.from_numpy(tiles).sum(1)
     assert row["difference"] == pytest.approx(mean_iou(counts[1]) - mean_iou(majority_confusion(counts[1])))
-    assert row["resolved"] == 1
-    by_mean = [each["p_holm"] for each in rows if each["measure"] == "miou"]
-    expected = multipletests([each["p"] for each in rows if each["measure"] == "miou"], method="holm")[1]
-    assert by_mean == pytest.approx(expected) and len(by_mean) == 3
+    assert row["resolved"] == worse["resolved"] == 1
+    expected = multipletests([each["p"] for each in rows], method="holm")[1]
+    assert [each["p_holm"] for each in rows] == pytest.approx(expected) and len(rows) == 3
 
 
 def test_classes_are_compared_with_a_correction_for_all_of_them(tiles):

@@ -64,7 +64,7 @@ def images(draw, count=400):
 
 
 def of_seeds(draw, gain):
-    """Of a claim of order, over five seeds that differ as well: the verdicts of all claims of problem 2."""
+    """Verdicts of all claims of order of problem 2, over five seeds that differ as well."""
     hard = draw.standard_normal(200)
     own = {key: hard + draw.standard_normal(200) for key in "ABCDE"}  # what each setting finds hard
     values = {}

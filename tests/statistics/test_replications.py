@@ -1,4 +1,4 @@
-"""What holds over seeds, worked by hand; the mean IoU's values of single tiles, against the jackknife."""
+"""Verdicts over seeds, worked by hand; the mean IoU's values of single tiles, against the jackknife."""
 
 import numpy as np
 import pandas as pd
