@@ -34,8 +34,7 @@ class Recipe:
         network: trained in place.
         batches: the training images.
         loss_of: of a batch; it draws its augmentation.
-        training: length, optimiser and schedule; with ``lr`` all the loop reads of params.yaml.
-        lr: the first learning rate.
+        training: length, optimiser, learning rate and schedule; all the loop reads of params.yaml.
         section: of params.yaml, for errors that name the key to change.
         columns: of the history.
         validate: what an epoch's row gets after its steps, of the network in eval mode.
@@ -49,7 +48,6 @@ class Recipe:
     batches: Batches
     loss_of: LossOf
     training: Training
-    lr: float
     section: str
     columns: Sequence[str] = ()
     validate: Callable[[], Row] = dict
