@@ -1,4 +1,4 @@
-"""What a backbone's features are worth as it is trained: nearest neighbours, a linear classifier, effective rank."""
+"""The worth of a backbone's features as it is trained: nearest neighbours, a linear classifier, effective rank."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,7 +102,7 @@ class Features:
     @classmethod
     @torch.no_grad()
     def extract(cls, backbone: nn.Module, halves: Sequence[Batches], machine: Machine) -> "Features":
-        """Of two halves' images, ``bank`` and ``queries``."""
+        """Extract the features of two halves' images, ``bank`` and ``queries``."""
         return cls(*(tensor for half in halves for tensor in extract_features(backbone, backbone, half, machine)))
 
     def knn_accuracy(self, neighbours: int) -> float:
@@ -122,7 +122,7 @@ class Features:
 
 
 class Monitor:
-    """What a backbone's features are worth, before its training (``start``) and after each epoch; it changes nothing.
+    """The worth of a backbone's features, before its training (``start``) and after each epoch; it changes nothing.
 
     ``knn_office`` and ``linear_office``: of the fine-tuning images, the validation's told by the training's.
     ``rankme``: of the pre-training images, ``params.images`` of them at most, drawn at random; where they have labels

@@ -22,7 +22,7 @@ from hw1.run.progress import Progress
 
 
 class TrainingState:
-    """How far a training has come: all that a later process needs to go on from there, bit for bit.
+    """The progress of a training: all that a later process needs to go on from there, bit for bit.
 
     ``sums`` are those of the batches' means called ``names``, of a rank's parts of them, over the epoch under way;
     they stay on the device until it ends.
@@ -87,7 +87,7 @@ class TrainingState:
             self.sums = state["sums"].to(next(self._network.parameters()).device) * (rank() == 0)
 
     def _generators(self) -> dict[str, tuple[Callable[[], Tensor], Callable[[Tensor], None]]]:
-        """How to get and set the state of each generator a step draws from; the GPU's is this process's own."""
+        """Getter and setter of the state of each generator a step draws from; the GPU's is this process's own."""
         generators = {
             "ours": (self._generator.get_state, self._generator.set_state),
             "torch": (torch.get_rng_state, torch.set_rng_state),

@@ -28,7 +28,7 @@ LossOf = Callable[[Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is trained, and how: all that two trainings differ in.
+    """The training itself, all that two trainings differ in.
 
     Args:
         network: trained in place.
@@ -76,7 +76,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Run:
-    """What surrounds a training: the machine, the generator of its draws, its record and its states.
+    """The surroundings of a training: the machine, the generator of its draws, its record and its states.
 
     Of a stage also its name, the parameters ``used``, by dotted path, the ``manifest`` of its images, and the
     ``drafts`` of its outputs: weights, history and what else it writes.
@@ -92,7 +92,7 @@ class Run:
     drafts: Mapping[str, Path] = field(default_factory=dict)
 
     def card(self, recipe: Recipe) -> Card:
-        """Of the network after the last epoch."""
+        """The card of the network after the last epoch."""
         return Card.of(self.stage, recipe.training.epochs, self.manifest, self.used)
 
 

@@ -61,7 +61,7 @@ LAYERS: dict[type, type] = {
 
 
 def _kept(batch: Tensor, shape: tuple[int, ...], dropped: float) -> Tensor:
-    """What a part (N, ...) of the whole batch is multiplied with: 0 with probability ``dropped``, else 1 / (1 - p)."""
+    """Factors of a part (N, ...) of the whole batch: 0 with probability ``dropped``, else 1 / (1 - p)."""
     share = share_of(batch)
     rows_last = batch.ndim == 4 and batch.is_contiguous(memory_format=torch.channels_last)
     order = torch.channels_last if rows_last and len(shape) == 3 else torch.contiguous_format

@@ -145,7 +145,7 @@ def _save_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
 
 
 def _save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """What ``np.load`` reads, without the time of writing that ``np.savez`` puts in: equal arrays, equal bytes."""
+    """Write what ``np.load`` reads, without the time that ``np.savez`` puts in: equal arrays, equal bytes."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             entry = zipfile.ZipInfo(f"{name}.npy")
@@ -171,7 +171,7 @@ def _summary(manifest: Manifest, networks: dict[str, dict[str, Any]]) -> dict[st
 
 
 def _facts(network: nn.Module, card: Card, machine: Machine) -> dict[str, Any]:
-    """How many parameters are trained, and what the network's drawing shows."""
+    """The number of trained parameters, and what the network's drawing shows."""
     trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     image = torch.zeros(1, 3, card.input_side, card.input_side, device=machine.device)
     return {"trained_parameters": trained} | architecture(network, image)

@@ -51,7 +51,7 @@ class Fcn32s(nn.Module):
             layer.load_state_dict({"weight": part["weight"].view_as(layer.weight), "bias": part["bias"]})
 
     def vgg16(self) -> Tensors:
-        """What :meth:`load_vgg16` takes."""
+        """The tensors that :meth:`load_vgg16` takes."""
         tensors = {f"features.{name}": tensor for name, tensor in self.features.state_dict().items()}
         for layer, number in self._connected().items():
             tensors |= {f"classifier.{number}.weight": layer.weight.flatten(1), f"classifier.{number}.bias": layer.bias}
