@@ -20,13 +20,12 @@ from benchmarks.machine import machine, scale, wait
 from benchmarks.tables import Table, ratio
 from benchmarks.timing import Contestant, Setup, race
 from hw1.byol import pretraining
-from hw1.byol.byol import Byol
-from hw1.byol.view_norm import VIEWS
+from hw1.byol.byol import VIEWS, Byol
 from hw1.classify.classifiers import build_backbone, feature_width
 from hw1.data.arrays import load_array
 from hw1.engine.loop import fit
 from hw1.engine.recipe import Run
-from hw1.engine.schedules import build_optimiser
+from hw1.engine.step import build_optimiser
 from hw1.images.augment import augment
 from hw1.images.batches import Batches
 from hw1.images.input import normalise

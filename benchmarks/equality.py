@@ -24,7 +24,7 @@ from hw1.classify.classification import classifier_loss
 from hw1.classify.classifiers import FinetunedClassifier, build_backbone, feature_width
 from hw1.data.classes import LAND_COVER
 from hw1.engine.metrics import count_confusion, iou, mean_iou
-from hw1.engine.schedules import build_optimiser
+from hw1.engine.step import build_optimiser
 from hw1.images.augment import augment
 from hw1.images.input import normalise
 from hw1.run.parameters.params import ByolTraining, load

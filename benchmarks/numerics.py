@@ -113,8 +113,8 @@ def training(kind: str, count: int, mode: str, threads: int) -> Callable[[], Non
             lambda: build_convnext(dataclasses.replace(params.classify.B, weights="none"), 20),
             params.classify.B,
         ),
-        "ResNet10, full": (lambda: finetuned(False), params.finetune),
-        "ResNet10, frozen": (lambda: finetuned(True), params.finetune),
+        "ResNet10, full": (lambda: finetuned(False), params.finetuning("A")),
+        "ResNet10, frozen": (lambda: finetuned(True), params.finetuning("A")),
         "BYOL, ResNet10": (lambda: build_backbone(params.backbone), params.pretrain.byol),
         "FCN32s": (
             lambda: build_segmenter(dataclasses.replace(params.segment.A, weights="none"), 7),
@@ -135,11 +135,11 @@ def training(kind: str, count: int, mode: str, threads: int) -> Callable[[], Non
         network = place.place(network)
         batches = Batches(images, None, settings.batch_size, place)
         return lambda: fit(byol_training(network, batches, settings, generator), run)
-    network = place.place(network)
+    network, settings = place.place(network), dataclasses.replace(settings, lr=5e-4)
     shape, kept = (images.shape[:3], np.uint8) if masks else (count, np.int64)
     batches = Batches(images, draw.integers(0, 6, shape).astype(kept), settings.batch_size, place)
     make = segmenter_loss if masks else classification.classifier_loss
-    recipe = Recipe(network, batches, make(network, settings, generator), settings, 5e-4, kind)
+    recipe = Recipe(network, batches, make(network, settings, generator), settings, kind)
     return lambda: fit(recipe, run)
 
 

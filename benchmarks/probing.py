@@ -11,7 +11,7 @@ from benchmarks.byol import pretraining_of
 from benchmarks.machine import machine, wait
 from benchmarks.tables import Table
 from benchmarks.timing import Contestant, race
-from hw1.byol.measures import linear_scores, rankme
+from hw1.byol.probes import linear_scores, rankme
 from hw1.classify.classification import classifier_loss
 from hw1.classify.classifiers import FinetunedClassifier, build_backbone, feature_width
 from hw1.engine.loop import fit
@@ -77,7 +77,7 @@ def supervised(of: Sizes) -> Contestant:
     images, backbone = noise(of, training.batch_size), build_backbone(of.params.backbone)
     network = place.place(FinetunedClassifier(backbone, feature_width(backbone), of.classes, frozen=False))
     batches, draw = Batches(images, np.arange(len(images)) % of.classes, training.batch_size, place), torch.Generator()
-    recipe = Recipe(network, batches, classifier_loss(network, training, draw), training, training.lr, "supervised")
+    recipe = Recipe(network, batches, classifier_loss(network, training, draw), training, "supervised")
 
     def run() -> float:
         fit(recipe, Run(place, draw, Tracker("supervised")))

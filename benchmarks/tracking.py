@@ -65,10 +65,10 @@ def stage(name: str) -> Contestant:
     backbone = build_backbone("resnet18")
     network = place.place(FinetunedClassifier(backbone, feature_width(backbone), CLASSES, frozen=False))
     training = dataclasses.replace(
-        load("presets/quick.yaml").finetune, epochs=EPOCHS, batch_size=scale().batch, augmentation="none"
+        load("presets/quick.yaml").finetuning("A"), epochs=EPOCHS, batch_size=scale().batch, augmentation="none"
     )
     batches, generator = Batches(images, labels, scale().batch, place), torch.Generator().manual_seed(0)
-    recipe = Recipe(network, batches, classifier_loss(network, training, generator), training, 1e-4, "finetune")
+    recipe = Recipe(network, batches, classifier_loss(network, training, generator), training, "finetune")
 
     def run() -> float:
         with Tracker.start("benchmark", {"lr": 1e-4}, {}) as tracker:

@@ -55,10 +55,10 @@ def segmenter(model: str) -> nn.Module:
 
 
 CASES = {
-    "ResNet50, full, 128 px": Case(partial(resnet50, False), PARAMS.finetune, 128),
-    "ResNet50, full, 224 px": Case(partial(resnet50, False), PARAMS.finetune, 224),
-    "ResNet50, frozen (D, E), 128 px": Case(partial(resnet50, True), PARAMS.finetune, 128),
-    "ResNet50, frozen (D, E), 224 px": Case(partial(resnet50, True), PARAMS.finetune, 224),
+    "ResNet50, full, 128 px": Case(partial(resnet50, False), PARAMS.finetuning("A"), 128),
+    "ResNet50, full, 224 px": Case(partial(resnet50, False), PARAMS.finetuning("A"), 224),
+    "ResNet50, frozen (D, E), 128 px": Case(partial(resnet50, True), PARAMS.finetuning("A"), 128),
+    "ResNet50, frozen (D, E), 224 px": Case(partial(resnet50, True), PARAMS.finetuning("A"), 224),
     "ConvNeXt-Base, frozen but for `printed`, 224 px": Case(
         partial(convnext, "printed"), PARAMS.classify.B, 224, large=True
     ),
@@ -87,10 +87,10 @@ def ours(name: str) -> Contestant:
     count = case.batch_size * scale().batches
     network, generator = place.place(case.build()), torch.Generator().manual_seed(0)
     batches = Batches(*arrays(case, count), case.batch_size, place)
-    training = dataclasses.replace(case.training, epochs=1, batch_size=case.batch_size)
+    training = dataclasses.replace(case.training, epochs=1, batch_size=case.batch_size, lr=1e-4)
 
     def run() -> float:
-        recipe = Recipe(network, batches, loss_of(case, network, generator), training, 1e-4, name)
+        recipe = Recipe(network, batches, loss_of(case, network, generator), training, name)
         fit(recipe, Run(place, generator, Tracker(name)))
         return count
 

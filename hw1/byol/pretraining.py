@@ -9,10 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hw1.byol.byol import Byol, ema_decay, projection_std
+from hw1.byol.byol import VIEWS, Byol, ema_decay, projection_std
 from hw1.byol.given import load_given
 from hw1.byol.probes import Monitor
-from hw1.byol.view_norm import VIEWS
 from hw1.classify.classification import TRAIN_COLUMNS, labels_recipe
 from hw1.classify.classifiers import FinetunedClassifier, build_backbone, feature_width
 from hw1.data.arrays import GIVEN_WEIGHTS, load_array
@@ -29,6 +28,10 @@ from hw1.run.processes.ranks import world
 
 COLUMNS = ("epoch", "lr", "ema", "loss", "projection_std", "gradient_norm", "spread", "collapsed")
 WATCHING = ("pretrain.probes", "pretrain.byol.collapse_spread", "pretrain.byol.on_collapse")  # change no weights
+UNLABELLED = (
+    "pretrain.supervised (settings B and D): the archive has neither pretrain_model_SL.pt nor p2_data/mini/train.csv; "
+    "add one of them, set data.weights, or run the other stages with `dvc repro --keep-going`"
+)
 
 
 def given_weights(mini: Path) -> Path | None:
@@ -50,40 +53,39 @@ def starting_backbone(name: str, given: Path | None, start: Path, machine: Machi
 
 def supervised_recipe(backbone: nn.Module, params: Params, data: Path, monitor: Monitor, run: Run) -> Recipe:
     """The backbone under a linear classifier, by the labels of mini; InputError where it has none."""
-    training = params.pretrain.supervised
     classes = run.manifest.classes
     if not classes:
-        raise InputError(
-            "pretrain.supervised (settings B and D): the archive has neither pretrain_model_SL.pt nor "
-            "p2_data/mini/train.csv; add one of them, set data.weights, or run the other stages with "
-            "`dvc repro --keep-going`"
-        )
+        raise InputError(UNLABELLED)
     classifier = FinetunedClassifier(backbone, feature_width(backbone), classes, frozen=False)
     network = run.machine.place(classifier, "backbone")
-    recipe = labels_recipe(network, training, "pretrain.supervised", data, run)
+    recipe = labels_recipe(network, params.pretrain.supervised, "pretrain.supervised", data, run)
     return replace(recipe, validate=monitor)
 
 
 def byol_recipe(backbone: nn.Module, params: Params, data: Path, monitor: Monitor, run: Run) -> Recipe:
     """BYOL around the backbone, by the images of mini alone."""
     training = params.pretrain.byol
-    network = run.machine.place(
-        Byol(backbone, feature_width(backbone), training.hidden, training.projection), "backbone"
-    )
+    byol = Byol(backbone, feature_width(backbone), training.hidden, training.projection)
+    network = run.machine.place(byol, "backbone")
     batches = Batches(load_array(data, "train_images"), None, training.batch_size, run.machine)
     return replace(byol_training(network, batches, training, run.generator), validate=monitor)
 
 
 def byol_training(network: Byol, batches: Batches, training: ByolTraining, generator: torch.Generator) -> Recipe:
-    """BYOL of a network on unlabelled images."""
+    """BYOL of a network on unlabelled images; each step's decay is recorded as ``ema``."""
+
+    def update_target(step: int, steps: int) -> Row:
+        decay = ema_decay(training.ema, step, steps)
+        network.update_target(decay)
+        return {"ema": decay}
+
     return Recipe(
         network=network,
         batches=batches,
         loss_of=byol_loss_of(network, training, generator),
         training=training,
-        lr=training.lr,
         section="pretrain.byol",
-        after_step=target_update(network, training),
+        after_step=update_target,
         after_epoch=collapse_watch(training),
         gradient_norm=True,
     )
@@ -102,42 +104,31 @@ def byol_loss_of(network: Byol, training: ByolTraining, generator: torch.Generat
     return loss_of
 
 
-def target_update(network: Byol, training: ByolTraining) -> Callable[[int, int], Row]:
-    """Move the target after each step; records the decay used as ``ema``."""
-
-    def after_step(step: int, steps: int) -> Row:
-        decay = ema_decay(training.ema, step, steps)
-        network.update_target(decay)
-        return {"ema": decay}
-
-    return after_step
-
-
 def collapse_watch(training: ByolTraining) -> Callable[[Row, Sequence[Row]], Row]:
-    """What the loop calls with the row of an epoch: adds how far the projections spread, and whether they collapsed.
+    """A function of an epoch's row: how far the projections spread, and whether they collapsed.
 
     ``spread`` is the std of the normalised projections as a share of 1/sqrt(d), what it is when they point in all
-    directions alike; they count as collapsed below ``collapse_spread``. Told once on stderr.
+    directions alike; they count as collapsed below ``collapse_spread``. The user is warned once.
 
     Raises:
         InputError: they collapsed and ``on_collapse`` is stop.
     """
-    stops, told = training.on_collapse == "stop", False
+    warned = False
 
     def after_epoch(row: Row, _: Sequence[Row]) -> Row:
-        nonlocal told
+        nonlocal warned
         spread = row["projection_std"] * training.projection**0.5
         collapsed = spread < training.collapse_spread
         if collapsed:
-            text = (
+            fault = (
                 f"pretrain.byol: the projections collapsed: in epoch {row['epoch']:.0f} their spread is {spread:.3f} "
                 f"of what it is evenly, below collapse_spread ({training.collapse_spread:g})"
             )
-            if stops:
-                raise InputError(f"{text}; lower pretrain.byol.lr, or go on with on_collapse: warn")
-            if not told:
-                print(f"warning: {text}; its features may be worth nothing", file=sys.stderr)
-            told = True
+            if training.on_collapse == "stop":
+                raise InputError(f"{fault}; lower pretrain.byol.lr, or go on with on_collapse: warn")
+            if not warned:
+                print(f"warning: {fault}; its features may be worth nothing", file=sys.stderr)
+            warned = True
         return {"spread": spread, "collapsed": float(collapsed)}
 
     return after_epoch
@@ -155,7 +146,9 @@ METHODS = {"supervised": Method(supervised_recipe, TRAIN_COLUMNS), "byol": Metho
 
 
 def write_outputs(rows: list[Row], backbone: nn.Module, method: Method, monitor: Monitor, run: Run) -> None:
-    """The backbone with what determines it, the history, and the headline numbers; no ``rows`` of given weights."""
+    """Write the backbone with what determines it, the history, and the headline numbers; given weights have no
+    ``rows``.
+    """
     determining = {key: value for key, value in run.used.items() if not key.startswith(WATCHING)}
     metadata = {"stage": run.stage, "network": run.used["backbone"], "parameters": determining}
     save_weights(backbone, run.drafts["weights"], metadata)

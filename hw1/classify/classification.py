@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_classifier, feature_width
-from hw1.data.arrays import load_array
-from hw1.engine.losses import correct, cross_entropy
-from hw1.engine.metrics import accuracy
+from hw1.engine.metrics import accuracy, correct, cross_entropy
 from hw1.engine.recipe import LossOf, Recipe, Row, Run
 from hw1.engine.validation import classify
 from hw1.engine.weights import load_start, load_weights
@@ -46,29 +44,22 @@ def labels_recipe(network: nn.Module, training: Supervised, section: str, data: 
     """A network, placed on the device, on the images and labels of prepared data; nothing is validated."""
     return Recipe(
         network=network,
-        batches=labelled_batches(data, "train", training.batch_size, run.machine),
+        batches=Batches.labelled(data, "train", training.batch_size, run.machine),
         loss_of=classifier_loss(network, training, run.generator),
         training=training,
-        lr=training.lr,
         section=section,
         columns=TRAIN_COLUMNS,
     )
 
 
 def _recipe(network: nn.Module, data: Path, training: Supervised, section: str, run: Run) -> Recipe:
-    validation = labelled_batches(data, "validation", training.batch_size, run.machine)
+    validation = Batches.labelled(data, "validation", training.batch_size, run.machine)
     return replace(
         labels_recipe(network, training, section, data, run),
         columns=COLUMNS,
         score="val_accuracy",
         validate=classifier_scores(network, validation, run.machine, run.manifest.classes, input_of(training)),
     )
-
-
-def labelled_batches(data: Path, split: str, batch_size: int, machine: Machine) -> Batches:
-    """Images and labels of a prepared split."""
-    images, labels = load_array(data, f"{split}_images"), load_array(data, f"{split}_labels")
-    return Batches(images, labels, batch_size, machine)
 
 
 def classifier_loss(network: nn.Module, training: Supervised, generator: torch.Generator) -> LossOf:

@@ -1,4 +1,4 @@
-"""What a file of trained weights says of itself: enough to build its network and to feed it from the file alone."""
+"""The model card in a file of trained weights: enough to build its network and to feed it from the file alone."""
 
 import dataclasses
 import re
@@ -23,7 +23,7 @@ STAGE = re.compile(r"(classify|segment)@[AB]|finetune@\w+")
 
 @dataclass(frozen=True)
 class Facts:
-    """What a card says in plain values: the ``stage`` of DVC that trained the network, the ``epoch`` it is after, its
+    """Plain values of a card: the ``stage`` of DVC that trained the network, the ``epoch`` it is after, its
     number of ``classes``, and of the stored images the ``origin``, the sizes in px and the filter they were resized by
     (:class:`hw1.data.arrays.Manifest`).
     """

@@ -1,12 +1,24 @@
-"""Scores from integer counts summed over a whole set and divided once."""
+"""Loss and scores: of a batch's logits, and from integer counts summed over a whole set and divided once."""
 
 import math
-from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hw1.data.classes import ious, mean_of
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, count: int | None = None) -> Tensor:
+    """Mean cross entropy: logits (N, K), labels (N,) int64 -> scalar.
+
+    ``count``: the images of the batch of which these N are a share; the shares' results add up to its mean.
+    """
+    return nn.functional.cross_entropy(logits.float(), labels, reduction="sum") / (count or len(labels))
+
+
+def correct(logits: Tensor, labels: Tensor, count: int | None = None) -> Tensor:
+    """Rows whose largest logit is the label, as a share of all (or of ``count``): scalar float32."""
+    return (logits.argmax(1) == labels).sum() / (count or len(labels))
 
 
 def count_confusion(truth: Tensor, prediction: Tensor, classes: int) -> Tensor:
@@ -32,19 +44,18 @@ def accuracy(confusion: Tensor) -> float:
 
 
 def overlaps(confusions: Tensor) -> Tensor:
-    """What the IoUs are made of: counts (..., 7, 7) -> (..., 6, 3) int64, for each class the pixels that are it in
-    truth and prediction, in the truth, and in the prediction; Unknown has no IoU.
+    """Sums that IoUs are made of: counts (..., 7, 7) -> (..., 6, 3) int64, for each class but Unknown its pixels
+    in truth and prediction, in the truth, and in the prediction.
     """
-    both = confusions.diagonal(dim1=-2, dim2=-1)
-    return torch.stack([both, confusions.sum(-1), confusions.sum(-2)], dim=-1)[..., :-1, :]
+    sums = confusions.diagonal(dim1=-2, dim2=-1), confusions.sum(-1), confusions.sum(-2)
+    return torch.stack(sums, dim=-1)[..., :-1, :]
 
 
 def iou(confusion: Tensor) -> list[float | None]:
     """IoU of each class but Unknown over the whole set, as the course's scorer counts it.
 
-    confusion is (7, 7) with Unknown as row and column 6. Unknown has no IoU of its own, but its pixels
-    are not masked: a class predicted there is a false positive. None for a class that is neither in the
-    truth nor predicted.
+    confusion is (7, 7) with Unknown as row and column 6, whose pixels are not masked: a class predicted there is a
+    false positive. None for a class that is neither in the truth nor predicted.
     """
     return [None if math.isnan(value) else value for value in ious(overlaps(confusion).numpy()).tolist()]
 
@@ -55,14 +66,8 @@ def mean_iou(confusion: Tensor) -> float:
 
 
 def majority_confusion(confusion: Tensor) -> Tensor:
-    """The confusion counts of predicting the commonest known class (not Unknown) everywhere."""
+    """Confusion counts of predicting the commonest known class (not Unknown) everywhere."""
     truth = confusion.sum(1)
     majority = torch.zeros_like(confusion)
     majority[:, truth[:-1].argmax()] = truth
     return majority
-
-
-def best(rows: list[Mapping[str, float]], column: str) -> tuple[float, int]:
-    """Largest value of a history's column and the first epoch that has it."""
-    row = max(rows, key=lambda row: row[column])
-    return float(row[column]), int(row["epoch"])

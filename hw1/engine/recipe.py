@@ -28,14 +28,13 @@ LossOf = Callable[[Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is trained, and how: all that two trainings differ in.
+    """The training itself, all that two trainings differ in.
 
     Args:
         network: trained in place.
         batches: the training images.
         loss_of: of a batch; it draws its augmentation.
-        training: length, optimiser and schedule; with ``lr`` all the loop reads of params.yaml.
-        lr: the first learning rate.
+        training: length, optimiser, learning rate and schedule; all the loop reads of params.yaml.
         section: of params.yaml, for errors that name the key to change.
         columns: of the history.
         validate: what an epoch's row gets after its steps, of the network in eval mode.
@@ -49,7 +48,6 @@ class Recipe:
     batches: Batches
     loss_of: LossOf
     training: Training
-    lr: float
     section: str
     columns: Sequence[str] = ()
     validate: Callable[[], Row] = dict
@@ -78,7 +76,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Run:
-    """What surrounds a training: the machine, the generator of its draws, its record and its states.
+    """The surroundings of a training: the machine, the generator of its draws, its record and its states.
 
     Of a stage also its name, the parameters ``used``, by dotted path, the ``manifest`` of its images, and the
     ``drafts`` of its outputs: weights, history and what else it writes.
@@ -94,7 +92,7 @@ class Run:
     drafts: Mapping[str, Path] = field(default_factory=dict)
 
     def card(self, recipe: Recipe) -> Card:
-        """Of the network after the last epoch."""
+        """The card of the network after the last epoch."""
         return Card.of(self.stage, recipe.training.epochs, self.manifest, self.used)
 
 

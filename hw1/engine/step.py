@@ -1,18 +1,41 @@
-"""One optimiser step of a recipe."""
+"""One optimiser step of a recipe: optimiser, learning rate, loss, gradients."""
 
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from hw1.engine.recipe import LossOf, Recipe
 from hw1.engine.synchronised import synchronise
 from hw1.images.machine import Machine
 from hw1.images.shares import sharing
 from hw1.run.errors import InputError
+from hw1.run.parameters.params import Training
 from hw1.run.processes.gpus import is_out_of_memory, largest_batch
 from hw1.run.processes.ranks import world
+
+
+def build_optimiser(training: Training, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """Adam or SGD over the parameters that take gradients; the loop sets the learning rate of each step."""
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    momentum, decay = training.momentum, training.weight_decay
+    if training.optimiser == "adam":
+        return torch.optim.Adam(trained, betas=(momentum, 0.999), weight_decay=decay, fused=True)
+    return torch.optim.SGD(trained, lr=0.0, momentum=momentum, weight_decay=decay, fused=True)
+
+
+def learning_rate(training: Training, step: int, steps: int) -> float:
+    """Rate of step ``step`` of ``steps``: ``constant``, ``cosine`` from ``lr`` down to 0, or ``exponential``, in each
+    epoch ``gamma`` times the last one's.
+    """
+    if training.schedule == "cosine":
+        return training.lr * (1 + math.cos(math.pi * step / steps)) / 2
+    if training.schedule == "exponential":
+        return training.lr * training.gamma ** (step * training.epochs // steps)
+    return training.lr
 
 
 class _Loss(nn.Module):
@@ -20,10 +43,7 @@ class _Loss(nn.Module):
 
     def __init__(self, network: nn.Module, loss_of: LossOf):
         super().__init__()
-        self.network, self._loss_of = network, loss_of
-
-    def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-        return self._loss_of(images, targets)
+        self.network, self.forward = network, loss_of
 
 
 class Step:
@@ -64,15 +84,12 @@ class Step:
     def _update(self, images: Tensor, targets: Tensor) -> Mapping[str, Tensor]:
         means = self.gradients(images, targets)
         if self._norm:
-            means = {**means, "gradient_norm": self._gradient_norm() / world()}
+            parameters = (parameter for group in self._optimiser.param_groups for parameter in group["params"])
+            norm = get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+            means = {**means, "gradient_norm": norm / world()}
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         return means
-
-    def _gradient_norm(self) -> Tensor:
-        parameters = (parameter for group in self._optimiser.param_groups for parameter in group["params"])
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        return torch.stack(torch._foreach_norm(gradients)).float().norm()
 
     def _too_large(self, images: Tensor, targets: Tensor) -> InputError:
         if world() > 1:  # the others are in the middle of a step

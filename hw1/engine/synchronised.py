@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torchvision.ops import StochasticDepth
 
-from hw1.images.shares import add_up, share_of, stacked
+from hw1.images.shares import all_gather, all_reduce, share_of
 
 
 def synchronise(network: nn.Module) -> nn.Module:
@@ -61,7 +61,7 @@ LAYERS: dict[type, type] = {
 
 
 def _kept(batch: Tensor, shape: tuple[int, ...], dropped: float) -> Tensor:
-    """What a part (N, ...) of the whole batch is multiplied with: 0 with probability ``dropped``, else 1 / (1 - p)."""
+    """Factors of a part (N, ...) of the whole batch: 0 with probability ``dropped``, else 1 / (1 - p)."""
     share = share_of(batch)
     rows_last = batch.ndim == 4 and batch.is_contiguous(memory_format=torch.channels_last)
     order = torch.channels_last if rows_last and len(shape) == 3 else torch.contiguous_format
@@ -103,7 +103,7 @@ class _Normalised(torch.autograd.Function):
         parts = list(zip(*(_views(tensor, ctx.views) for tensor in (gradient, batch, to_batch)), strict=True))
         # With constant statistics first, and the sums of gradient * normal and of gradient over this rank's rows.
         local = torch.stack([_constant(*part, weight, mean[v], variance[v], ctx.eps) for v, part in enumerate(parts)])
-        with_normal, plain = (add_up(local.clone()) / count).unbind(1)  # (views, C)
+        with_normal, plain = (all_reduce(local.clone()) / count).unbind(1)  # (views, C)
         # Then what the statistics' own dependence on the batch takes from it, again a scaled and shifted batch.
         for view, (_, rows, place) in enumerate(parts):
             if len(rows):
@@ -135,7 +135,7 @@ def _moments(rows: Tensor) -> Tensor:
 def _of_all_ranks(local: Tensor, count: float) -> tuple[Tensor, Tensor]:
     """Counts (ranks,) and moments (ranks, views, 2, C), in one exchange."""
     packed = torch.cat([local.new_full((1,), count), local.flatten()])  # new_tensor would wait for a GPU
-    every = stacked(packed)
+    every = all_gather(packed)
     return every[:, 0], every[:, 1:].unflatten(1, local.shape)
 
 

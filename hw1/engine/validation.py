@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from hw1.data.classes import LAND_COVER
-from hw1.engine.losses import cross_entropy
-from hw1.engine.metrics import count_confusion
+from hw1.engine.metrics import count_confusion, cross_entropy
 from hw1.images.batches import Batches
 from hw1.images.input import AS_STORED, NetworkInput
 from hw1.images.machine import Machine
-from hw1.images.shares import Share, gathered
+from hw1.images.shares import Share, all_gather_items
 from hw1.images.transfer import send
 from hw1.run.processes.ranks import world
 
@@ -23,7 +22,7 @@ STRIP = 1 << 22  # pixels of a class map made at a time: 117 MB of scores
 
 @torch.no_grad()
 def logits_of(network: nn.Module, images: Tensor, machine: Machine, fed: NetworkInput = AS_STORED) -> Tensor:
-    """What a network in eval mode says of stored images (n, 3, S, S) uint8 on its device, in the autocast's type."""
+    """Logits of stored images (n, 3, S, S) uint8 by a network in eval mode, on its device, in the autocast's type."""
     with machine.autocast():
         return network(fed(images))
 
@@ -88,16 +87,14 @@ def labels_of(logits: Tensor, classes: int) -> Tensor:
 def each_batch(
     batches: Batches, outcome: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 ) -> tuple[tuple[Tensor, ...], ...]:
-    """What ``outcome`` makes of the images and targets of every batch of a split: for each of its tensors a tuple of
-    one per batch, in stored order.
+    """Tensors that ``outcome`` makes of images and targets, as tuples of one per batch of a split, in stored order.
 
-    Ranks divide the batches among themselves, so that each is what it is on one, and tell each other what came out;
-    the tensors are the CPU's then.
+    Ranks divide whole batches among themselves and gather the outcomes, which are the CPU's then.
     """
     share = Share.of(batches.steps)
     mine = [outcome(*batch) for batch in batches.in_order(share.start, share.stop)]
     if world() > 1:
-        mine = gathered([tuple(tensor.cpu() for tensor in tensors) for tensors in mine])
+        mine = all_gather_items([tuple(tensor.cpu() for tensor in tensors) for tensors in mine])
     return tuple(zip(*mine, strict=True))
 
 
@@ -121,13 +118,10 @@ def classify(
 
 
 @torch.no_grad()
-def features(
+def extract_features(
     network: nn.Module, layer: Callable[[Tensor], Tensor], batches: Batches, machine: Machine
 ) -> tuple[Tensor, Tensor]:
-    """What ``layer`` makes of the images of a split, with ``network``, whose part it is, in eval mode.
-
-    Returns (N, features) float32 and the split's targets (N,), on the device, in stored order.
-    """
+    """Outputs (N, features) float32 of a ``layer`` of ``network``, and targets (N,), on the device, in stored order."""
     network.eval()
 
     def outcome(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

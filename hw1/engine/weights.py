@@ -63,7 +63,7 @@ def load_tensors(path: Path) -> Tensors:
 
 
 def load_start(path: Path, weights: str) -> Tensors:
-    """What a network starts from: the tensors of ``path``, without any for ``weights`` none.
+    """The start of a network: the tensors of ``path``, without any for ``weights`` none.
 
     Raises:
         InputError: the file was left for other parameters.
@@ -80,7 +80,7 @@ def part_of(tensors: Tensors, name: str) -> Tensors:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What a file of :func:`save_weights` says of itself; empty for one that says nothing."""
+    """The metadata of a file of :func:`save_weights`; empty for one that says nothing."""
     with _opened(path) as file:
         text = (file.metadata() or {}).get("hw1", "{}")
     try:

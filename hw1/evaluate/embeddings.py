@@ -13,7 +13,7 @@ SAME = 1e-6  # of the largest feature: what differs by less is rounding
 
 
 def degenerate(features: np.ndarray) -> str:
-    """What keeps features (N, F) from being shown in a plane, for the end of a sentence; "" if nothing does."""
+    """The reason that features (N, F) cannot be shown in a plane, for the end of a sentence; "" if nothing does."""
     if not np.isfinite(features).all():
         return "are not all numbers (NaN or infinite)"
     if np.ptp(features, axis=0).max(initial=0) <= SAME * np.abs(features).max(initial=0):

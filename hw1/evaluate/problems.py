@@ -19,21 +19,20 @@ from torch import Tensor, nn
 from hw1.data.arrays import Manifest, load_array, load_masks
 from hw1.data.classes import LAND_COVER
 from hw1.engine.card import Card, read_card
-from hw1.engine.metrics import accuracy, best, iou, majority_confusion, mean_iou, overlaps
-from hw1.engine.validation import Classified, classify, features, most_likely, segment, tile_scores
+from hw1.engine.metrics import accuracy, iou, majority_confusion, mean_iou, overlaps
+from hw1.engine.validation import Classified, classify, extract_features, most_likely, segment, tile_scores
 from hw1.engine.weights import BEST, FINAL, KEPT, picture_epochs, snapshot_file
-from hw1.evaluate.architecture import architecture
-from hw1.evaluate.confidence import calibration_error, entries, mistakes, reliability
-from hw1.evaluate.trained import load_model
+from hw1.evaluate.trained import architecture, load_model
 from hw1.images.batches import Batches
 from hw1.images.input import input_of
 from hw1.images.machine import Machine
 from hw1.run.files import whole_file, whole_folder
 from hw1.run.parameters.params import Params
-from hw1.segment.focal import segment_loss
+from hw1.segment.segmentation import segment_loss
 
 MODELS = ("A", "B")  # of problems 1 and 3
 SHOWN_MISTAKES = 10  # of each classifier
+BINS = 15  # of confidence, of equal width, as Guo et al. 2017 (arXiv:1706.04599) count them
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,7 @@ class Evaluation:
 
 def evaluate_p1(params: Params, machine: Machine, sources: Sources) -> Evaluation:
     """Accuracy of A and B; PCA and t-SNE of A's second-last layer at three epochs."""
-    weights = {model: sources.models / model / KEPT[params.evaluate.keep] for model in MODELS}
-    result = _evaluate_classifiers(params, weights, machine, sources)
+    result = _evaluate_classifiers(params, MODELS, machine, sources)
     result.projections, width = _projections(params, machine, sources.data, sources.models / "A")
     epochs = [epoch for method, epoch in dict.fromkeys(row[:2] for row in result.projections) if method == "tsne"]
     result.summary |= {"features": width, "epochs": epochs}
@@ -77,8 +75,7 @@ def evaluate_p1(params: Params, machine: Machine, sources: Sources) -> Evaluatio
 
 def evaluate_p2(params: Params, machine: Machine, sources: Sources) -> Evaluation:
     """Accuracy of every setting in params.yaml, in its order."""
-    weights = {setting: sources.models / setting / KEPT[params.evaluate.keep] for setting in params.settings}
-    return _evaluate_classifiers(params, weights, machine, sources)
+    return _evaluate_classifiers(params, params.settings, machine, sources)
 
 
 def evaluate_p3(params: Params, machine: Machine, sources: Sources) -> Evaluation:
@@ -100,8 +97,10 @@ def evaluate_p3(params: Params, machine: Machine, sources: Sources) -> Evaluatio
     for model in MODELS:
         epochs[model] = []
         for network, card in _snapshots(sources.models / model, machine):
-            masks = _predicted(network, images, truth, shown, card, machine)
-            arrays |= {f"{model}/{names[i]}/{card.epoch}": mask for i, mask in zip(shown, masks, strict=True)}
+            tiles = Batches(images[shown], None, card.training.batch_size, machine)
+            scores_of_tiles = tile_scores(network, tiles, [truth[index].shape for index in shown], machine)
+            for index, scores in zip(shown, scores_of_tiles, strict=True):
+                arrays[f"{model}/{names[index]}/{card.epoch}"] = most_likely(scores).byte().cpu().numpy()
             counts = counted(network, card)
             of_epochs += _tile_rows(names, f"{model} {card.epoch}", counts)
             epochs[model].append(card.epoch)
@@ -118,7 +117,8 @@ def evaluate_p3(params: Params, machine: Machine, sources: Sources) -> Evaluatio
         "requested_ids": list(params.evaluate.mask_ids),
         "epochs": epochs,
     }
-    metrics = {"data": manifest.origin, "keep": params.evaluate.keep, **_ious(confusions, sources.histories)}
+    best = _best(confusions, sources.histories, "val_miou", "miou")
+    metrics = {"data": manifest.origin, "keep": params.evaluate.keep, **_ious(confusions), **best}
     return Evaluation(metrics, predictions, summary, confusions, arrays, of_epochs=of_epochs)
 
 
@@ -145,7 +145,7 @@ def _save_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
 
 
 def _save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """What ``np.load`` reads, without the time of writing that ``np.savez`` puts in: equal arrays, equal bytes."""
+    """Write what ``np.load`` reads, without the time that ``np.savez`` puts in: equal arrays, equal bytes."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             entry = zipfile.ZipInfo(f"{name}.npy")
@@ -165,14 +165,41 @@ def _snapshots(folder: Path, machine: Machine) -> Iterator[tuple[nn.Module, Card
     return (_load(snapshot_file(folder, epoch, epochs), machine) for epoch in picture_epochs(epochs))
 
 
-def _evaluate_classifiers(params: Params, weights: dict[str, Path], machine: Machine, sources: Sources) -> Evaluation:
-    """What the classifiers in the files say of the validation split."""
+def _summary(manifest: Manifest, networks: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    images = {"training_images": len(manifest.train), "validation_images": len(manifest.validation)}
+    return {**images, "networks": networks}
+
+
+def _facts(network: nn.Module, card: Card, machine: Machine) -> dict[str, Any]:
+    """The number of trained parameters, and what the network's drawing shows."""
+    trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    image = torch.zeros(1, 3, card.input_side, card.input_side, device=machine.device)
+    return {"trained_parameters": trained} | architecture(network, image)
+
+
+def _best(models: Iterable[str], histories: Path, column: str, name: str) -> dict[str, dict[str, float]]:
+    """The largest value of each history's column, and the first epoch that has it."""
+    best = {}
+    for model in models:
+        with open(histories / f"{model}.csv", newline="") as file:
+            best[model] = max(csv.DictReader(file), key=lambda row: float(row[column]))
+    return {
+        f"best_{name}": {model: float(row[column]) for model, row in best.items()},
+        "best_epoch": {model: int(row["epoch"]) for model, row in best.items()},
+    }
+
+
+# -- classifiers
+
+
+def _evaluate_classifiers(params: Params, models: Iterable[str], machine: Machine, sources: Sources) -> Evaluation:
+    """Score the classifiers on the validation split."""
     manifest, images = Manifest.load(sources.data), load_array(sources.data, "validation_images")
     seen: dict[str, Classified] = {}
     networks = {}
-    for model, path in weights.items():
-        network, card = _load(path, machine)
-        batches = _labelled(sources.data, card, machine)
+    for model in models:
+        network, card = _load(sources.models / model / KEPT[params.evaluate.keep], machine)
+        batches = Batches.labelled(sources.data, "validation", card.training.batch_size, machine)
         seen[model] = classify(network, batches, machine, manifest.classes, input_of(card.training))
         networks[model] = _facts(network, card, machine)
     confusions = {model: each.confusion(manifest.classes) for model, each in seen.items()}
@@ -181,32 +208,90 @@ def _evaluate_classifiers(params: Params, weights: dict[str, Path], machine: Mac
     rows = zip(manifest.validation, labels, *columns, strict=True)
     bins = {model: reliability(each) for model, each in seen.items()}
     wrong = {model: mistakes(each, SHOWN_MISTAKES) for model, each in seen.items()}
-    metrics = {"data": manifest.origin, "keep": params.evaluate.keep, **_accuracies(confusions, sources.histories)}
-    metrics["calibration_error"] = {model: round(calibration_error(rows), 6) for model, rows in bins.items()}
-    summary = _summary(manifest, networks) | {"classes": manifest.classes, "chance": 1 / manifest.classes}
-    summary["reliability"] = {model: np.round(rows, 6).tolist() for model, rows in bins.items()}
-    summary["mistakes"] = {model: entries(seen[model], manifest.validation, places) for model, places in wrong.items()}
+    metrics = {
+        "data": manifest.origin,
+        "keep": params.evaluate.keep,
+        "accuracy": {model: round(accuracy(confusion), 6) for model, confusion in confusions.items()},
+        **_best(confusions, sources.histories, "val_accuracy", "accuracy"),
+        "calibration_error": {model: round(calibration_error(rows), 6) for model, rows in bins.items()},
+    }
+    summary = {
+        **_summary(manifest, networks),
+        "classes": manifest.classes,
+        "chance": 1 / manifest.classes,
+        "reliability": {model: np.round(rows, 6).tolist() for model, rows in bins.items()},
+        "mistakes": {model: entries(seen[model], manifest.validation, places) for model, places in wrong.items()},
+    }
     arrays = {f"{model}/{rank}": images[place] for model, places in wrong.items() for rank, place in enumerate(places)}
     return Evaluation(metrics, [("image", "label", *seen), *rows], summary, confusions, arrays)
 
 
-def _labelled(data: Path, card: Card, machine: Machine) -> Batches:
-    images, labels = load_array(data, "validation_images"), load_array(data, "validation_labels")
-    return Batches(images, labels, card.training.batch_size, machine)
+def reliability(seen: Classified) -> list[list[float]]:
+    """For each bin of confidence that has images: their number, mean confidence, and share that is right."""
+    confidences, right = seen.confidences.double().numpy(), (seen.predictions == seen.labels).numpy()
+    bins = np.minimum((confidences * BINS).astype(int), BINS - 1)
+    chosen = [bins == number for number in np.unique(bins)]
+    return [[int(some.sum()), confidences[some].mean(), right[some].mean()] for some in chosen]
 
 
-def _facts(network: nn.Module, card: Card, machine: Machine) -> dict[str, Any]:
-    """How many parameters are trained, and what the network's drawing shows."""
-    trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    image = torch.zeros(1, 3, card.input_side, card.input_side, device=machine.device)
-    return {"trained_parameters": trained} | architecture(network, image)
+def calibration_error(bins: Sequence[Sequence[float]]) -> float:
+    """The expected calibration error of :func:`reliability`: how far confidence and share right lie apart, the
+    mean over images.
+    """
+    return sum(count * abs(sure - right) for count, sure, right in bins) / sum(row[0] for row in bins)
 
 
-def _summary(manifest: Manifest, networks: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def mistakes(seen: Classified, count: int) -> list[int]:
+    """Positions of the wrong answers that a classifier was surest of, the surest first; of equals the first."""
+    wrong = (seen.predictions != seen.labels).nonzero().flatten()
+    return wrong[seen.confidences[wrong].argsort(descending=True, stable=True)[:count]].tolist()
+
+
+def entries(seen: Classified, names: Sequence[str], positions: Sequence[int]) -> list[dict[str, Any]]:
+    """Names, labels, predictions and confidences of the images at ``positions``, for summary.json."""
+    return [
+        {
+            "image": names[index],
+            "label": int(seen.labels[index]),
+            "prediction": int(seen.predictions[index]),
+            "confidence": round(float(seen.confidences[index]), 4),
+        }
+        for index in positions
+    ]
+
+
+def _projections(params: Params, machine: Machine, data: Path, models: Path) -> tuple[list[tuple], int]:
+    """Rows of projections.csv, t-SNE of each epoch and PCA of the last, and the number of features they show."""
+    from hw1.evaluate import embeddings  # only here: scikit-learn takes a second to import
+
+    rows: list[tuple] = []
+
+    def add(method: str, epoch: int, plane: np.ndarray) -> None:
+        rows.extend((method, epoch, f"{x:.5g}", f"{y:.5g}", label) for (x, y), label in zip(plane, labels, strict=True))
+
+    for network, card in _snapshots(models, machine):
+        batches = Batches.labelled(data, "validation", card.training.batch_size, machine)
+        points, labels = (part.cpu().numpy() for part in extract_features(network, network.features, batches, machine))
+        if reason := embeddings.degenerate(points):
+            fault = f"evaluate p1: after epoch {card.epoch} the features of model A {reason}"
+            print(f"{fault}; PCA and t-SNE show one point", file=sys.stderr)
+        add("tsne", card.epoch, embeddings.tsne(points, params.evaluate.tsne_perplexity, params.seed))
+    add("pca", card.epoch, embeddings.pca(points))
+    return rows, points.shape[1]
+
+
+# -- segmenters
+
+
+def _ious(confusions: dict[str, Tensor]) -> dict[str, Any]:
+    """The mean IoU of each model, and the IoU of each class, None where it is in neither truth nor prediction."""
+    ious = {model: iou(confusion) for model, confusion in confusions.items()}
     return {
-        "training_images": len(manifest.train),
-        "validation_images": len(manifest.validation),
-        "networks": networks,
+        "miou": {model: round(mean_iou(confusion), 6) for model, confusion in confusions.items()},
+        "iou": {
+            name: {model: each[index] and round(each[index], 6) for model, each in ious.items()}
+            for index, name in enumerate(LAND_COVER[:-1])
+        },
     }
 
 
@@ -216,71 +301,8 @@ def _tile_rows(names: Sequence[str], model: str, confusions: Tensor) -> Iterator
         yield from ((name, model, label, *row, pixels) for label, row in zip(LAND_COVER[:-1], counts, strict=True))
 
 
-def _history(path: Path) -> list[dict[str, float]]:
-    with open(path, newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
-def _best(models: Sequence[str], histories: Path, column: str) -> tuple[dict[str, float], dict[str, int]]:
-    pairs = {model: best(_history(histories / f"{model}.csv"), column) for model in models}
-    return {model: value for model, (value, _) in pairs.items()}, {model: epoch for model, (_, epoch) in pairs.items()}
-
-
-def _accuracies(confusions: dict[str, Tensor], histories: Path) -> dict[str, Any]:
-    values, epochs = _best(list(confusions), histories, "val_accuracy")
-    final = {model: round(accuracy(confusion), 6) for model, confusion in confusions.items()}
-    return {"accuracy": final, "best_accuracy": values, "best_epoch": epochs}
-
-
-def _ious(confusions: dict[str, Tensor], histories: Path) -> dict[str, Any]:
-    values, epochs = _best(list(confusions), histories, "val_miou")
-    ious = {
-        name: {model: _rounded(iou(confusion)[index]) for model, confusion in confusions.items()}
-        for index, name in enumerate(LAND_COVER[:-1])
-    }
-    miou = {model: _rounded(mean_iou(confusion)) for model, confusion in confusions.items()}
-    return {"miou": miou, "iou": ious, "best_miou": values, "best_epoch": epochs}
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
-
-
-def _projections(params: Params, machine: Machine, data: Path, models: Path) -> tuple[list[tuple], int]:
-    """Rows of projections.csv, t-SNE of each epoch and PCA of the last, and the number of features they show."""
-    from hw1.evaluate import embeddings  # only here: scikit-learn takes a second to import
-
-    labels = load_array(data, "validation_labels")
-    rows: list[tuple] = []
-
-    def add(method: str, epoch: int, plane: np.ndarray) -> None:
-        rows.extend((method, epoch, f"{x:.5g}", f"{y:.5g}", label) for (x, y), label in zip(plane, labels, strict=True))
-
-    for network, card in _snapshots(models, machine):
-        points = features(network, network.features, _labelled(data, card, machine), machine)[0].cpu().numpy()
-        if reason := embeddings.degenerate(points):
-            told = f"evaluate p1: after epoch {card.epoch} the features of model A {reason}"
-            print(f"{told}; PCA and t-SNE show one point", file=sys.stderr)
-        add("tsne", card.epoch, embeddings.tsne(points, params.evaluate.tsne_perplexity, params.seed))
-    add("pca", card.epoch, embeddings.pca(points))
-    return rows, points.shape[1]
-
-
 def _shown_tiles(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
     """Positions of the wanted tiles; the first other tiles of the set stand in for absent ones."""
     present = [names.index(name) for name in wanted if name in names]
     others = [index for index in range(len(names)) if index not in present]
     return present + others[: len(wanted) - len(present)]
-
-
-def _predicted(
-    network: nn.Module,
-    images: np.ndarray,
-    truth: Sequence[np.ndarray],
-    shown: Sequence[int],
-    card: Card,
-    machine: Machine,
-) -> list[np.ndarray]:
-    batches = Batches(images[shown], None, card.training.batch_size, machine)
-    scores_of_tiles = tile_scores(network, batches, [truth[index].shape for index in shown], machine)
-    return [most_likely(scores).byte().cpu().numpy() for scores in scores_of_tiles]

@@ -1,26 +1,24 @@
 """The two augmentations by name. Each image of a batch draws its own choice, operation and parameters.
 
-All draws come from a CPU generator and are made on the CPU: a seed gives the same draws wherever the
-images are, the lists of images per operation are known without asking the device, and nothing here
-waits for it. So an augmentation is first drawn, as a list of :class:`Change`, whose tensors then travel to the
-device in one copy, and carried out there. Between operations images stay uint8, which is fast and rounds as
-torchvision does. Autocast is off for the changes: in bf16 a level of 255 has no fraction.
+All draws are made on the CPU by a CPU generator, so that a seed gives the same wherever the images are, and nothing
+waits for the device. An augmentation is first drawn, as a list of :class:`Change` whose tensors travel to the device in
+one copy, then carried out there. Between operations images stay uint8, which is fast and rounds as torchvision does.
+Autocast is off for the changes: in bf16 a level of 255 has no fraction.
 
 Where ranks share a batch, each draws for the whole batch and keeps the rows of its own images.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
 from hw1.images import image_ops
-from hw1.images.changes import Change, carry_out, coins, where
 from hw1.images.kernels import square_root
 from hw1.images.shares import share_of
 from hw1.images.transfer import send
-from hw1.images.trivial import draw_trivial, trivial_changes
 
 # RandomResizedCrop's usual ranges (Szegedy et al. 2015, arXiv:1409.4842, section 6).
 CROP_AREA = (0.08, 1.0)
@@ -28,6 +26,53 @@ CROP_RATIO = (3 / 4, 4 / 3)
 CROP_TRIES = 10
 
 JITTER_OPS = (image_ops.adjust_brightness, image_ops.adjust_contrast, image_ops.adjust_hue)
+
+# TrivialAugmentWide (Müller & Hutter 2021, arXiv:2103.10158), as torchvision has it: 31 even steps from the first to
+# the last value, signed ones negated every other time.
+TRIVIAL_OPS = {  # name: (first magnitude, last magnitude, signed)
+    "Identity": (0, 0, False),
+    "ShearX": (0, 0.99, True),
+    "ShearY": (0, 0.99, True),
+    "TranslateX": (0, 32, True),  # pixels, at any image size
+    "TranslateY": (0, 32, True),
+    "Rotate": (0, 135, True),  # degrees
+    "Brightness": (0, 0.99, True),  # this and the next three: factor 1 + magnitude
+    "Color": (0, 0.99, True),
+    "Contrast": (0, 0.99, True),
+    "Sharpness": (0, 0.99, True),
+    "Posterize": (8, 2, False),  # bits
+    "Solarize": (255, 0, False),  # threshold
+    "AutoContrast": (0, 0, False),
+    "Equalize": (0, 0, False),
+}
+OP_NAMES = tuple(TRIVIAL_OPS)
+# (14, 31), rounded to float32 as torchvision's: the middle translation is 15.999999, cut to 15 pixels.
+MAGNITUDES = torch.stack([torch.linspace(first, last, 31) for first, last, _ in TRIVIAL_OPS.values()]).double()
+SIGNED = torch.tensor([signed for _, _, signed in TRIVIAL_OPS.values()])
+GEOMETRIC_OPS = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
+PHOTOMETRIC_OPS: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], tuple[Tensor, ...]]]] = {
+    # name: (operation, its parameters of the magnitudes)
+    "Brightness": (image_ops.adjust_brightness, lambda magnitudes: (1 + magnitudes,)),
+    "Color": (image_ops.adjust_saturation, lambda magnitudes: (1 + magnitudes,)),
+    "Contrast": (image_ops.adjust_contrast, lambda magnitudes: (1 + magnitudes,)),
+    "Sharpness": (image_ops.adjust_sharpness, lambda magnitudes: (1 + magnitudes,)),
+    "Posterize": (image_ops.posterize, lambda magnitudes: (magnitudes.round(),)),
+    "Solarize": (image_ops.solarize, lambda magnitudes: (magnitudes,)),
+    "AutoContrast": (image_ops.autocontrast, lambda magnitudes: ()),
+    "Equalize": (image_ops.equalize, lambda magnitudes: ()),
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of some images of a batch: ``operation(images, *parameters)`` takes the place of images ``index``.
+
+    ``index`` is (n,) int64, the parameters have n rows each, all on the CPU.
+    """
+
+    operation: Callable[..., Tensor]
+    index: Tensor
+    parameters: tuple[Tensor, ...]
 
 
 def augment(name: str, images: Tensor, generator: Generator, views: int = 1) -> Tensor:
@@ -48,8 +93,7 @@ def augment(name: str, images: Tensor, generator: Generator, views: int = 1) -> 
     changes = list(changes_of(*draws, height, width))
     if changes or views > 1:
         images = images.repeat(views, 1, 1, 1)  # NCHW, in memory of its own
-    carry_out(images, changes)
-    return images
+    return _carry_out(images, changes)
 
 
 def flip(
@@ -62,10 +106,11 @@ def flip(
         vertical: probability of exchanging top and bottom.
     """
     share = share_of(images)
-    drawn = [share.rows(coins(share.total, probability, generator)) for probability in (horizontal, vertical)]
+    drawn = [share.rows(_coins(share.total, probability, generator)) for probability in (horizontal, vertical)]
     axes = [axis for coin, axis in zip(drawn, (-1, -2), strict=True) if coin.any()]
     for chosen, axis in zip(send([coin for coin in drawn if coin.any()], images.device), axes, strict=True):
-        images, masks = _mirror(images, chosen, axis), _mirror(masks, chosen, axis)
+        images = torch.where(chosen.view(-1, 1, 1, 1), images.flip(axis), images)
+        masks = torch.where(chosen.view(-1, 1, 1), masks.flip(axis), masks)
     return images, masks
 
 
@@ -82,6 +127,32 @@ def color_jitter(images: Tensor, strength: float, generator: Generator) -> Tenso
     return apply_jitter(images, *map(share.rows, draw_jitter(share.total, strength, generator)))
 
 
+def _where(chosen: Tensor, operation: Callable[..., Tensor], *parameters: Tensor) -> Iterator[Change]:
+    """The change of the chosen images, (N,) bool, each with its rows of the parameters; none if none is chosen."""
+    index = chosen.nonzero().squeeze(1)
+    if len(index):
+        yield Change(operation, index, tuple(values[index] for values in parameters))
+
+
+def _carry_out(images: Tensor, changes: Sequence[Change]) -> Tensor:
+    """Make the changes in their order, in place, in full precision; all that they need travels in one copy."""
+    needed = (tensor for change in changes for tensor in (change.index, *change.parameters))
+    sent = iter(send(list(needed), images.device))
+    with torch.autocast(images.device.type, enabled=False):
+        for change in changes:
+            index, *parameters = (next(sent) for _ in range(1 + len(change.parameters)))
+            images[index] = change.operation(images.index_select(0, index), *parameters)
+    return images
+
+
+def _coins(count: int, probability: float, generator: Generator) -> Tensor:
+    """(count,) bool, each true with this ``probability``."""
+    return torch.rand(count, generator=generator) < probability
+
+
+# -- jitter, crop, mirror
+
+
 def draw_jitter(count: int, strength: float, generator: Generator) -> tuple[Tensor, Tensor]:
     """Parameters (count, 3) of brightness, contrast and hue, and (count, 3) orders of application."""
     parameters = (2 * torch.rand(count, 3, generator=generator) - 1) * strength
@@ -92,14 +163,13 @@ def draw_jitter(count: int, strength: float, generator: Generator) -> tuple[Tens
 def apply_jitter(images: Tensor, parameters: Tensor, order: Tensor) -> Tensor:
     """Apply JITTER_OPS: image i gets operation ``order[i, 0]`` first, with ``parameters[i, order[i, 0]]``."""
     images = images.clone(memory_format=torch.contiguous_format)
-    carry_out(images, list(_jitter_changes(torch.ones(len(images), dtype=torch.bool), parameters, order)))
-    return images
+    return _carry_out(images, list(_jitter_changes(torch.ones(len(images), dtype=torch.bool), parameters, order)))
 
 
 def _jitter_changes(chosen: Tensor, parameters: Tensor, order: Tensor) -> Iterator[Change]:
     for position in range(len(JITTER_OPS)):
         for number, adjust in enumerate(JITTER_OPS):
-            yield from where(chosen & (order[:, position] == number), adjust, parameters[:, number])
+            yield from _where(chosen & (order[:, position] == number), adjust, parameters[:, number])
 
 
 def draw_boxes(count: int, height: int, width: int, generator: Generator) -> Tensor:
@@ -119,41 +189,72 @@ def draw_boxes(count: int, height: int, width: int, generator: Generator) -> Ten
     room = torch.tensor([height, width]) - size + 1
     corner = (torch.rand(count, 2, generator=generator, dtype=torch.float64) * room).long()
     boxes = torch.cat([corner, size], dim=1)
-    return torch.where(fits.any(1, keepdim=True), boxes, torch.tensor(_central_box(height, width)))
-
-
-def _central_box(height: int, width: int) -> tuple[int, int, int, int]:
-    box_width = min(width, round(height * CROP_RATIO[1]))
-    box_height = min(height, round(width / CROP_RATIO[0]))
-    return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
+    central_height, central_width = min(height, round(width / CROP_RATIO[0])), min(width, round(height * CROP_RATIO[1]))
+    central = (height - central_height) // 2, (width - central_width) // 2, central_height, central_width
+    return torch.where(fits.any(1, keepdim=True), boxes, torch.tensor(central))
 
 
 def _draw_choice(count: int, height: int, width: int, generator: Generator) -> tuple[Tensor, ...]:
     choice = torch.randint(3, (count,), generator=generator)
     boxes = draw_boxes(count, height, width, generator)
-    mirrored = (choice == 1) & coins(count, 0.5, generator)
+    mirrored = (choice == 1) & _coins(count, 0.5, generator)
     parameters, order = torch.zeros(count, 3), torch.zeros(count, 3, dtype=torch.int64)
     parameters[choice == 2], order[choice == 2] = draw_jitter(int((choice == 2).sum()), 0.5, generator)
     return choice, boxes, mirrored, parameters, order
 
 
 def _choice_changes(
-    choice: Tensor, boxes: Tensor, mirrored: Tensor, parameters: Tensor, order: Tensor, height: int, width: int
+    choice: Tensor, boxes: Tensor, mirrored: Tensor, parameters: Tensor, order: Tensor, *_: int
 ) -> Iterator[Change]:
-    yield from where(choice == 0, image_ops.crop_and_resize, boxes.float())
-    yield from where(mirrored, image_ops.mirror)
+    yield from _where(choice == 0, image_ops.crop_and_resize, boxes.float())
+    yield from _where(mirrored, image_ops.mirror)
     yield from _jitter_changes(choice == 2, parameters, order)
 
 
+# -- TrivialAugmentWide
+
+
+def draw_trivial(count: int, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Each image's operation, int64 (count,) positions in OP_NAMES, and its signed magnitude, (count,)."""
+    ops = torch.randint(len(OP_NAMES), (count,), generator=generator)
+    magnitudes = MAGNITUDES[ops, torch.randint(MAGNITUDES.shape[1], (count,), generator=generator)]
+    return ops, torch.where(SIGNED[ops] & _coins(count, 0.5, generator), -magnitudes, magnitudes)
+
+
+def apply_trivial(images: Tensor, ops: Tensor, magnitudes: Tensor) -> Tensor:
+    """Apply to each image its operation of TrivialAugmentWide, as ``draw_trivial`` gives them."""
+    images = images.clone(memory_format=torch.contiguous_format)
+    return _carry_out(images, list(_trivial_changes(ops, magnitudes, *images.shape[2:])))
+
+
+def _trivial_changes(ops: Tensor, magnitudes: Tensor, height: int, width: int) -> Iterator[Change]:
+    for name, (operation, parameters_of) in PHOTOMETRIC_OPS.items():
+        yield from _where(ops == OP_NAMES.index(name), operation, *parameters_of(magnitudes))
+    geometric = torch.isin(ops, torch.tensor([OP_NAMES.index(name) for name in GEOMETRIC_OPS]))
+    yield from _where(geometric, image_ops.affine, _inverse_matrices(ops, magnitudes, height, width))
+
+
+def _inverse_matrices(ops: Tensor, magnitudes: Tensor, height: int, width: int) -> Tensor:
+    """(N, 2, 3) from result to source about the image's middle; identity where the op is not geometric.
+
+    Shears keep the first row or column in place, as PIL's and AutoAugment's do, not the middle one.
+    """
+    shear_x, shear_y, right, down, angle = (
+        torch.where(ops == OP_NAMES.index(name), magnitudes, 0) for name in GEOMETRIC_OPS
+    )
+    angle = angle.deg2rad()  # counter-clockwise
+    x = [angle.cos(), shear_x - angle.sin(), shear_x * height / 2 - right.trunc()]
+    y = [shear_y + angle.sin(), angle.cos(), shear_y * width / 2 - down.trunc()]
+    return torch.stack(x + y, dim=1).view(-1, 2, 3)
+
+
 def _draw_mirrored_trivial(count: int, height: int, width: int, generator: Generator) -> tuple[Tensor, ...]:
-    return coins(count, 0.5, generator), *draw_trivial(count, generator)
+    return _coins(count, 0.5, generator), *draw_trivial(count, generator)
 
 
-def _mirrored_trivial_changes(
-    mirrored: Tensor, ops: Tensor, magnitudes: Tensor, height: int, width: int
-) -> Iterator[Change]:
-    yield from where(mirrored, image_ops.mirror)
-    yield from trivial_changes(ops, magnitudes, height, width)
+def _mirrored_trivial_changes(mirrored: Tensor, *trivial: Tensor | int) -> Iterator[Change]:
+    yield from _where(mirrored, image_ops.mirror)
+    yield from _trivial_changes(*trivial)
 
 
 # name: (number of images, height, width, generator -> what is drawn, a row for each image; that -> changes)
@@ -162,7 +263,3 @@ _AUGMENTATIONS: dict[str, tuple[Callable[..., tuple[Tensor, ...]], Callable[...,
     "choice224": (_draw_choice, _choice_changes),
     "trivial128": (_draw_mirrored_trivial, _mirrored_trivial_changes),
 }
-
-
-def _mirror(batch: Tensor, chosen: Tensor, axis: int) -> Tensor:
-    return torch.where(chosen.view(-1, *[1] * (batch.ndim - 1)), batch.flip(axis), batch)

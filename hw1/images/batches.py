@@ -1,17 +1,19 @@
 """Batches of a prepared split on the device, as uint8: augmentation and normalisation happen there."""
 
 import itertools
+import mmap
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hw1.data.arrays import load_array
 from hw1.images.machine import Machine
 from hw1.images.shares import Share
-from hw1.images.streaming import Announcement, ahead
-from hw1.images.transfer import send
+from hw1.images.transfer import Announcement, ahead, send
 
 Batch = tuple[Tensor, Tensor]
 AHEAD = 3  # batches that wait on the GPU while it computes on another
@@ -29,12 +31,18 @@ class Batches:
 
     def __init__(self, images: np.ndarray, targets: np.ndarray | None, batch_size: int, machine: Machine):
         arrays = [images] if targets is None else [images, targets]
-        self._announcements = [Announcement(array) for array in arrays if isinstance(array, np.memmap)]
+        maps = [array for array in arrays if isinstance(array.base, mmap.mmap)]
+        self._announcements = [Announcement(array) for array in maps]
         self._arrays = [torch.from_numpy(array) for array in arrays]
         self._batch_size = batch_size
         self._device = machine.device
         if self._device.type == "cuda":
             self._move_in(machine)
+
+    @classmethod
+    def labelled(cls, data: Path, split: str, batch_size: int, machine: Machine) -> "Batches":
+        """Images and labels of a split of prepared data."""
+        return cls(load_array(data, f"{split}_images"), load_array(data, f"{split}_labels"), batch_size, machine)
 
     def _move_in(self, machine: Machine) -> None:
         """Let the arrays live on the GPU if they may; where they do not fit after all, say so and stream them."""
@@ -51,11 +59,6 @@ class Batches:
     def __len__(self) -> int:
         """Number of images."""
         return len(self._arrays[0])
-
-    @property
-    def _place(self) -> torch.device:
-        """Where the arrays are."""
-        return self._arrays[0].device
 
     @property
     def steps(self) -> int:
@@ -90,11 +93,11 @@ class Batches:
 
     def _batches(self, parts: Sequence[Tensor]) -> Iterator[Batch]:
         """The batches of the images ``parts``, (n,) int64 on the CPU each."""
-        if self._place.type == "cpu":
-            announced = self._announced(parts)
-            return map(self._take, announced) if self._device.type == "cpu" else self._streamed(announced)
-        there = send(parts, self._place)  # the whole epoch's at once
-        return map(self._take, parts, there)
+        device = self._arrays[0].device
+        if device.type != "cpu":
+            return map(self._batch, parts, send(parts, device))  # the whole epoch's indices at once
+        announced = self._announced(parts)
+        return self._streamed(announced) if self._device.type != "cpu" else map(self._batch, announced)
 
     def _announced(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
         """The parts, each announced before the one ahead of it is used."""
@@ -104,37 +107,35 @@ class Batches:
             if current is not None:
                 yield current
 
-    def _take(self, index: Tensor, there: Tensor | None = None) -> Batch:
-        """The images ``index``, which is ``there`` where the arrays are."""
-        images, *targets = (array.index_select(0, index if there is None else there) for array in self._arrays)
-        return _channels_first(images), targets[0] if targets else index
+    def _batch(self, index: Tensor, on_device: Tensor | None = None) -> Batch:
+        """The images ``index``, which is ``on_device`` where the arrays are."""
+        chosen = index if on_device is None else on_device
+        return _channels_first([array.index_select(0, chosen) for array in self._arrays], index)
 
     def _streamed(self, parts: Iterable[Tensor]) -> Iterator[Batch]:
         """Batches gathered into pinned memory and copied on a stream of their own, ahead of their use."""
         copies = torch.cuda.Stream(self._device)
 
-        def copied(index: Tensor) -> tuple[Tensor, list[Tensor], torch.cuda.Event]:
-            sent = []
-            for array in self._arrays:
-                staged = torch.empty((len(index), *array.shape[1:]), dtype=array.dtype, pin_memory=True)
-                torch.index_select(array, 0, index, out=staged)
-                with torch.cuda.stream(copies):
-                    sent.append(staged.to(self._device, non_blocking=True))
-            return index, sent, copies.record_event()
-
-        def copied_in_thread() -> Iterator[tuple[Tensor, list[Tensor], torch.cuda.Event]]:
+        def copied() -> Iterator[tuple[Tensor, list[Tensor], torch.cuda.Event]]:
             torch.cuda.set_device(self._device)  # a new thread's is GPU 0, which may be another process's
-            yield from map(copied, parts)
+            for index in parts:
+                sent = []
+                for array in self._arrays:
+                    staged = torch.empty((len(index), *array.shape[1:]), dtype=array.dtype, pin_memory=True)
+                    torch.index_select(array, 0, index, out=staged)
+                    with torch.cuda.stream(copies):
+                        sent.append(staged.to(self._device, non_blocking=True))
+                yield index, sent, copies.record_event()
 
-        for index, sent, arrived in ahead(copied_in_thread(), AHEAD):
+        for index, sent, arrived in ahead(copied(), AHEAD):
             steps = torch.cuda.current_stream(self._device)
             steps.wait_event(arrived)
             for tensor in sent:
                 tensor.record_stream(steps)  # its memory is not reused while the step reads it
-            images, *targets = sent
-            yield _channels_first(images), targets[0] if targets else index
+            yield _channels_first(sent, index)
 
 
-def _channels_first(images: Tensor) -> Tensor:
-    """NHWC bytes seen as NCHW: channels_last."""
-    return images.permute(0, 3, 1, 2)
+def _channels_first(arrays: list[Tensor], index: Tensor) -> Batch:
+    """Images seen as NCHW, channels_last in memory, and the targets, or the positions ``index``."""
+    images, *targets = arrays
+    return images.permute(0, 3, 1, 2), targets[0] if targets else index

@@ -1,4 +1,4 @@
-"""How a picture, as it is stored, becomes what a network is fed: in training, scoring, prediction and export."""
+"""The way of a stored picture to the input of a network: in training, scoring, prediction and export."""
 
 import functools
 from collections.abc import Callable

@@ -21,7 +21,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 
 @dataclass(frozen=True)
 class Machine:
-    """What a run computes on.
+    """The device and precision of a run.
 
     ``autocast_dtype`` None means plain float32; a data set that takes at most ``resident_share`` of the
     GPU's free memory lives there; ``portable``: networks on it give the same bytes on every CPU.
@@ -63,7 +63,7 @@ class Machine:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What a tracked run says of the machine."""
+        """Facts of the machine for a tracked run."""
         tags = {"device": self.name, "precision": "fp32" if self.autocast_dtype is None else "bf16"}
         if world() > 1:
             tags |= {"ranks": str(world()), "batch_norm": "synchronised"}
@@ -116,7 +116,7 @@ def _keep_freed_memory() -> None:
 
 
 def _has_bf16(device: torch.device) -> bool:
-    """Whether bf16 runs in hardware: on CPUs AVX512-BF16 or AMX, on NVIDIA GPUs Ampere and later."""
+    """Tell if bf16 runs in hardware: on CPUs AVX512-BF16 or AMX, on NVIDIA GPUs Ampere and later."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

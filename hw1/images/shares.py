@@ -1,9 +1,9 @@
-"""Which images of a batch each rank has, and sums over all of them.
+"""Images of a batch that each rank has, and what ranks tell each other of them.
 
-A batch of ``batch_size`` images is split into as many contiguous parts as there are ranks. What is drawn
-for the images (augmentation, dropout) every rank draws for the whole batch and keeps the rows of its own
-images; what is a mean over the batch every rank computes its part of, and the parts add up to the mean. So
-the batches, the steps and the random numbers are those of one process, and only roundings differ.
+A batch of ``batch_size`` images is split into as many contiguous parts as there are ranks. What is drawn for the
+images (augmentation, dropout) every rank draws for the whole batch and keeps the rows of its own; of a mean over the
+batch every rank computes its part, and the parts add up to it. So batches, steps and random numbers are those of one
+process, and only roundings differ.
 """
 
 import contextlib
@@ -34,7 +34,6 @@ class Share:
         return cls(rank() * total // world(), (rank() + 1) * total // world(), total)
 
     def rows(self, whole: Tensor) -> Tensor:
-        """The rows of this share."""
         return whole[self.start : self.stop]
 
 
@@ -43,7 +42,7 @@ _batch: Share | None = None  # of the batch under way
 
 @contextlib.contextmanager
 def sharing(total: int) -> Iterator[None]:
-    """In the block a batch of ``total`` images is under way, of which this rank has its share."""
+    """Have a batch of ``total`` images under way in the block, of which this rank has its share."""
     global _batch
     before, _batch = _batch, Share.of(total)
     try:
@@ -53,7 +52,7 @@ def sharing(total: int) -> Iterator[None]:
 
 
 def share_of(images: Sequence) -> Share:
-    """Which rows of the batch under way ``images`` are; outside of :func:`sharing` they are a batch of their own."""
+    """The rows of the batch under way that ``images`` are; outside of :func:`sharing` they are a batch of their own."""
     if _batch is None:
         return Share(0, len(images), len(images))
     if _batch.stop - _batch.start != len(images):
@@ -61,17 +60,14 @@ def share_of(images: Sequence) -> Share:
     return _batch
 
 
-# -- sums
-
-
-def add_up(numbers: Tensor) -> Tensor:
+def all_reduce(numbers: Tensor) -> Tensor:
     """The sum over ranks, in place."""
     if world() > 1:
         dist.all_reduce(numbers)
     return numbers
 
 
-def stacked(numbers: Tensor) -> Tensor:
+def all_gather(numbers: Tensor) -> Tensor:
     """Every rank's numbers, of one shape: (...) -> (ranks, ...)."""
     if world() == 1:
         return numbers[None]
@@ -80,7 +76,7 @@ def stacked(numbers: Tensor) -> Tensor:
     return torch.stack(parts)
 
 
-def gathered(items: list[T]) -> list[T]:
+def all_gather_items(items: list[T]) -> list[T]:
     """Every rank's items, in the order of ranks, on every rank; tensors must be the CPU's."""
     if world() == 1:
         return items

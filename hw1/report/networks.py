@@ -1,7 +1,7 @@
 """The drawings the report asks for: what stage evaluate recorded of the networks, arranged in boxes.
 
 A recorded network has the sizes of its ``input`` and ``output`` (channels, height, width of one image) and its
-``parts`` in order (:func:`hw1.evaluate.architecture.architecture`). What is said of it here is words only.
+``parts`` in order (:func:`hw1.evaluate.trained.architecture`). What is said of it here is words only.
 """
 
 from collections import Counter

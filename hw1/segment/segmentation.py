@@ -1,6 +1,7 @@
-"""The training of a segmenter: batches, the loss of a batch, the scores after an epoch."""
+"""The training of a segmenter: its loss, focal loss, of which cross entropy is a case, and its scores."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,8 @@ from hw1.images.augment import color_jitter, flip
 from hw1.images.batches import Batches
 from hw1.images.input import AS_STORED
 from hw1.images.machine import Machine
-from hw1.images.shares import add_up
+from hw1.images.shares import all_reduce
 from hw1.run.parameters.params import Params, Segmenter
-from hw1.segment.focal import segment_loss
 from hw1.segment.segmenters import build_segmenter
 
 COLUMNS = ("epoch", "lr", "train_loss", "val_loss", "val_miou")
@@ -30,28 +30,20 @@ def p3_recipe(params: Params, model: str, data: Path, start: Path, run: Run) -> 
     training, section = getattr(params.segment, model), f"segment.{model}"
     network = build_segmenter(training, len(LAND_COVER), load_start(start, training.weights))
     network = run.machine.place(network, f"{section}.width")
-    train, validation = (
-        tile_batches(data, split, training.batch_size, run.machine) for split in ("train", "validation")
-    )
+    images, masks = load_array(data, "train_images"), load_array(data, "train_masks")
+    # Validation masks have sizes of their own.
+    validation = Batches(load_array(data, "validation_images"), None, training.batch_size, run.machine)
     truth = load_masks(data, "validation")
     return Recipe(
         network=network,
-        batches=train,
+        batches=Batches(images, masks, training.batch_size, run.machine),
         loss_of=segmenter_loss(network, training, run.generator),
         training=training,
-        lr=training.lr,
         section=section,
         columns=COLUMNS,
         score="val_miou",
         validate=segmenter_scores(network, validation, truth, training, run.machine),
     )
-
-
-def tile_batches(data: Path, split: str, batch_size: int, machine: Machine) -> Batches:
-    """Square tiles of a prepared split, with their masks in ``train``; validation masks have sizes of their own."""
-    images = load_array(data, f"{split}_images")
-    masks = load_array(data, "train_masks") if split == "train" else None
-    return Batches(images, masks, batch_size, machine)
 
 
 def segmenter_loss(network: nn.Module, training: Segmenter, generator: torch.Generator) -> LossOf:
@@ -62,10 +54,9 @@ def segmenter_loss(network: nn.Module, training: Segmenter, generator: torch.Gen
         return color_jitter(images, training.color_jitter, generator)
 
     def loss_of(images: Tensor, masks: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        known = add_up((masks != UNKNOWN).sum())
+        known = all_reduce((masks != UNKNOWN).sum())
         images, masks = flip(images, masks, training.horizontal_flip, training.vertical_flip, generator)
-        logits = network(AS_STORED(images, jittered))
-        loss = pixel_loss(logits, masks, known)
+        loss = pixel_loss(network(AS_STORED(images, jittered)), masks, known)
         return loss, {"train_loss": loss.detach()}
 
     return loss_of
@@ -81,3 +72,29 @@ def segmenter_scores(
         return {"val_loss": loss, "val_miou": mean_iou(confusions.sum(0))}
 
     return scores
+
+
+def segment_loss(training: Segmenter) -> Callable[..., Tensor]:
+    """The loss a section of ``segment`` names, see :func:`focal_loss`: logits, masks, count or none -> scalar."""
+    alpha, gamma = (1.0, 0.0) if training.loss == "cross_entropy" else (training.focal_alpha, training.focal_gamma)
+    return partial(focal_loss, alpha=alpha, gamma=gamma, ignore=UNKNOWN)
+
+
+def focal_loss(
+    logits: Tensor, masks: Tensor, count: Tensor | None = None, *, alpha: float, gamma: float, ignore: int
+) -> Tensor:
+    """Mean over the pixels whose class is not ``ignore`` of -alpha (1 - p)^gamma log p, p the true class's probability.
+
+    logits (N, K, H, W), masks (N, H, W) uint8 -> scalar; zero if all pixels are ignored. Lin et al. 2017
+    (arXiv:1708.02002); alpha 1 and gamma 0 make it cross entropy. Written with gather, whose backward
+    pass can be deterministic on a GPU where NLLLoss2d's cannot.
+
+    ``count``: the pixels, not ignored, of the batch of which these tiles are a share; the shares' results add up
+    to its mean.
+    """
+    known = masks != ignore
+    target = masks.long().where(known, 0).unsqueeze(1)  # (N, 1, H, W)
+    log_p = logits.float().log_softmax(1).gather(1, target).squeeze(1)
+    # The clamp keeps the slope finite where p rounds to 1 and gamma is below 1.
+    weight = (1 - log_p.exp()).clamp(min=1e-6) ** gamma
+    return (-alpha * weight * log_p * known).sum() / (known.sum() if count is None else count).clamp(min=1)

@@ -1,11 +1,11 @@
 """Segmentation networks of problem 3: images (N, 3, H, W) -> logits (N, 7, H, W), any H and W from 32 up."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import resnet, vgg
-from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation import deeplabv3
 
 from hw1.engine.weights import NOTHING, Tensors, part_of
@@ -51,7 +51,7 @@ class Fcn32s(nn.Module):
             layer.load_state_dict({"weight": part["weight"].view_as(layer.weight), "bias": part["bias"]})
 
     def vgg16(self) -> Tensors:
-        """What :meth:`load_vgg16` takes."""
+        """The tensors that :meth:`load_vgg16` takes."""
         tensors = {f"features.{name}": tensor for name, tensor in self.features.state_dict().items()}
         for layer, number in self._connected().items():
             tensors |= {f"classifier.{number}.weight": layer.weight.flatten(1), f"classifier.{number}.bias": layer.bias}
@@ -108,14 +108,21 @@ def bilinear_kernel(channels: int, size: int) -> Tensor:
     return kernel
 
 
+class Trunk(nn.Sequential):
+    """Layers in a row whose result is called ``out``, as torchvision's segmenters want their backbone's."""
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return {"out": super().forward(images)}
+
+
 class DeepLabV3(nn.Module):
     """DeepLabv3 (Chen et al. 2017, arXiv:1706.05587): torchvision's head on a ResNet of output stride 8."""
 
     def __init__(self, backbone: resnet.ResNet, classes: int):
         super().__init__()
         head = deeplabv3.DeepLabHead(backbone.fc.in_features, classes)
-        features = IntermediateLayerGetter(backbone, {"layer4": "out"})
-        self.network = deeplabv3.DeepLabV3(features, head)
+        layers = {name: layer for name, layer in backbone.named_children() if name not in ("avgpool", "fc")}
+        self.network = deeplabv3.DeepLabV3(Trunk(OrderedDict(layers)), head)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network(images)["out"]

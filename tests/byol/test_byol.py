@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from hw1.byol.byol import Byol, byol_loss, ema_decay, projection_std
-from hw1.byol.view_norm import ViewBatchNorm
+from hw1.byol.byol import Byol, ViewBatchNorm, byol_loss, ema_decay, projection_std
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from hw1.byol.measures import PENALTY, TEMPERATURE, linear_scores, rankme, vote
+from hw1.byol.probes import PENALTY, TEMPERATURE, linear_scores, rankme, vote
 
 
 def at(*degrees):

@@ -9,7 +9,7 @@ from torch import nn
 
 from hw1.byol.byol import Byol
 from hw1.byol.pretraining import byol_training
-from hw1.byol.probes import Halves, Monitor
+from hw1.byol.probes import Features, Monitor
 from hw1.classify.classification import classifier_loss
 from hw1.data.arrays import Manifest
 from hw1.engine.loop import fit
@@ -51,10 +51,10 @@ def test_features_are_the_backbones_in_eval_mode():
     colours = np.zeros((6, 4, 4, 3), np.uint8)
     colours[range(6), ..., [0, 1, 2, 0, 1, 2]] = 200
     labels = np.array([0, 1, 2, 0, 1, 0])  # the last one is said wrongly
-    halves = Halves(*(Batches(colours[part], labels[part], 2, CPU) for part in (slice(3), slice(3, 6))))
+    halves = [Batches(colours[part], labels[part], 2, CPU) for part in (slice(3), slice(3, 6))]
     backbone = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.99)).train()
-    seen = halves.seen_by(backbone, CPU)
-    assert seen.neighbours(1) == seen.linear() == pytest.approx(2 / 3)
+    seen = Features.extract(backbone, halves, CPU)
+    assert seen.knn_accuracy(1) == seen.linear_accuracy() == pytest.approx(2 / 3)
     assert seen.labels.tolist() == [0, 1, 0] and seen.bank.shape == seen.queries.shape == (3, 3)
 
 
@@ -142,7 +142,7 @@ def trained(method, pictures, parts, watched):
     else:
         network, batches = nn.Sequential(features, nn.Linear(784, 4)), Batches(pictures, LABELS, 16, CPU)
         loss_of = classifier_loss(network, SUPERVISED, generator)
-        recipe = Recipe(network, batches, loss_of, SUPERVISED, SUPERVISED.lr, "pretrain.supervised")
+        recipe = Recipe(network, batches, loss_of, SUPERVISED, "pretrain.supervised")
     if watched:
         monitor = Monitor(features, *parts, Probes(5, 64), CPU)
         recipe = replace(recipe, validate=monitor)

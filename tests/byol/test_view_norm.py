@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hw1.byol.view_norm import Seen, ViewBatchNorm, finish_batch, separate_views
+from hw1.byol.byol import Seen, ViewBatchNorm, finish_batch, separate_views
 
 
 @pytest.fixture(autouse=True)

@@ -17,12 +17,12 @@ from torchvision.models import convnext
 
 from hw1.byol import pretraining
 from hw1.byol.byol import Byol
-from hw1.byol.probes import Halves
+from hw1.byol.probes import Features
 from hw1.classify import classification
 from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_classifier
 from hw1.engine.loop import fit
 from hw1.engine.recipe import Recipe, Run
-from hw1.engine.validation import classify, features
+from hw1.engine.validation import classify, extract_features
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine
 from hw1.run.parameters.params import ByolTraining, Segmenter, SmallCnn, Supervised
@@ -57,7 +57,7 @@ def classifier(network, augmentation="choice224", size=16, lr=RATE):
     training = Supervised(**COMMON, lr=lr, augmentation=augmentation)
     scores = classification.classifier_scores(network, labelled(7, size), CPU, 3)
     loss_of = classification.classifier_loss(network, training, generator)
-    return Recipe(network, labelled(size=size), loss_of, training, lr, "x", validate=scores)
+    return Recipe(network, labelled(size=size), loss_of, training, "x", validate=scores)
 
 
 def dropout():
@@ -100,12 +100,12 @@ def byol():
         **COMMON, lr=RATE, augmentation="choice224", hidden=12, projection=6, ema=0.9,
         collapse_spread=0.1, on_collapse="warn",
     )  # fmt: skip
-    halves = Halves(labelled(9), labelled(5))
+    halves = labelled(9), labelled(5)
     recipe = pretraining.byol_training(network, Batches(pictures(10, 16), None, 4, CPU), training, generator)
 
     def watched() -> dict[str, float]:
-        seen = halves.seen_by(network.eval().backbone, CPU)
-        return {"knn": seen.neighbours(3), "linear": seen.linear(), "rankme": seen.rank()}
+        seen = Features.extract(network.eval().backbone, halves, CPU)
+        return {"knn": seen.knn_accuracy(3), "linear": seen.linear_accuracy(), "rankme": seen.rank()}
 
     return replace(recipe, validate=watched)
 
@@ -121,7 +121,7 @@ def segmenter(name, loss):
         network, Batches(pictures(7, 32), None, 4, CPU), list(masks[:7]), training, CPU
     )
     loss_of = segmentation.segmenter_loss(network, training, generator)
-    return Recipe(network, Batches(pictures(10, 32), masks, 4, CPU), loss_of, training, SLOW, "x", validate=scores)
+    return Recipe(network, Batches(pictures(10, 32), masks, 4, CPU), loss_of, training, "x", validate=scores)
 
 
 CASES = {
@@ -165,7 +165,7 @@ def validated():
     torch.manual_seed(0)
     network = nn.Sequential(small_backbone(), nn.Linear(8, 3))
     seen = classify(network, labelled(11), CPU, 3)
-    rows, _ = features(network, network[0], labelled(11), CPU)
+    rows, _ = extract_features(network, network[0], labelled(11), CPU)
     return {"labels": seen.labels, "predictions": seen.predictions, "loss": torch.tensor(seen.loss), "features": rows}
 
 

@@ -20,7 +20,7 @@ from hw1.images.batches import Batches
 from hw1.images.machine import Machine
 from hw1.images.shares import share_of
 from hw1.run.errors import InputError
-from hw1.run.parameters.params import ByolTraining, Segmenter, Supervised, Training
+from hw1.run.parameters.params import ByolTraining, Segmenter, Supervised
 from hw1.run.tracking.tracking import Tracker
 from hw1.segment import segmentation
 
@@ -35,8 +35,8 @@ def one_thread_and_no_tracking(monkeypatch):
     monkeypatch.delenv("DVC_STAGE", raising=False)
 
 
-def training(epochs=2, schedule="constant"):
-    return Training(**BASE, epochs=epochs, optimiser="sgd", schedule=schedule)
+def training(epochs=2, schedule="constant", lr=0.1):
+    return supervised(epochs=epochs, optimiser="sgd", schedule=schedule, lr=lr)
 
 
 def supervised(**changes):
@@ -69,9 +69,9 @@ def labelled(count=10):
     return Batches(images(count), np.arange(count) % 3, 4, CPU)
 
 
-def train(network, batches, loss_of, settings, lr=0.1, seed=0, tracker=None, machine=CPU, **options):
+def train(network, batches, loss_of, settings, seed=0, tracker=None, machine=CPU, **options):
     generator = torch.Generator().manual_seed(seed)
-    recipe = Recipe(network, batches, loss_of, settings, lr, "classify.A", **options)
+    recipe = Recipe(network, batches, loss_of, settings, "classify.A", **options)
     return fit(recipe, Run(machine, generator, tracker or Tracker("classify@A")))
 
 
@@ -96,14 +96,14 @@ def backbone():
 
 def test_constant_rate_moves_the_weight_by_it_at_each_step():
     network = Weight()
-    rows = train(network, labelled(10), weight_itself(network), training(epochs=2), lr=0.1)
+    rows = train(network, labelled(10), weight_itself(network), training(epochs=2))
     assert network.weight.item() == pytest.approx(-0.6)  # 2 epochs of 3 steps
     assert [row["lr"] for row in rows] == [0.1, 0.1]
 
 
 def test_cosine_rate_moves_the_weight_by_less_and_less():
     network = Weight()
-    rows = train(network, labelled(8), weight_itself(network), training(2, "cosine"), lr=0.1)
+    rows = train(network, labelled(8), weight_itself(network), training(2, "cosine"))
     # (1 + cos(k pi / 4)) / 2 at k = 0 to 3: 1, 0.8536, 0.5, 0.1464; their sum is 2.5.
     assert network.weight.item() == pytest.approx(-0.25)
     assert [row["lr"] for row in rows] == pytest.approx([0.1 * 0.853553, 0.1 * 0.146447], rel=1e-5)
@@ -111,7 +111,7 @@ def test_cosine_rate_moves_the_weight_by_less_and_less():
 
 def test_gradients_of_one_step_do_not_reach_the_next():
     network = Weight()
-    train(network, labelled(8), weight_itself(network), training(1), lr=1.0)
+    train(network, labelled(8), weight_itself(network), training(1, lr=1.0))
     assert network.weight.item() == -2  # with gradients that add up it would be -3
 
 
@@ -218,8 +218,9 @@ def test_decay_of_byols_target_is_recorded_in_its_rows():
     )
     network = Byol(backbone(), 6, 8, 4)
     loss_of = pretraining.byol_loss_of(network, settings, torch.Generator())
-    update = pretraining.target_update(network, settings)
-    rows = train(network, Batches(images(8), None, 4, CPU), loss_of, settings, after_step=update)
+    batches = Batches(images(8), None, 4, CPU)
+    update = pretraining.byol_training(network, batches, settings, torch.Generator()).after_step
+    rows = train(network, batches, loss_of, settings, after_step=update)
     assert tuple(rows[0]) == ("epoch", "lr", "ema", "loss", "projection_std")
     # Four steps in all: 1 - 0.1 (1 + cos(k pi / 4)) / 2 at k = 2 and 4.
     assert [row["ema"] for row in rows] == pytest.approx([0.95, 1.0])
@@ -308,10 +309,8 @@ def test_another_seed_gives_other_weights():
 def test_classifier_learns_what_it_is_shown():
     torch.manual_seed(0)
     network = FinetunedClassifier(backbone(), 6, 3, frozen=False)
-    settings = supervised(epochs=40)
-    rows = train(
-        network, labelled(6), classification.classifier_loss(network, settings, torch.Generator()), settings, lr=0.05
-    )
+    settings = supervised(epochs=40, lr=0.05)
+    rows = train(network, labelled(6), classification.classifier_loss(network, settings, torch.Generator()), settings)
     assert rows[-1]["train_loss"] < 0.5 * rows[0]["train_loss"]
     assert rows[-1]["train_accuracy"] == 1
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from hw1.data.classes import UNKNOWN
-from hw1.engine.losses import correct, cross_entropy
+from hw1.engine.metrics import correct, cross_entropy
 from hw1.run.parameters.params import Segmenter
-from hw1.segment.focal import focal_loss, segment_loss
+from hw1.segment.segmentation import focal_loss, segment_loss
 
 
 def maps(seed=0):

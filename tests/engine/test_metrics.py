@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import confusion_matrix, jaccard_score
 
-from hw1.engine.metrics import accuracy, best, count_confusion, iou, majority_confusion, mean_iou
+from hw1.engine.metrics import accuracy, count_confusion, iou, majority_confusion, mean_iou
 
 UNKNOWN = 6
 
@@ -88,7 +88,7 @@ def test_mean_iou_is_over_the_set_and_not_over_images():
     assert mean_iou(first + second) == pytest.approx(0.45)
 
 
-# -- the majority class, the best epoch
+# -- the majority class
 
 
 def test_majority_predicts_the_commonest_class_everywhere():
@@ -104,8 +104,3 @@ def test_majority_is_never_unknown():
 def test_majority_mean_iou_by_hand():
     # 3 of 6 pixels are class 2: IoU 3/6; classes 0 and 1 have 0, the rest is absent.
     assert mean_iou(majority_confusion(counts([0, 2, 2, 2, 1, UNKNOWN], [0] * 6))) == pytest.approx(0.5 / 3)
-
-
-def test_best_is_the_first_epoch_of_the_largest_value():
-    rows = [{"epoch": 1.0, "val": 0.3}, {"epoch": 2.0, "val": 0.7}, {"epoch": 3.0, "val": 0.7}]
-    assert best(rows, "val") == (0.7, 2)

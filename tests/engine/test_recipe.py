@@ -42,7 +42,7 @@ def begun(project):
 def recipe_of(network, epochs):
     training = PARAMS.classify.A.__class__(**{**vars(PARAMS.classify.A), "epochs": epochs})
     batches = Batches(np.zeros((4, 8, 8, 3), np.uint8), np.zeros(4, np.int64), 4, CPU)
-    return Recipe(network, batches, lambda images, labels: None, training, 0.1, "classify.A", score="val_accuracy")
+    return Recipe(network, batches, lambda images, labels: None, training, "classify.A", score="val_accuracy")
 
 
 def test_weights_of_chosen_epochs_are_kept_and_say_their_epochs(tmp_path, monkeypatch):

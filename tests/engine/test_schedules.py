@@ -7,18 +7,20 @@ import pytest
 import torch
 from torch import nn
 
-from hw1.engine.schedules import build_optimiser, learning_rate
-from hw1.run.parameters.params import Training
+from hw1.engine.step import build_optimiser, learning_rate
+from hw1.run.parameters.params import Supervised
 
 
 def training(optimiser, momentum=0.9, weight_decay=0.0):
-    return Training(
+    return Supervised(
         epochs=1,
         batch_size=2,
         optimiser=optimiser,
         momentum=momentum,
         weight_decay=weight_decay,
         schedule="constant",
+        lr=0.4,
+        augmentation="none",
     )
 
 
@@ -31,7 +33,7 @@ def step(optimiser, parameter, gradient, rate=0.1):
 
 @pytest.mark.parametrize("step", [0, 7, 99])
 def test_constant_rate_is_the_peak_at_every_step(step):
-    assert learning_rate(training("adam"), 0.3, step, 100) == 0.3
+    assert learning_rate(training("adam"), step, 100) == 0.4
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_constant_rate_is_the_peak_at_every_step(step):
 )
 def test_cosine_rate_falls_from_the_peak_to_zero(step, share):
     cosine = dataclasses.replace(training("adam"), schedule="cosine")
-    assert learning_rate(cosine, 0.4, step, 100) == pytest.approx(0.4 * share, abs=1e-12)
+    assert learning_rate(cosine, step, 100) == pytest.approx(0.4 * share, abs=1e-12)
 
 
 def test_exponential_rate_is_torchs_of_each_epoch():
@@ -50,7 +52,7 @@ def test_exponential_rate_is_torchs_of_each_epoch():
     exponential = dataclasses.replace(training("sgd"), epochs=4, schedule="exponential", gamma=0.9)
     for step in range(20):
         rate = optimiser.param_groups[0]["lr"]
-        assert learning_rate(exponential, 0.4, step, 20) == pytest.approx(rate, rel=1e-12)
+        assert learning_rate(exponential, step, 20) == pytest.approx(rate, rel=1e-12)
         optimiser.step()
         if step % 5 == 4:
             schedule.step()

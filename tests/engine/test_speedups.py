@@ -12,7 +12,7 @@ from hw1.byol.byol import Byol, byol_loss, ema_decay
 from hw1.classify import classification
 from hw1.classify.classifiers import FinetunedClassifier
 from hw1.engine.loop import fit
-from hw1.engine.losses import cross_entropy
+from hw1.engine.metrics import cross_entropy
 from hw1.engine.recipe import Recipe, Run
 from hw1.images.augment import augment
 from hw1.images.batches import Batches
@@ -57,7 +57,7 @@ def backbone():
 
 def curve(network, loss_of, settings, machine, generator, targets, after_step=lambda step, steps: {}):
     batches = Batches(IMAGES, targets, settings.batch_size, machine)
-    recipe = Recipe(machine.place(network), batches, loss_of, settings, settings.lr, "test", after_step=after_step)
+    recipe = Recipe(machine.place(network), batches, loss_of, settings, "test", after_step=after_step)
     rows = fit(recipe, Run(machine, generator, Tracker("test")))
     return [row.get("loss", row.get("train_loss")) for row in rows]
 
@@ -115,7 +115,8 @@ def plain_byol_curve():
 def byol_curve(machine):
     network, generator = Byol(backbone(), WIDTH, HIDDEN, 8), torch.Generator().manual_seed(1)
     loss_of = pretraining.byol_loss_of(network, BYOL, generator)
-    return curve(network, loss_of, BYOL, machine, generator, None, pretraining.target_update(network, BYOL))
+    after_step = pretraining.byol_training(network, Batches(IMAGES, None, 8, machine), BYOL, generator).after_step
+    return curve(network, loss_of, BYOL, machine, generator, None, after_step)
 
 
 def classifier(frozen):

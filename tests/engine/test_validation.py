@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from hw1.engine import validation
-from hw1.engine.validation import class_map, classify, features, segment, tile_scores
+from hw1.engine.validation import class_map, classify, extract_features, segment, tile_scores
 from hw1.images.batches import Batches
 from hw1.images.input import normalise
 from hw1.images.machine import Machine
-from hw1.segment.focal import focal_loss
+from hw1.segment.segmentation import focal_loss
 
 CPU = Machine(torch.device("cpu"), None, 0.5)
 SURE = 5.0  # logit of the class that is predicted, the others have 0
@@ -75,7 +75,7 @@ def test_classify_shows_the_network_its_input_of_the_images():
 
 def test_features_are_rows_of_float32_in_stored_order():
     network = RedIsTheClass(3)
-    rows, labels = features(
+    rows, labels = extract_features(
         network, network.features, Batches(pictures([3, 1, 2], 1), np.array([5, 6, 7]), 2, CPU), CPU
     )
     assert (rows.shape, rows.dtype, labels.tolist()) == ((3, 3), torch.float32, [5, 6, 7])

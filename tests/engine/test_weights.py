@@ -138,6 +138,3 @@ def test_equal_weights_are_equal_bytes(tmp_path):
         save_weights(module, tmp_path / "w.safetensors", {"a": 1, "b": 2, "c": 3, "d": 4})
         written.add((tmp_path / "w.safetensors").read_bytes())
     assert len(written) == 1
-
-
-# -- torchvision's

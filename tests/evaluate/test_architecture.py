@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet
 
-from hw1.evaluate.architecture import architecture
+from hw1.evaluate.trained import architecture
 
 
 def recorded(network, size=8):

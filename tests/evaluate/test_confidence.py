@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from hw1.engine.validation import Classified, classify
-from hw1.evaluate.confidence import calibration_error, entries, mistakes, reliability
+from hw1.evaluate.problems import calibration_error, entries, mistakes, reliability
 from hw1.images.batches import Batches
 from hw1.images.input import AS_STORED, normalise
 from hw1.images.machine import Machine

@@ -23,7 +23,7 @@ from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_
 from hw1.data.classes import LAND_COVER
 from hw1.engine.loop import fit
 from hw1.engine.recipe import Recipe, Row, Run
-from hw1.engine.schedules import build_optimiser
+from hw1.engine.step import build_optimiser
 from hw1.engine.synchronised import synchronise
 from hw1.images.batches import Batches
 from hw1.images.machine import Machine, start
@@ -37,7 +37,6 @@ from hw1.segment.segmenters import build_segmenter
 PARAMS = load(ROOT / "presets/paper.yaml")
 STEPS = 4  # the last of them is counted: by then the allocator has what it needs
 GIB = 1 << 30
-RATE = 1e-3
 
 
 def blank(
@@ -57,12 +56,12 @@ def byol(machine: Machine, draws: torch.Generator) -> Recipe:
 
 
 def finetune(frozen: bool, machine: Machine, draws: torch.Generator) -> Recipe:
-    training, backbone = PARAMS.finetune, build_backbone(PARAMS.backbone)
+    training, backbone = PARAMS.finetuning("A"), build_backbone(PARAMS.backbone)
     network = machine.place(FinetunedClassifier(backbone, feature_width(backbone), 65, frozen))
     loss_of = classification.classifier_loss(network, training, draws)
     images, validation = (blank(machine, training, PARAMS.prepare.office.crop, 65, batches=n) for n in (STEPS, 3))
     scores = classification.classifier_scores(network, validation, machine, 65)
-    return Recipe(network, images, loss_of, training, RATE, "x", validate=scores)
+    return Recipe(network, images, loss_of, training, "x", validate=scores)
 
 
 def classify(model: str, machine: Machine, draws: torch.Generator) -> Recipe:
@@ -70,7 +69,7 @@ def classify(model: str, machine: Machine, draws: torch.Generator) -> Recipe:
     training = dataclasses.replace(training, weights="none") if model == "B" else training
     network = machine.place(build_classifier(training, 50))
     loss_of = classification.classifier_loss(network, training, draws)
-    return Recipe(network, blank(machine, training, PARAMS.prepare.p1.size, 50), loss_of, training, RATE, "x")
+    return Recipe(network, blank(machine, training, PARAMS.prepare.p1.size, 50), loss_of, training, "x")
 
 
 def segment(model: str, machine: Machine, draws: torch.Generator) -> Recipe:
@@ -81,7 +80,7 @@ def segment(model: str, machine: Machine, draws: torch.Generator) -> Recipe:
     masks = [np.zeros((size, size), np.uint8)] * len(validation)
     scores = segmentation.segmenter_scores(network, validation, masks, training, machine)
     images = blank(machine, training, size, masks=True)
-    return Recipe(network, images, loss_of, training, RATE, "x", validate=scores)
+    return Recipe(network, images, loss_of, training, "x", validate=scores)
 
 
 CASES: dict[str, Callable[[Machine, torch.Generator], Recipe]] = {

@@ -73,7 +73,7 @@ few, many = (
 )
 scores = classifier_scores(network, many, machine, 50)
 loss_of = classifier_loss(network, training, draws)
-recipe = Recipe(network, few, loss_of, training, 1e-3, "classify.A", validate=scores)
+recipe = Recipe(network, few, loss_of, training, "classify.A", validate=scores)
 run_stage(lambda: fit(recipe, Run(machine, draws, Tracker("x"))))
 """
     assert one_line(run(gpu, program, FAKE_GPU_GIB="0.35")) == (

@@ -1,6 +1,7 @@
 """Layers, products and roots that every CPU computes alike, beside torch's own."""
 
 import copy
+import operator
 import re
 
 import pytest
@@ -90,6 +91,29 @@ def test_private_operator_is_where_it_was():
     """Where a new torch moves it, networks fall back to MKL's compatible products, two to four times slower."""
     assert hasattr(torch.ops.mkldnn, kernels.OPERATOR)
     assert torch.equal(product(torch.eye(3), torch.tensor([[1.0, 2.0, 3.0]])), torch.tensor([[1.0], [2.0], [3.0]]))
+
+
+PRIVATE = {  # name: its one home
+    "torch._foreach_add": "byol/byol.py",
+    "torch._foreach_add_": "byol/byol.py",
+    "torch._foreach_lerp_": "byol/byol.py",
+    "torch._foreach_mul_": "byol/byol.py",
+    "torch._foreach_pow": "byol/byol.py",
+    "torch._foreach_sub_": "byol/byol.py",
+    "torch.cpu._is_amx_tile_supported": "images/machine.py",
+    "torch.cpu._is_avx512_bf16_supported": "images/machine.py",
+    "torch.ops.mkldnn._linear_pointwise": "images/kernels.py",
+}
+
+
+def test_private_names_of_libraries_are_these_and_are_where_they_were():
+    pattern = re.compile(r"\b(?:torch|torchvision|nn|np|numpy)(?:\.\w+)*\._(?!_)\w+")
+    packages = ("images", "engine", "classify", "byol", "segment", "evaluate")
+    files = [path for package in packages for path in (ROOT / "hw1" / package).glob("*.py")]
+    used = {name: f"{path.parent.name}/{path.name}" for path in files for name in pattern.findall(path.read_text())}
+    assert used == PRIVATE
+    for name in PRIVATE:
+        operator.attrgetter(name.removeprefix("torch."))(torch)
 
 
 def test_torch_without_the_operator_multiplies_by_itself_and_says_what_it_costs(monkeypatch, capsys):

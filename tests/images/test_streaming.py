@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hw1.images.streaming import Announcement, ahead
+from hw1.images.transfer import Announcement, ahead
 
 
 def until(holds):

@@ -6,7 +6,7 @@ from drawn import assert_share, noise, seeded
 from torchvision.transforms import InterpolationMode, TrivialAugmentWide
 from torchvision.transforms.autoaugment import _apply_op
 
-from hw1.images import trivial as module
+from hw1.images import augment as module
 
 SPACE = TrivialAugmentWide()._augmentation_space(31)  # {name: (magnitudes, signed)}
 

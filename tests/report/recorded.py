@@ -8,7 +8,7 @@ import torch
 from closure import ROOT
 
 from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_classifier, feature_width
-from hw1.evaluate.architecture import architecture
+from hw1.evaluate.trained import architecture
 from hw1.run.parameters.params import load
 from hw1.segment.segmenters import build_segmenter
 

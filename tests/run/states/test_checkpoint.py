@@ -89,9 +89,7 @@ def classifier(optimiser):
     batches = Batches(IMAGES, np.arange(10) % 3, 4, CPU)
     loss_of = classification.classifier_loss(network, training, generator)
     scores = classification.classifier_scores(network, batches, CPU, 3)
-    return Recipe(
-        network, batches, loss_of, training, training.lr, "x", validate=scores, score="val_accuracy"
-    ), generator
+    return Recipe(network, batches, loss_of, training, "x", validate=scores, score="val_accuracy"), generator
 
 
 def byol(optimiser):
