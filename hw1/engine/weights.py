@@ -40,7 +40,7 @@ def picture_epochs(epochs: int) -> list[int]:
 
 
 def snapshot_file(folder: Path, epoch: int, epochs: int) -> Path:
-    """Where the weights after ``epoch`` of ``epochs`` lie in a training's folder."""
+    """The place of the weights after ``epoch`` of ``epochs`` in a training's folder."""
     return folder / (FINAL if epoch == epochs else f"epoch_{epoch}.safetensors")
 
 

@@ -77,7 +77,7 @@ def train(folders: Mapping[int, Path], target: str, jobs: int, root: Path) -> No
     """
     if plan(root, [target]).todo:
         raise InputError(f"{target}: not up to date; run `dvc repro` first, then its seed is the first of the seeds")
-    plans = [plan(folder, [target], of=f"seed {seed}") for seed, folder in folders.items()]
+    plans = [plan(folder, [target], label=f"seed {seed}") for seed, folder in folders.items()]
     needs = {task: needed for planned in plans for task, needed in planned.needs.items()}
     begun = time.monotonic()
     counts = run(Plan(needs, frozenset().union(*(planned.up_to_date for planned in plans))), jobs, root=root)

@@ -52,9 +52,7 @@ def measured_of(weights: Path, card: Card) -> Measured | None:
 
 
 def training_of(weights: Path, card: Card) -> dict[str, str]:
-    """When, on which device and by which commit these very weights were trained, from the record kept on this machine;
-    empty where there is none.
-    """
+    """The record of the training of these very weights: time, device, commit; empty where this machine has none."""
     history = HISTORY / card.task / f"{card.model}.csv"
     output = Path("models", card.task, card.model)
     try:

@@ -25,7 +25,7 @@ PROBLEMS = {"classify": "p1", "finetune": "p2", "segment": "p3"}  # of the homew
 
 
 def weights_of(task: str, model: str, keep: str = "last") -> Path:
-    """Where the pipeline leaves the weights of a model after its last epoch, or its best on the validation images."""
+    """The place of the pipeline's weights of a model after its last epoch, or its best on the validation images."""
     return Path("models", task, model, KEPT[keep])
 
 

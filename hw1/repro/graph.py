@@ -27,15 +27,15 @@ PATIENCE = 60.0  # seconds in which a training ends its step and writes its stat
 
 
 class Task(NamedTuple):
-    """A stage, such as ``finetune@A``, of the project in a folder; ``of`` tells projects apart, such as by seed."""
+    """A stage, such as ``finetune@A``, of the project in a folder; ``label`` tells projects apart, as by seed."""
 
     stage: str
     folder: Path
-    of: str = ""
+    label: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.stage} {self.of}" if self.of else self.stage
+        return f"{self.stage} {self.label}" if self.label else self.stage
 
 
 Needs = dict[Task, set[Task]]  # what must be done before each
@@ -105,7 +105,7 @@ def words(error: BaseException | None) -> str:
 
 
 def plan(
-    folder: Path, targets: Sequence[str] = (), force: bool = False, single_item: bool = False, of: str = ""
+    folder: Path, targets: Sequence[str] = (), force: bool = False, single_item: bool = False, label: str = ""
 ) -> Plan:
     """The stages that ``dvc repro`` of these targets would look at; all without targets.
 
@@ -128,7 +128,7 @@ def plan(
             for stage in stages if not force else ():  # each after all that it needs
                 if fresh.issuperset(graph.successors(stage)) and not stage.changed():
                     fresh.add(stage)
-            task = {stage: Task(stage.addressing, folder, of) for stage in stages}
+            task = {stage: Task(stage.addressing, folder, label) for stage in stages}
             needs = {task[stage]: {task[need] for need in graph.successors(stage)} for stage in stages}
             return Plan(needs, frozenset(task[stage] for stage in fresh))
 

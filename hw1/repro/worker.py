@@ -119,9 +119,9 @@ def reproduce(task: Task, force: bool, log: Path) -> str:
     if not lock(output, wait=False):  # held by whatever writes to it, so by a worker whose engine was killed
         print("another process runs it; waiting for its end", flush=True)
         lock(output)
-    if task.of:
-        os.environ["DVC_EXP_NAME"] = task.of.replace(" ", "-")
-        os.environ[REPRO] += f" {task.of}"
+    if task.label:
+        os.environ["DVC_EXP_NAME"] = task.label.replace(" ", "-")
+        os.environ[REPRO] += f" {task.label}"
     commands: list[str] = []
 
     def hear(record: logging.LogRecord) -> bool:

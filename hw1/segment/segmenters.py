@@ -159,8 +159,8 @@ def build_deeplabv3(params: Segmenter, classes: int, start: Tensors) -> DeepLabV
         backbone.load_state_dict({**start, "fc.weight": backbone.fc.weight, "fc.bias": backbone.fc.bias})
     network = DeepLabV3(backbone, classes)
     if of_deeplab:
-        own = network.network.state_dict()
-        last = {name: own[name] for name in ("classifier.4.weight", "classifier.4.bias")}
+        state = network.network.state_dict()
+        last = {name: state[name] for name in ("classifier.4.weight", "classifier.4.bias")}
         taken = {name: tensor for name, tensor in start.items() if not name.startswith("aux_classifier.")}
         network.network.load_state_dict(taken | last)
     return network

@@ -1,4 +1,4 @@
-"""Where the archive comes from (``data.source``), and how it becomes one zip file on disk.
+"""The source of the archive (``data.source``), made one zip file on disk.
 
 Drawn (``synthetic``), given (``path``: a zip, a tar or a folder), fetched (``url``, ``course``), or built from
 the public originals (``public``). DVC hashes and links every file of an output, and sixty thousand small ones

@@ -192,11 +192,11 @@ def _tell_of_trouble(folder: Path) -> None:
     """Say what made the last sender fail, once for all stages of one ``dvc repro``."""
     with suppress(FileNotFoundError):
         text = (folder / "trouble.txt").read_text()
-        told, telling = folder / "told.txt", f"{repro()} {text}"
-        if not told.exists() or told.read_text() != telling:
+        record, line = folder / "told.txt", f"{repro()} {text}"
+        if not record.exists() or record.read_text() != line:
             advice = "runs are kept in .mlflow, send them with `python -m hw1.run.tracking.sender`"
             print(f"tracking: {text}; {advice}", file=sys.stderr)
-            told.write_text(telling)
+            record.write_text(line)
 
 
 def _content_hash(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""When, where and by which code a training was run: tags of its run in MLflow, and a record kept beside its result.
+"""The time, place and code of a training: tags of its run in MLflow, and a record kept beside its result.
 
 A date in an output would give it another hash at each run. So the record lies under ``.mlflow/trained`` in the
 project's root, by the SHA-256 of the history that the training wrote: results that come from DVC's cache find the
