@@ -130,7 +130,11 @@ def _build_section(kind: Any, values: dict, prefix: str) -> Any:
 
 
 def _refuse(path: str, value: Any, allowed: str) -> InputError:
-    return InputError(f"{path}: got {reprlib.repr(value)}, allowed: {allowed}")
+    try:
+        given = reprlib.repr(value)
+    except ValueError:  # Python writes out no whole number of more than 4300 digits
+        given = "a number of thousands of digits"
+    return InputError(f"{path}: got {given}, allowed: {allowed}")
 
 
 def flat(params: Any, *paths: str) -> dict[str, Any]:
