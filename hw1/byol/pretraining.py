@@ -113,7 +113,7 @@ def collapse_watch(training: ByolTraining) -> Callable[[Row, Sequence[Row]], Row
     Raises:
         InputError: they collapsed and ``on_collapse`` is stop.
     """
-    warned = False
+    stops, warned = training.on_collapse == "stop", False
 
     def after_epoch(row: Row, _: Sequence[Row]) -> Row:
         nonlocal warned
@@ -124,7 +124,7 @@ def collapse_watch(training: ByolTraining) -> Callable[[Row, Sequence[Row]], Row
                 f"pretrain.byol: the projections collapsed: in epoch {row['epoch']:.0f} their spread is {spread:.3f} "
                 f"of what it is evenly, below collapse_spread ({training.collapse_spread:g})"
             )
-            if training.on_collapse == "stop":
+            if stops:
                 raise InputError(f"{fault}; lower pretrain.byol.lr, or go on with on_collapse: warn")
             if not warned:
                 print(f"warning: {fault}; its features may be worth nothing", file=sys.stderr)

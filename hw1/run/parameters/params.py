@@ -341,9 +341,12 @@ class Params:
 
     def finetuning(self, name: str) -> Supervised:
         """The recipe of setting ``name``: ``finetune`` and ``lr``, or what the setting has in their place."""
-        setting = {key: value for key, value in vars(self.settings[name]).items() if value is not None}
-        recipe = {"lr": self.lr} | vars(self.finetune) | setting
-        return Supervised(**{field.name: recipe[field.name] for field in fields(Supervised)})
+
+        def value_of(key: str) -> Any:
+            replaced = getattr(self.settings[name], key, None)
+            return getattr(self if key == "lr" else self.finetune, key) if replaced is None else replaced
+
+        return Supervised(**{field.name: value_of(field.name) for field in fields(Supervised)})
 
 
 def load(path: str | Path = "params.yaml") -> Params:
