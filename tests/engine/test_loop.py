@@ -130,11 +130,11 @@ def test_gradient_norm_is_that_of_all_gradients_together_averaged_over_steps():
 def test_network_trains_in_training_mode_and_validates_in_eval_mode():
     network, modes = Weight(), []
 
-    def note():
+    def loss_of(images, targets):
         modes.append(network.training)
-        return {}
+        return loss_of_weight(network)(images, targets)
 
-    train(network, labelled(4), lambda *_: (network.weight, note()), training(), validate=note)
+    train(network, labelled(4), loss_of, training(), validate=lambda: modes.append(network.training) or {})
     assert modes == [True, False, True, False]
 
 
