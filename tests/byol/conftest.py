@@ -8,7 +8,8 @@ LABELS = np.arange(64) // 16
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
+def one_seed_and_thread() -> None:
+    torch.manual_seed(0)
     torch.set_num_threads(1)
 
 

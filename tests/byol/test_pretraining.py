@@ -5,33 +5,18 @@ import dataclasses
 import pytest
 import torch
 from torch import nn
+from trainings import CPU, byol_training
 
+from hw1.byol import pretraining
 from hw1.byol.byol import Byol
-from hw1.byol.pretraining import COLUMNS, byol_training, collapse_watch
+from hw1.byol.pretraining import COLUMNS, collapse_watch
 from hw1.engine.loop import fit
 from hw1.engine.recipe import Run
 from hw1.images.batches import Batches
-from hw1.images.machine import Machine
 from hw1.run.errors import InputError
-from hw1.run.parameters.params import ByolTraining
 from hw1.run.tracking.tracking import Tracker
 
-CPU = Machine(torch.device("cpu"), None, 0.5)
-BYOL = ByolTraining(
-    epochs=15,
-    batch_size=16,
-    optimiser="adam",
-    momentum=0.9,
-    weight_decay=0.0,
-    schedule="constant",
-    lr=0.01,
-    augmentation="choice224",
-    hidden=32,
-    projection=8,
-    ema=0.9,
-    collapse_spread=0.5,
-    on_collapse="warn",
-)
+BYOL = byol_training(epochs=15, batch_size=16, optimiser="adam", collapse_spread=0.5)
 # Strong weight decay pulls every projection to one point, from which the predictor foretells it perfectly.
 COLLAPSING = dataclasses.replace(BYOL, optimiser="sgd", lr=0.1, weight_decay=1.0)
 
@@ -45,16 +30,14 @@ def backbone():
 def train(pictures, training):
     network, generator = Byol(backbone(), 16, training.hidden, training.projection), torch.Generator().manual_seed(0)
     batches = Batches(pictures, None, training.batch_size, CPU)
-    return fit(byol_training(network, batches, training, generator), Run(CPU, generator, Tracker("x")))
-
-
-# -- collapse
+    return fit(pretraining.byol_training(network, batches, training, generator), Run(CPU, generator, Tracker("x")))
 
 
 def test_collapse_is_told_from_learning_where_the_loss_cannot(pictures, capsys):
     learned, collapsed = train(pictures, BYOL), train(pictures, COLLAPSING)
     best = [min(row["loss"] for row in rows) for rows in (collapsed, learned)]
     assert best[0] < best[1] / 5  # by its loss the collapsed one is the better
+    assert tuple(learned[0]) == COLUMNS
     assert [row["collapsed"] for row in learned] == [0] * 15
     assert min(row["spread"] for row in learned) > 0.8
     assert collapsed[-1]["collapsed"] == 1 and collapsed[-1]["spread"] < 0.1
@@ -72,7 +55,3 @@ def test_collapse_stops_the_training_where_it_should(pictures):
 def test_spread_is_the_share_of_even_projections(std, spread, collapsed):
     watch = collapse_watch(dataclasses.replace(BYOL, projection=4))
     assert watch({"epoch": 1, "projection_std": std}, []) == {"spread": pytest.approx(spread), "collapsed": collapsed}
-
-
-def test_rows_have_the_historys_columns(pictures):
-    assert tuple(train(pictures, dataclasses.replace(BYOL, epochs=1))[0]) == COLUMNS

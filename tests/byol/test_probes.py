@@ -1,43 +1,149 @@
-"""What a pre-training's features are worth, epoch by epoch, and that looking changes nothing."""
+"""What a pre-training's features are worth: votes and ranks worked by hand, and that looking changes nothing."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import nn
+from trainings import CPU, byol_training, supervised
 
+from hw1.byol import pretraining
 from hw1.byol.byol import Byol
-from hw1.byol.pretraining import byol_training
-from hw1.byol.probes import Features, Monitor
+from hw1.byol.probes import PENALTY, TEMPERATURE, Features, Monitor, linear_scores, rankme, vote
 from hw1.classify.classification import classifier_loss
 from hw1.data.arrays import Manifest
 from hw1.engine.loop import fit
 from hw1.engine.recipe import Recipe, Run
 from hw1.images.batches import Batches
-from hw1.images.machine import Machine
-from hw1.run.parameters.params import ByolTraining, Probes, Supervised
+from hw1.run.parameters.params import Probes
 from hw1.run.tracking.tracking import Tracker
 
-CPU = Machine(torch.device("cpu"), None, 0.5)
 LABELS = np.arange(64) // 16  # of the pictures in conftest.py
-COMMON = {"epochs": 2, "batch_size": 16, "optimiser": "adam", "momentum": 0.9, "weight_decay": 0.0}
-COMMON |= {"schedule": "constant", "lr": 0.01, "augmentation": "choice224"}
-BYOL = ByolTraining(**COMMON, hidden=32, projection=8, ema=0.9, collapse_spread=0.1, on_collapse="warn")
-SUPERVISED = Supervised(**COMMON)
 WHOLE = {"knn_office": 1.0, "linear_office": 1.0, "knn_mini": 1.0}
+
+
+# -- neighbours' votes
+
+
+def at(*degrees):
+    """Unit vectors at angles, times what must not matter."""
+    angles = torch.tensor(degrees, dtype=torch.float32).deg2rad()
+    return torch.stack([angles.cos(), angles.sin()], 1) * torch.arange(1, len(degrees) + 1)[:, None]
+
+
+@pytest.mark.parametrize(
+    "bank, labels, queries, neighbours, votes",
+    [
+        ([0, 90, 180], [2, 0, 1], [10, 80, 170], 1, [2, 0, 1]),
+        ([0, 20, 21], [0, 1, 1], [10], 3, [1]),
+        ([0, 20, 21], [0, 1, 1], [9], 1, [0]),
+        ([0, 60, 60, 60], [0, 1, 1, 1], [0], 4, [0]),
+        ([0, 5], [1, 1], [180], 20, [1]),
+    ],
+    ids=["nearest whatever its length", "two outvote a nearer one", "nearest alone", "fading", "small bank"],
+)
+def test_neighbours_vote_by_their_angle(bank, labels, queries, neighbours, votes):
+    assert 3 * math.exp(-0.5 / TEMPERATURE) < 1  # in "fading" three at 60 degrees weigh less than one at 0
+    assert vote(at(*bank), torch.tensor(labels), at(*queries), neighbours).tolist() == votes
+
+
+def test_many_queries_are_compared_in_parts():
+    angles = [angle for angle in range(360) if angle not in (90, 270)] * 9
+    votes = vote(at(0, 180), torch.tensor([0, 1]), at(*angles), 1)
+    assert votes.tolist() == [int(90 < angle < 270) for angle in angles]
+
+
+# -- linear classifier
+
+
+@pytest.fixture
+def mixed():
+    """Bank and queries of 5 classes that overlap, in 24 features of very different sizes; one feature is constant."""
+    generator = torch.Generator().manual_seed(3)
+    labels = torch.arange(260) % 5
+    features = torch.randn(5, 24, generator=generator)[labels] + 1.6 * torch.randn(260, 24, generator=generator)
+    features = features * torch.logspace(-3, 3, 24) + 100
+    features[:, 7] = 4.0
+    return features[:200], labels[:200], features[200:], labels[200:]
+
+
+def test_linear_classifier_is_scikit_learns(mixed):
+    bank, bank_labels, queries, labels = mixed
+    mean, deviation = bank.double().mean(0), bank.double().std(0, correction=0)
+    deviation[7] = 1
+    ours = linear_scores(bank, bank_labels, queries).softmax(1)
+    peer = LogisticRegression(C=1 / PENALTY, tol=1e-9, max_iter=5000).fit((bank - mean) / deviation, bank_labels)
+    theirs = peer.predict_proba((queries - mean) / deviation)
+    assert np.abs(ours.numpy() - theirs).max() < 2e-3
+    right = (ours.argmax(1) == labels).float().mean()
+    assert 0.5 < right < 0.95  # an answer that is neither chance nor certain
+
+
+def test_linear_classifier_draws_nothing_reaches_no_backbone_and_learns_where_gradients_are_off(mixed):
+    bank, bank_labels, queries, _ = mixed
+    weights = nn.Linear(24, 24)
+    drawn = torch.get_rng_state()
+    scores = linear_scores(weights(bank), bank_labels, weights(queries))
+    with torch.no_grad():
+        assert torch.equal(linear_scores(weights(bank), bank_labels, weights(queries)), scores)
+    assert weights.weight.grad is None and not scores.requires_grad
+    assert torch.equal(torch.get_rng_state(), drawn)
+
+
+# -- effective rank
+
+
+@pytest.mark.parametrize(
+    "features, rank",
+    [
+        (torch.eye(8), 8),
+        (5 * torch.eye(8)[:, :3], 3),
+        (torch.arange(1.0, 7)[:, None] * torch.ones(6, 4), 1),
+        (torch.zeros(5, 3), 1),
+    ],
+    ids=["eight", "three", "one", "nothing"],
+)
+def test_rank_counts_directions_that_weigh_alike(features, rank):
+    assert rankme(features) == pytest.approx(rank, abs=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(50, 7), (7, 50)])
+def test_rank_is_that_of_the_singular_values(shape):
+    features = torch.randn(shape, generator=torch.Generator().manual_seed(0)) + 1
+    values = np.linalg.svd(features.double().numpy(), compute_uv=False)
+    shares = values / values.sum()
+    assert rankme(features) == pytest.approx(math.exp(-(shares * np.log(shares)).sum()), rel=1e-4)
+
+
+# -- a training that has diverged: the loop says so after these have looked
+
+
+def test_features_that_are_no_numbers_do_not_fail():
+    bank, labels = torch.full((20, 4), torch.nan), torch.arange(20) % 2
+    assert linear_scores(bank, labels, bank).shape == (20, 2)
+    assert math.isnan(rankme(bank))
+
+
+# -- the monitor
+
+
+def store(part, images, labels, split="train"):
+    part.mkdir(exist_ok=True)
+    np.save(part / f"{split}_images.npy", images)
+    np.save(part / f"{split}_labels.npy", labels)
+    Manifest("synthetic", 16, 16, "bicubic", 4, [f"{i}.jpg" for i in range(len(images))], []).save(part)
 
 
 @pytest.fixture
 def parts(tmp_path, pictures):
     """Mini with labels and office, prepared."""
-    for part, splits in (("mini", ["train"]), ("office", ["train", "validation"])):
-        (tmp_path / part).mkdir()
-        for split in splits:
-            np.save(tmp_path / part / f"{split}_images.npy", pictures)
-            np.save(tmp_path / part / f"{split}_labels.npy", LABELS)
-        Manifest("synthetic", 16, 16, "bicubic", 4, [f"{i}.jpg" for i in range(64)], []).save(tmp_path / part)
-    return tmp_path / "mini", tmp_path / "office"
+    mini, office = tmp_path / "mini", tmp_path / "office"
+    for part, split in ((mini, "train"), (office, "train"), (office, "validation")):
+        store(part, pictures, LABELS, split)
+    return mini, office
 
 
 class Corner(nn.Module):
@@ -64,52 +170,40 @@ def test_monitor_looks_at_office_and_at_mini(parts):
     assert monitor.columns == ("knn_office", "linear_office", "knn_mini", "rankme")
 
 
+def start_of(mini, office, images):
+    return Monitor(Corner(), mini, office, Probes(5, images), CPU).start
+
+
 def test_rank_is_of_the_pretraining_images(parts):
     mini, office = parts
-    everything = Monitor(Corner(), mini, office, Probes(5, 64), CPU).start["rankme"]
-    assert 1.5 < everything < 4  # four corners, each brighter in turn
+    assert 1.5 < start_of(mini, office, 64)["rankme"] < 4  # four corners, each brighter in turn
     np.save(mini / "train_images.npy", np.load(mini / "train_images.npy")[:1].repeat(64, 0))
-    assert Monitor(Corner(), mini, office, Probes(5, 64), CPU).start["rankme"] == pytest.approx(1, abs=1e-3)
+    assert start_of(mini, office, 64)["rankme"] == pytest.approx(1, abs=1e-3)
 
 
 def test_monitor_of_unlabelled_images_asks_for_no_label_of_theirs(parts):
     mini, office = parts
-    labelled = Monitor(Corner(), mini, office, Probes(5, 64), CPU).start
+    labelled = start_of(mini, office, 64)
     Manifest("given archive", 16, 16, "bicubic", 0, [f"{i}.jpg" for i in range(64)], []).save(mini)
     (mini / "train_labels.npy").unlink()
-    assert Monitor(Corner(), mini, office, Probes(5, 64), CPU).start == {
-        name: value for name, value in labelled.items() if name != "knn_mini"
-    }
+    del labelled["knn_mini"]
+    assert start_of(mini, office, 64) == labelled
 
 
 def test_monitor_takes_no_more_of_mini_than_it_may(parts, monkeypatch):
-    seen = []
-    original = Batches.__init__
-
-    def note(self, images, *others):
-        seen.append(len(images))
-        original(self, images, *others)
-
-    monkeypatch.setattr(Batches, "__init__", note)
-    Monitor(Corner(), *parts, Probes(neighbours=5, images=10), CPU)
+    seen, original = [], Batches.__init__
+    monkeypatch.setattr(Batches, "__init__", lambda *given: seen.append(len(given[1])) or original(*given))
+    start_of(*parts, 10)
     assert seen == [64, 64, 8, 2]  # office's splits; four fifths of mini's ten, and a fifth
 
 
-def test_three_images_are_enough(parts, pictures):
+def test_three_images_are_enough_and_classes_in_turn_are_all_in_the_bank(parts, pictures):
     mini, office = parts
-    np.save(mini / "train_images.npy", pictures[:3])
-    np.save(mini / "train_labels.npy", LABELS[:3])
-    Manifest("synthetic", 16, 16, "bicubic", 4, [f"{i}.jpg" for i in range(3)], []).save(mini)
-    assert Monitor(Corner(), mini, office, Probes(5, 10), CPU).start["knn_mini"] == 1.0
-
-
-def test_classes_in_turn_are_all_in_the_bank(parts, pictures):
-    mini, office = parts
+    store(mini, pictures[:3], LABELS[:3])
+    assert start_of(mini, office, 10)["knn_mini"] == 1.0
     turn = np.argsort(np.arange(64) % 16, kind="stable")  # classes 0, 1, 2, 3, 0, 1, ...
-    np.save(mini / "train_images.npy", pictures[turn].repeat(5, axis=0))
-    np.save(mini / "train_labels.npy", LABELS[turn].repeat(5))
-    Manifest("synthetic", 16, 16, "bicubic", 4, [f"{i}.jpg" for i in range(320)], []).save(mini)
-    assert Monitor(Corner(), mini, office, Probes(5, 320), CPU).start["knn_mini"] == 1.0
+    store(mini, pictures[turn].repeat(5, axis=0), LABELS[turn].repeat(5))
+    assert start_of(mini, office, 320)["knn_mini"] == 1.0
 
 
 def test_headline_has_the_last_epoch_beside_the_start(parts):
@@ -138,11 +232,12 @@ def trained(method, pictures, parts, watched):
     generator, features = torch.Generator().manual_seed(0), backbone()
     if method == "byol":
         network, batches = Byol(features, 784, 32, 8), Batches(pictures, None, 16, CPU)
-        recipe = byol_training(network, batches, BYOL, generator)
+        recipe = pretraining.byol_training(network, batches, byol_training(batch_size=16), generator)
     else:
         network, batches = nn.Sequential(features, nn.Linear(784, 4)), Batches(pictures, LABELS, 16, CPU)
-        loss_of = classifier_loss(network, SUPERVISED, generator)
-        recipe = Recipe(network, batches, loss_of, SUPERVISED, "pretrain.supervised")
+        training = supervised(batch_size=16)
+        loss_of = classifier_loss(network, training, generator)
+        recipe = Recipe(network, batches, loss_of, training, "pretrain.supervised")
     if watched:
         monitor = Monitor(features, *parts, Probes(5, 64), CPU)
         recipe = replace(recipe, validate=monitor)

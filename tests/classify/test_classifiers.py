@@ -6,6 +6,7 @@ import dataclasses
 import pytest
 import torch
 from torch import nn
+from trainings import CLASSIFIER
 
 from hw1.classify.classifiers import (
     FinetunedClassifier,
@@ -18,20 +19,10 @@ from hw1.classify.classifiers import (
 )
 from hw1.run.parameters.params import ConvNeXt, SmallCnn
 
-TRAINING = {
-    "epochs": 1,
-    "batch_size": 2,
-    "optimiser": "adam",
-    "momentum": 0.9,
-    "weight_decay": 0.0,
-    "schedule": "constant",
-    "lr": 1e-3,
-    "augmentation": "none",
-}
-PRINTED = SmallCnn(**TRAINING, height=16, width=40, head="printed", hidden=12, dropout=0.25)
+PRINTED = SmallCnn(**CLASSIFIER, height=16, width=40, head="printed", hidden=12, dropout=0.25)
 DECLARED = dataclasses.replace(PRINTED, head="declared")
 PAPER_A = dataclasses.replace(PRINTED, height=32, width=232, hidden=128)
-ATTO = ConvNeXt(**TRAINING, network="convnext_atto", weights="none", trainable="all", resize=40, crop=36, hidden=20)
+ATTO = ConvNeXt(**CLASSIFIER, network="convnext_atto", weights="none", trainable="all", resize=40, crop=36, hidden=20)
 PAPER_B = dataclasses.replace(ATTO, network="convnext_base", trainable="printed", resize=232, crop=224, hidden=500)
 
 
@@ -46,9 +37,9 @@ def resnet18(frozen):
 
 
 NETWORKS = {
-    "A printed": lambda: SmallCNN(PRINTED, 5),
+    "A printed": lambda: build_classifier(PRINTED, 5),
     "A declared": lambda: SmallCNN(DECLARED, 5),
-    "B all": lambda: build_convnext(ATTO, 5),
+    "B all": lambda: build_classifier(ATTO, 5),
     "B printed": lambda: build_convnext(dataclasses.replace(ATTO, trainable="printed"), 5),
     "full": lambda: resnet18(frozen=False),
     "frozen": lambda: resnet18(frozen=True),
@@ -67,6 +58,7 @@ def test_odd_sizes_and_a_batch_of_one_give_finite_logits(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_trained_parameter_and_no_other_gets_a_gradient(name):
     network = NETWORKS[name]().train()
+    assert name != "B all" or all(parameter.requires_grad for parameter in network.parameters())
     logits = network(torch.randn(4, 3, 40, 40))
     nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2, 3])).backward()
     for parameter_name, parameter in network.named_parameters():
@@ -77,23 +69,19 @@ def test_every_trained_parameter_and_no_other_gets_a_gradient(name):
 # -- model A
 
 
-def test_printed_head_of_the_paper_has_29696_inputs_and_128_logits():
+def test_printed_head_of_the_paper_has_29696_inputs_and_128_logits_or_one_for_each_class():
     with torch.device("meta"):
         network = SmallCNN(PAPER_A, 50)
     assert (network.last.in_features, network.last.out_features) == (29_696, 128)
     # 3*32*9 + 32, 32*64*9 + 64, 29,696*128 + 128
     assert sum(parameter.numel() for parameter in network.parameters()) == 896 + 18_496 + 3_801_216
-
-
-def test_printed_head_has_an_output_for_each_class_at_least():
     assert SmallCNN(PRINTED, 15).last.out_features == 15
 
 
 def test_declared_head_is_fc1_relu_dropout_fc2():
     network = SmallCNN(DECLARED, 5)
     flatten, fc1, relu, dropout = network.hidden
-    kinds = (type(flatten), type(relu), type(dropout))
-    assert kinds == (nn.Flatten, nn.ReLU, nn.Dropout)
+    assert (type(flatten), type(relu), type(dropout)) == (nn.Flatten, nn.ReLU, nn.Dropout)
     assert dropout.p == 0.25
     assert (fc1.in_features, fc1.out_features) == (64 * 4 * 10, 12)
     assert (network.last.in_features, network.last.out_features) == (12, 5)
@@ -110,16 +98,12 @@ def test_features_are_the_input_of_the_last_linear(params):
     assert network.features(images).shape == (2, network.last.in_features)
 
 
-def test_images_are_stretched_to_the_nearest_pixel():
+def test_images_are_stretched_to_the_nearest_pixel_and_taken_as_they_are_at_the_networks_size():
     network = SmallCNN(PRINTED, 5).eval()
     images = torch.rand(2, 3, 16, 8)
-    assert torch.equal(network(images), network(images.repeat_interleave(5, dim=-1)))  # 8 -> 40 wide
-
-
-def test_images_of_the_networks_size_are_taken_as_they_are():
-    network = SmallCNN(PRINTED, 5).eval()
-    images = torch.rand(2, 3, 16, 40)
-    assert torch.equal(network.features(images), network.convolutions(images).flatten(1))
+    stretched = images.repeat_interleave(5, dim=-1)  # 8 -> 40 wide
+    assert torch.equal(network(images), network(stretched))
+    assert torch.equal(network.features(stretched), network.convolutions(stretched).flatten(1))
 
 
 # -- model B
@@ -148,27 +132,17 @@ def trained(trainable):
 BLOCK_1024, BLOCK_512 = (58 * d + 8 * d * d for d in (1024, 512))
 
 
-def test_printed_freezing_rule_trains_every_name_with_a_7():
-    assert trained("printed") == ({"7.0", "7.1", "7.2", "5.7", "5.17"}, 3 * BLOCK_1024 + 2 * BLOCK_512)
-    assert round((3 * BLOCK_1024 + 2 * BLOCK_512) / 1e6, 1) == 29.6
-
-
-def test_stage7_trains_layer_7_only():
-    assert trained("stage7") == ({"7.0", "7.1", "7.2"}, 3 * BLOCK_1024)
-    assert round(3 * BLOCK_1024 / 1e6, 1) == 25.3
-
-
-def test_all_trains_everything():
-    network = build_convnext(ATTO, 5)
-    assert all(parameter.requires_grad for parameter in network.parameters())
-
-
-# -- what networks are fed, and by name
-
-
-def test_build_classifier_picks_the_network_of_the_section():
-    assert isinstance(build_classifier(PRINTED, 5), SmallCNN)
-    assert build_classifier(ATTO, 5).classifier[-1].out_features == 5
+@pytest.mark.parametrize(
+    "rule, blocks, count, millions",
+    [
+        # Every name with a 7.
+        ("printed", {"7.0", "7.1", "7.2", "5.7", "5.17"}, 3 * BLOCK_1024 + 2 * BLOCK_512, 29.6),
+        ("stage7", {"7.0", "7.1", "7.2"}, 3 * BLOCK_1024, 25.3),
+    ],
+)
+def test_freezing_rule_trains_its_blocks_only(rule, blocks, count, millions):
+    assert trained(rule) == (blocks, count)
+    assert round(count / 1e6, 1) == millions
 
 
 # -- the ResNets of problem 2
@@ -187,24 +161,13 @@ def statistics(network):
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_backbone_statistics_stay_put_where_it_is_frozen_and_there_only(frozen):
+def test_backbone_statistics_and_mode_stay_put_where_it_is_frozen_and_there_only(frozen):
     network = resnet18(frozen)
     before = statistics(network).clone()
-    network.train()
-    network(torch.randn(4, 3, 32, 32))
+    network.eval().train()(torch.randn(4, 3, 32, 32))
     assert torch.equal(statistics(network), before) == frozen
-
-
-def test_frozen_backbone_stays_in_eval_mode_while_the_classifier_trains():
-    network = resnet18(frozen=True).eval().train()
     assert network.classifier.training
-    assert not any(module.training for module in network.backbone.modules())
-
-
-def test_frozen_network_gives_an_image_the_same_logits_in_training_and_evaluation():
-    network, images = resnet18(frozen=True), torch.randn(3, 3, 32, 32)
-    in_training = network.train()(images)
-    assert torch.equal(in_training, network.eval()(images))
+    assert {module.training for module in network.backbone.modules()} == {not frozen}
 
 
 def test_frozen_backbone_keeps_no_graph():
@@ -235,6 +198,8 @@ def test_blocks_before_the_first_trained_one_keep_nothing_for_the_backward_pass(
     assert graphs == [False, False, True, True]
     trained = [name for name, parameter in network.named_parameters() if parameter.grad is not None]
     assert trained == ["1.1.weight", "1.1.bias"]
+    with torch.no_grad():
+        assert not network(torch.randn(2, 4)).requires_grad
 
 
 def test_blocks_without_trained_parameters_stay_in_eval_mode():
@@ -242,11 +207,6 @@ def test_blocks_without_trained_parameters_stay_in_eval_mode():
     modes = [block.training for block in (network[0][0], network[1][0], network[1][1], network[2][0], network[2][0][1])]
     assert modes == [False, False, True, False, False]
     assert not any(block.training for block in network.eval()[1])
-
-
-def test_under_no_grad_nothing_of_it_has_a_graph():
-    with torch.no_grad():
-        assert not partly_frozen()(torch.randn(2, 4)).requires_grad
 
 
 def test_frozen_convnext_gives_its_trained_part_the_gradients_of_the_whole():

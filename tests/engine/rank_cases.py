@@ -14,26 +14,24 @@ import numpy as np
 import torch
 from torch import nn
 from torchvision.models import convnext
+from trainings import CPU, byol_training, segmenter, supervised
 
 from hw1.byol import pretraining
 from hw1.byol.byol import Byol
 from hw1.byol.probes import Features
 from hw1.classify import classification
-from hw1.classify.classifiers import FinetunedClassifier, build_backbone, build_classifier
+from hw1.classify.classifiers import FinetunedClassifier, build_backbone
 from hw1.engine.loop import fit
 from hw1.engine.recipe import Recipe, Run
 from hw1.engine.validation import classify, extract_features
 from hw1.images.batches import Batches
-from hw1.images.machine import Machine
-from hw1.run.parameters.params import ByolTraining, Segmenter, SmallCnn, Supervised
 from hw1.run.processes.ranks import joined, rank, world
 from hw1.run.states.checkpoint import NO_CHECKPOINT, checkpointed
 from hw1.run.tracking.tracking import Tracker
 from hw1.segment import segmentation
 from hw1.segment.segmenters import build_segmenter
 
-CPU = Machine(torch.device("cpu"), None, 0.5)
-COMMON = {"epochs": 2, "batch_size": 4, "optimiser": "sgd", "momentum": 0.9, "weight_decay": 0.01, "schedule": "cosine"}
+COSINE = {"weight_decay": 0.01, "schedule": "cosine"}
 RATE, SLOW = 0.01, 0.0005  # slow: untrained deep networks with few images in BatchNorm magnify every rounding
 LEGS = {2: 3, 1: 4}  # ranks: the step after which the training that is handed on breaks off; 4 finish it
 generator = torch.Generator()
@@ -54,7 +52,7 @@ def small_backbone():
 
 
 def classifier(network, augmentation="choice224", size=16, lr=RATE):
-    training = Supervised(**COMMON, lr=lr, augmentation=augmentation)
+    training = supervised(**COSINE, lr=lr, augmentation=augmentation)
     scores = classification.classifier_scores(network, labelled(7, size), CPU, 3)
     loss_of = classification.classifier_loss(network, training, generator)
     return Recipe(network, labelled(size=size), loss_of, training, "x", validate=scores)
@@ -63,11 +61,6 @@ def classifier(network, augmentation="choice224", size=16, lr=RATE):
 def dropout():
     layers = nn.Linear(8, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(0.4), nn.Linear(12, 3)
     return classifier(nn.Sequential(small_backbone(), *layers), "trivial128")
-
-
-def small_cnn():
-    options = {"height": 16, "width": 24, "head": "declared", "hidden": 12, "dropout": 0.25, "augmentation": "none"}
-    return classifier(build_classifier(SmallCnn(**COMMON, **options, lr=RATE), 3), "none")
 
 
 def convnext_with_depth():
@@ -96,10 +89,7 @@ def smooth(network):
 
 def byol():
     network = Byol(small_backbone(), 8, 12, 6)
-    training = ByolTraining(
-        **COMMON, lr=RATE, augmentation="choice224", hidden=12, projection=6, ema=0.9,
-        collapse_spread=0.1, on_collapse="warn",
-    )  # fmt: skip
+    training = byol_training(**COSINE, lr=RATE, hidden=12, projection=6)
     halves = labelled(9), labelled(5)
     recipe = pretraining.byol_training(network, Batches(pictures(10, 16), None, 4, CPU), training, generator)
 
@@ -110,11 +100,8 @@ def byol():
     return replace(recipe, validate=watched)
 
 
-def segmenter(name, loss):
-    training = Segmenter(
-        **COMMON, lr=SLOW, loss=loss, focal_alpha=0.25, focal_gamma=2.0, network=name, weights="none", width=0.0625,
-        horizontal_flip=0.5, vertical_flip=0.5, color_jitter=0.5,
-    )  # fmt: skip
+def segmentation_network(name, loss):
+    training = segmenter(**COSINE, lr=SLOW, loss=loss, network=name)
     network = build_segmenter(training, 7)
     masks = np.random.default_rng(1).integers(0, 7, (10, 32, 32), np.uint8)
     scores = segmentation.segmenter_scores(
@@ -125,14 +112,13 @@ def segmenter(name, loss):
 
 
 CASES = {
-    "small cnn": small_cnn,
     "dropout": dropout,
     "stochastic depth": convnext_with_depth,
     "finetune, full": lambda: resnet(frozen=False),
     "finetune, classifier": lambda: resnet(frozen=True),
     "byol": byol,
-    "fcn32s": lambda: segmenter("fcn32s_vgg16", "cross_entropy"),
-    "deeplabv3": lambda: segmenter("deeplabv3_resnet50", "focal"),
+    "fcn32s": lambda: segmentation_network("fcn32s_vgg16", "cross_entropy"),
+    "deeplabv3": lambda: segmentation_network("deeplabv3_resnet50", "focal"),
 }
 
 

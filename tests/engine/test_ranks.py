@@ -10,14 +10,14 @@ import pytest
 import torch
 from rank_cases import CASES
 from rounding import BOUND, difference
-from tiny_project import SHORT_START
+from tiny_project import ROOT, SHORT_START
 
 WORLDS = (2, 1, 4)  # in the order in which they hand a training on
 
 
 def start(folder, world, rank, port):
-    environment = os.environ | SHORT_START | {"HW1_TRACKING": "off", "DVC_ROOT": str(folder)}
-    environment |= {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"HW1_TRACKING": "off", "DVC_ROOT": str(folder), "OMP_NUM_THREADS": "1"} | SHORT_START
+    environment["PYTHONPATH"] += f"{os.pathsep}{ROOT / 'tests'}"
     if world > 1:
         environment |= {"RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     return subprocess.Popen([sys.executable, Path(__file__).with_name("rank_cases.py"), folder], env=environment)

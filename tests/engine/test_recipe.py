@@ -8,17 +8,16 @@ import pytest
 import torch
 from closure import ROOT
 from torch import nn
+from trainings import CPU, supervised
 
 from hw1.data.arrays import Manifest
 from hw1.engine.card import read_card
 from hw1.engine.recipe import Recipe, Run, begin
 from hw1.engine.weights import BEST, load_weights, picture_epochs, snapshot_file
 from hw1.images.batches import Batches
-from hw1.images.machine import Machine
 from hw1.run.parameters.params import flat, load
 from hw1.run.tracking.tracking import Tracker
 
-CPU = Machine(torch.device("cpu"), None, 0.5)
 PARAMS = load(ROOT / "presets/quick.yaml")
 MANIFEST = Manifest("made up", 36, 32, "bicubic", 3, ["a.jpg"], [])
 PATHS = ("seed", "runtime", "pretrain.byol")
@@ -28,7 +27,6 @@ PATHS = ("seed", "runtime", "pretrain.byol")
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setenv("HW1_TRACKING", "off")
     (tmp_path / "data").mkdir()
     MANIFEST.save(tmp_path / "data")
     return tmp_path
@@ -40,13 +38,11 @@ def begun(project):
 
 
 def recipe_of(network, epochs):
-    training = PARAMS.classify.A.__class__(**{**vars(PARAMS.classify.A), "epochs": epochs})
-    batches = Batches(np.zeros((4, 8, 8, 3), np.uint8), np.zeros(4, np.int64), 4, CPU)
-    return Recipe(network, batches, lambda images, labels: None, training, "classify.A", score="val_accuracy")
+    images, training = Batches(np.zeros((4, 8, 8, 3), np.uint8), None, 4, CPU), supervised(epochs=epochs)
+    return Recipe(network, images, lambda images, labels: None, training, "classify.A", score="val_accuracy")
 
 
-def test_weights_of_chosen_epochs_are_kept_and_say_their_epochs(tmp_path, monkeypatch):
-    monkeypatch.setenv("HW1_TRACKING", "off")
+def test_weights_of_chosen_epochs_are_kept_and_say_their_epochs(tmp_path):
     trained, loaded = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
     used, drafts = flat(PARAMS, "seed", "runtime", "classify.A"), {"weights": tmp_path}
     run = Run(CPU, torch.Generator(), Tracker("x"), stage="classify@A", used=used, manifest=MANIFEST, drafts=drafts)
@@ -80,19 +76,14 @@ def test_outputs_of_a_block_that_fails_are_not_left(project):
     assert sorted(path.name for path in project.iterdir()) == ["data"]
 
 
-def test_two_runs_of_one_seed_draw_the_same(project):
+def test_two_runs_of_one_seed_draw_the_same_and_have_one_state_whatever_is_done_about_a_collapse(project):
     draws = []
     for _ in range(2):
         shutil.rmtree(project / "weights", ignore_errors=True)
         with begun(project) as run:
             run.drafts["history"].touch()
             draws.append((torch.rand(3), torch.rand(3, generator=run.generator)))
+            (identity,) = project.glob(".checkpoints/*/identity.json")
+            determining = json.loads(identity.read_text())["parameters"]
     assert all(torch.equal(one, other) for one, other in zip(*draws, strict=True))
-
-
-def test_state_does_not_depend_on_what_is_done_about_a_collapse(project):
-    with begun(project) as run:
-        run.drafts["history"].touch()
-        (identity,) = project.glob(".checkpoints/*/identity.json")
-        determining = json.loads(identity.read_text())["parameters"]
     assert set(run.used) - set(determining) == {"pretrain.byol.on_collapse"}

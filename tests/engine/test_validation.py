@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from trainings import CPU
 
 from hw1.engine import validation
 from hw1.engine.validation import class_map, classify, extract_features, segment, tile_scores
 from hw1.images.batches import Batches
 from hw1.images.input import normalise
-from hw1.images.machine import Machine
 from hw1.segment.segmentation import focal_loss
 
-CPU = Machine(torch.device("cpu"), None, 0.5)
 SURE = 5.0  # logit of the class that is predicted, the others have 0
 UNKNOWN = 6
 
@@ -67,17 +66,13 @@ def test_outputs_past_the_classes_are_never_a_label():
 
 def test_classify_shows_the_network_its_input_of_the_images():
     batches = Batches(pictures([0, 1]), np.array([1, 2]), 2, CPU)
-    assert classify(RedIsTheClass(3), batches, CPU, 3, lambda images: normalise(images + 1)).predictions.tolist() == [
-        1,
-        2,
-    ]
+    seen = classify(RedIsTheClass(3), batches, CPU, 3, lambda images: normalise(images + 1))
+    assert seen.predictions.tolist() == [1, 2]
 
 
 def test_features_are_rows_of_float32_in_stored_order():
-    network = RedIsTheClass(3)
-    rows, labels = extract_features(
-        network, network.features, Batches(pictures([3, 1, 2], 1), np.array([5, 6, 7]), 2, CPU), CPU
-    )
+    network, batches = RedIsTheClass(3), Batches(pictures([3, 1, 2], 1), np.array([5, 6, 7]), 2, CPU)
+    rows, labels = extract_features(network, network.features, batches, CPU)
     assert (rows.shape, rows.dtype, labels.tolist()) == ((3, 3), torch.float32, [5, 6, 7])
     assert (255 * (rows[:, 0] * 0.229 + 0.485)).round().tolist() == [3, 1, 2]
 
@@ -89,20 +84,12 @@ def pixel_loss(logits, masks):
     return focal_loss(logits, masks, alpha=1.0, gamma=0.0, ignore=UNKNOWN)
 
 
-def test_tile_scores_have_each_masks_own_size():
-    network = RedIsTheClass(7, per_pixel=True)
-    shapes = [(4, 4), (8, 8), (3, 5)]
-    scores = list(tile_scores(network, Batches(pictures([0, 1, 2]), None, 2, CPU), shapes, CPU))
-    assert [tuple(score.shape) for score in scores] == [(7, *shape) for shape in shapes]
-    assert [score.argmax(0).unique().tolist() for score in scores] == [[0], [1], [2]]
-
-
-def test_tile_scores_are_enlarged_bilinearly():
-    network = RedIsTheClass(7, per_pixel=True)
-    tile = pictures([0], size=2)
-    tile[0, :, 1, 0] = 3  # the right half is class 3
-    (scores,) = tile_scores(network, Batches(tile, None, 2, CPU), [(2, 4)], CPU)
-    assert scores[3].tolist() == [pytest.approx([0, SURE / 4, 3 * SURE / 4, SURE])] * 2
+def test_tile_scores_are_enlarged_bilinearly_each_to_its_masks_size():
+    tiles, shapes = pictures([0, 1], size=2), [(2, 4), (3, 5)]
+    tiles[0, :, 1, 0] = 3  # the right half is class 3
+    first, second = tile_scores(RedIsTheClass(7, per_pixel=True), Batches(tiles, None, 2, CPU), shapes, CPU)
+    assert first[3].tolist() == [pytest.approx([0, SURE / 4, 3 * SURE / 4, SURE])] * 2
+    assert second.shape == (7, 3, 5) and second.argmax(0).unique().tolist() == [1]
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (37, 53), (64, 20), (5, 90)])

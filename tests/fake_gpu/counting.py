@@ -17,12 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Event(ctypes.Structure):
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("bytes", ctypes.c_size_t),
-        ("kind", ctypes.c_int),
-        ("device", ctypes.c_int),
-    )
+    _fields_ = (("name", ctypes.c_char_p), ("bytes", ctypes.c_size_t), ("kind", ctypes.c_int), ("device", ctypes.c_int))
 
 
 GPU.fake_events.restype = ctypes.POINTER(Event)
@@ -50,17 +45,11 @@ class Counts:
 
     def add(self, event: Event) -> None:
         kind, name = chr(event.kind), event.name.decode()
-        if kind == "K":
-            self.kernels += 1
-        elif kind == "G":
-            self.products += 1
-        elif kind == "S":
-            self.waits += 1
-        elif kind == "C":
+        if kind == "C":
             self.copies[name] += 1
             self.bytes[name] += event.bytes
-        elif kind == "A":
-            self.allocations += 1
+        elif counter := {"K": "kernels", "G": "products", "S": "waits", "A": "allocations"}.get(kind):
+            setattr(self, counter, getattr(self, counter) + 1)
 
 
 def events(start: int = 0) -> Iterator[Event]:

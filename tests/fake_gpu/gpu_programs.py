@@ -63,16 +63,9 @@ class Host:
             place.mkdir()
             self._places.append(place)
             environment = {"FAKE_GPU_REPORT": str(place), "DVC_ROOT": str(self.folder), **(program.environment or {})}
-            asked.append(
-                {
-                    "module": program.module,
-                    "arguments": shlex.split(program.arguments),
-                    "folder": str(self.folder),
-                    "environment": environment,
-                    "out": str(place / "out"),
-                    "err": str(place / "err"),
-                }
-            )
+            files = {"folder": str(self.folder), "out": str(place / "out"), "err": str(place / "err")}
+            arguments = shlex.split(program.arguments)
+            asked.append(files | {"module": program.module, "arguments": arguments, "environment": environment})
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
@@ -121,8 +114,8 @@ def command_of(stage: str) -> tuple[str, str]:
 
 
 def set_params(folder: Path, **changes: dict[str, Any]) -> None:
-    """Write the tiny parameters, in native numerics as a GPU's are, with ``section={"key": value}`` changed; paths
-    inside a section are joined by ".".
+    """Write the tiny parameters, in native numerics as a GPU's are, with ``section={"key": value}`` changed, or
+    ``{"part.key": value}``.
     """
     tree = yaml.safe_load(tiny())
     tree["runtime"]["numerics"] = "native"
@@ -131,9 +124,6 @@ def set_params(folder: Path, **changes: dict[str, Any]) -> None:
     tree["launch"]["trainings_per_gpu"] = 8
     for section, values in changes.items():
         for path, value in values.items():
-            *parents, key = path.split(".")
-            place = tree[section]
-            for parent in parents:
-                place = place[parent]
-            place[key] = value
+            parent, _, key = path.rpartition(".")
+            (tree[section][parent] if parent else tree[section])[key] = value
     (folder / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))

@@ -103,10 +103,8 @@ def train(case: Recipe, machine: Machine, draws: torch.Generator, after_step: Ca
         return row
 
     training = dataclasses.replace(case.training, epochs=1)
-    recipe = dataclasses.replace(
-        case, training=training, after_step=after, after_epoch=lambda row, before: {}, validate=dict
-    )
-    fit(recipe, Run(machine, draws, Tracker("x")))
+    hooks = {"after_step": after, "after_epoch": lambda row, before: {}, "validate": dict}
+    fit(dataclasses.replace(case, training=training, **hooks), Run(machine, draws, Tracker("x")))
 
 
 def measured(name: str, precision: str, deterministic: bool = False) -> dict[str, Any]:
@@ -139,15 +137,10 @@ def measured(name: str, precision: str, deterministic: bool = False) -> dict[str
 
     with FlopCounterMode(display=False) as flops:
         forward_and_backward()
-    return {
-        "kernels": counts.kernels,
-        "products": counts.products,
-        "convolutions": counts.convolutions,
-        "waits": counts.waits,
-        "pageable": counts.pageable,
+    numbers = ("kernels", "products", "convolutions", "waits", "pageable", "allocations")
+    return {name: getattr(counts, name) for name in numbers} | {
         "copies": dict(counts.copies),
         "device_copies_gb": counts.bytes["on the device"] / 1e9,
-        "allocations": counts.allocations,
         "peak_gib": peak,
         "reserved_gib": reserved,
         "tflop": flops.get_total_flops() / 1e12,

@@ -9,8 +9,6 @@ import gpu_build
 import pytest
 from gpu_programs import ROOT, Ended, set_params
 
-FREE = r"fake GPU 0"
-
 
 @pytest.fixture
 def folder(host):
@@ -36,45 +34,32 @@ def one_line(ended):
 
 
 def test_step_names_the_largest_batch_that_fits_and_it_does(host, folder):
-    set_params(folder, classify={"A.batch_size": 33, "A.width": 1024, "A.height": 64, "A.hidden": 16})
-    small = {"FAKE_GPU_GIB": "0.55"}
+    small, sizes = {"FAKE_GPU_GIB": "0.55"}, {"A.width": 1024, "A.height": 64, "A.hidden": 16}
+    set_params(folder, classify={"A.batch_size": 33} | sizes)
     told = one_line(host.stage("classify@A", **small))
-    found = re.fullmatch(
-        rf"error: classify\.A\.batch_size: 33 images do not fit in the memory of {FREE}; (\d+) do, found by trying\n",
-        told,
-    )
+    reason = r"classify\.A\.batch_size: 33 images do not fit in the memory of fake GPU 0; (\d+) do, found by trying"
+    found = re.fullmatch(rf"error: {reason}\n", told)
     assert found and 2 <= int(found[1]) < 33
-    set_params(folder, classify={"A.batch_size": int(found[1]), "A.width": 1024, "A.height": 64, "A.hidden": 16})
+    set_params(folder, classify={"A.batch_size": int(found[1])} | sizes)
     assert host.stage("classify@A", **small).status == 0
 
 
 def test_validation_names_the_batch_size(gpu):
     """A batch of 8 images to train on, one of 512 to validate with."""
     program = """
-import dataclasses
-import numpy as np, torch
-from hw1.images.batches import Batches
-from hw1.classify.classifiers import build_classifier
-from hw1.run.parameters.params import load
+import sys
+sys.path.insert(0, "tests/fake_gpu")
+import dataclasses, steps, torch
 from hw1.images.machine import start
 from hw1.run.processes.supervision import run_stage
-from hw1.classify.classification import classifier_loss, classifier_scores
-from hw1.engine.loop import fit
-from hw1.engine.recipe import Recipe, Run
-from hw1.run.tracking.tracking import Tracker
 
-params = load("presets/paper.yaml")
-training = dataclasses.replace(params.classify.A, batch_size=512)
-machine = start(params.runtime, 1)
-draws = torch.Generator()
-network = machine.place(build_classifier(training, 50))
-few, many = (
-    Batches(np.zeros((count, 32, 32, 3), np.uint8), np.zeros(count, np.int64), 512, machine) for count in (8, 512)
-)
-scores = classifier_scores(network, many, machine, 50)
-loss_of = classifier_loss(network, training, draws)
-recipe = Recipe(network, few, loss_of, training, "classify.A", validate=scores)
-run_stage(lambda: fit(recipe, Run(machine, draws, Tracker("x"))))
+machine, draws = start(steps.PARAMS.runtime, 1), torch.Generator()
+few, many = (dataclasses.replace(steps.PARAMS.classify.A, batch_size=count) for count in (8, 512))
+case = steps.classify("A", machine, draws)
+blank = [steps.blank(machine, training, 32, 50, batches=1) for training in (few, many)]
+scores = steps.classification.classifier_scores(case.network, blank[1], machine, 50)
+recipe = dataclasses.replace(case, batches=blank[0], section="classify.A", validate=scores)
+run_stage(lambda: steps.fit(recipe, steps.Run(machine, draws, steps.Tracker("x"))))
 """
     assert one_line(run(gpu, program, FAKE_GPU_GIB="0.35")) == (
         "error: classify.A.batch_size: a batch of the validation images does not fit in the memory of fake GPU 0; "
@@ -82,15 +67,11 @@ run_stage(lambda: fit(recipe, Run(machine, draws, Tracker("x"))))
     )
 
 
-@pytest.mark.parametrize(
-    "stage, key",
-    [
-        ("pretrain@byol", "backbone"),
-        ("finetune@A", "backbone"),
-        ("classify@B", "classify.B.hidden"),
-        ("segment@A", "segment.A.width"),
-    ],
-)
+CHOOSES = {"pretrain@byol": "backbone", "finetune@A": "backbone"}
+CHOOSES |= {"classify@B": "classify.B.hidden", "segment@A": "segment.A.width"}
+
+
+@pytest.mark.parametrize("stage, key", CHOOSES.items())
 def test_network_that_does_not_fit_names_what_chooses_it(host, folder, stage, key):
     set_params(folder, segment={"A.width": 1.0, "A.weights": "none"})
     assert host.stage("start@P3A").status == 0
@@ -146,6 +127,6 @@ case = steps.byol(machine, draws)
 run_stage(lambda: steps.train(case, machine, draws, lambda step: None))
 """
     told = one_line(run(gpu, program, FAKE_GPU_GIB="3"))
-    told_too_large = rf"128 images do not fit in the memory of {FREE}; (\d+) do, found by trying"
+    told_too_large = r"128 images do not fit in the memory of fake GPU 0; (\d+) do, found by trying"
     found = re.fullmatch(rf"error: pretrain\.byol\.batch_size: {told_too_large}\n", told)
     assert found and 32 <= int(found[1]) < 128

@@ -8,10 +8,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
-from golden.comparison import first_difference, of_stages
 
 from hw1.run.environment import differing, installed, recorded
 from hw1.run.processes.numerics import obstacles
@@ -29,6 +30,50 @@ pytestmark = [
 ]
 
 
+# -- two traces (trace.py) compared: where do they part first?
+
+Entry = tuple[str, str, str, str]  # stage, moment, name of a tensor or file, digest
+
+
+def entries(lines: list[str]) -> Iterator[Entry]:
+    """Every digest in the lines of a stage, in their order."""
+    names: list[str] = []
+    for line in lines:
+        stage, moment, text = line.split(" | ")
+        if moment == "tensors":
+            names = text.split()
+        elif moment == "outputs":
+            yield from ((stage, moment, *field.rsplit("=", 1)) for field in text.split())
+        else:
+            yield from ((stage, moment, name, value) for name, value in zip(names, text.split(), strict=True))
+
+
+def of_stages(trace: str) -> dict[str, list[str]]:
+    """The lines of each stage, in the order of the run."""
+    stages: dict[str, list[str]] = {}
+    for line in trace.splitlines():
+        stages.setdefault(line.partition(" | ")[0], []).append(line)
+    return stages
+
+
+def first_difference(golden: str, trace: str) -> str:
+    """The first stage, step and tensor, or file, in which a trace of some stages is not the golden one; "" if none."""
+    expected = of_stages(golden)
+    for stage, lines in of_stages(trace).items():
+        pairs = zip_longest(entries(expected.get(stage, [])), entries(lines))
+        for wanted, computed in pairs:
+            if wanted != computed:
+                return f"{_text(computed)}, was {_text(wanted)}"
+    return ""
+
+
+def _text(entry: Entry | None) -> str:
+    return "nothing" if entry is None else "{}, {}: {} {}".format(*entry)
+
+
+# -- the stages
+
+
 def trace_of(*launcher: str, path: Path, stages: tuple[str, ...] = (), **variables: str) -> str:
     """The trace of a run, by a Python behind ``launcher``."""
     command = [*launcher, os.path.realpath(sys.executable), FOLDER / "trace.py", path, *stages]
@@ -40,14 +85,8 @@ def trace_of(*launcher: str, path: Path, stages: tuple[str, ...] = (), **variabl
 
 
 def test_every_stage_computes_the_golden_bytes_whatever_the_user_has_set(tmp_path):
-    user = {
-        "OMP_NUM_THREADS": "2",
-        "MKL_NUM_THREADS": "2",
-        "MKL_CBWR": "AUTO",
-        "ATEN_CPU_CAPABILITY": "default",
-        "ONEDNN_DEFAULT_FPMATH_MODE": "BF16",
-        "OPENBLAS_NUM_THREADS": "2",
-    }
+    user = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "2")
+    user |= {"MKL_CBWR": "AUTO", "ATEN_CPU_CAPABILITY": "default", "ONEDNN_DEFAULT_FPMATH_MODE": "BF16"}
     trace = trace_of(path=tmp_path / "trace.txt", **user)
     assert first_difference(GOLDEN, trace) == ""
     assert of_stages(trace).keys() == of_stages(GOLDEN).keys()

@@ -2,33 +2,15 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from closure import ROOT
+from cards import QUICK
+from drawn import noise
 from PIL import Image
 from torchvision.transforms import functional as reference
 
 from hw1.images import input as module
 from hw1.images.input import AS_STORED, NetworkInput, input_of, normalise, resize_crop
-from hw1.run.parameters.params import load
-
-PARAMS = load(ROOT / "presets/quick.yaml")
-
-
-def noise(*shape):
-    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
-
-
-# -- normalising and the stored sizes
-
-
-def test_normalise_is_zero_at_the_imagenet_mean_and_one_a_deviation_above():
-    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-    levels = torch.cat([mean, mean + std]).mul(255).round().to(torch.uint8)
-    expected = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1)
-    torch.testing.assert_close(normalise(levels), expected, rtol=0, atol=0.5 / 255 / 0.224)
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 16, 16), (1, 3, 9, 14)])
@@ -81,15 +63,15 @@ def test_changes_are_made_at_the_networks_size_and_before_normalising():
 
 def test_levels_can_be_fed_as_they_are():
     images = noise(4, 3, 16, 16)
-    result = input_of(replace(PARAMS.classify.A, normalise=False))(images)
+    result = input_of(replace(QUICK.classify.A, normalise=False))(images)
     assert torch.equal(result, images.float()) and result.is_contiguous(memory_format=torch.channels_last)
 
 
-OTHER_SIZE = replace(PARAMS.classify.B, resize=50, crop=48)
+OTHER_SIZE = replace(QUICK.classify.B, resize=50, crop=48)
 
 
 @pytest.mark.parametrize(
-    "training, side", [(PARAMS.classify.A, 32), (OTHER_SIZE, 48), (PARAMS.finetune, 32), (PARAMS.segment.A, 32)]
+    "training, side", [(QUICK.classify.A, 32), (OTHER_SIZE, 48), (QUICK.finetune, 32), (QUICK.segment.A, 32)]
 )
 def test_only_convnext_is_fed_another_size_than_is_stored(training, side):
     assert input_of(training).view(noise(2, 3, 32, 32)).shape == (2, 3, side, side)

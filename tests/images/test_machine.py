@@ -36,20 +36,18 @@ def product(machine):
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu"])
-def test_machine_without_gpu_is_the_cpu(device):
-    machine = started(device)
-    assert machine == Machine(torch.device("cpu"), None, 0.25)
+@pytest.mark.parametrize("precision, dtype", [("fp32", None), ("bf16", torch.bfloat16)])
+def test_machine_without_gpu_is_the_cpu_in_the_precision_asked_for(device, precision, dtype):
+    machine = started(device, precision)
+    assert machine == Machine(torch.device("cpu"), dtype, 0.25)
+    assert product(machine) == (dtype or torch.float32)
     assert "threads" in machine.name
+    assert machine.tags == {"device": machine.name, "precision": precision}
 
 
 def test_cuda_without_gpu_names_its_key():
     with pytest.raises(InputError, match=r"runtime\.device: got cuda, but torch sees no GPU"):
         started("cuda")
-
-
-@pytest.mark.parametrize("precision, dtype", [("fp32", torch.float32), ("bf16", torch.bfloat16)])
-def test_products_are_computed_in_the_precision_asked_for(precision, dtype):
-    assert product(started(precision=precision)) == dtype
 
 
 @pytest.mark.parametrize("hardware, dtype", [(True, torch.bfloat16), (False, torch.float32)])
@@ -67,15 +65,11 @@ def test_seed_decides_every_draw():
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
-def test_deterministic_reaches_torch(deterministic):
+def test_deterministic_reaches_torch_and_does_not_fill_every_new_tensor(deterministic):
     started(deterministic=deterministic)
     assert torch.are_deterministic_algorithms_enabled() == deterministic
     assert torch.backends.cudnn.benchmark == (not deterministic)
-
-
-def test_deterministic_does_not_fill_every_new_tensor():
-    started(deterministic=True)
-    assert not torch.utils.deterministic.fill_uninitialized_memory
+    assert not (deterministic and torch.utils.deterministic.fill_uninitialized_memory)
 
 
 @pytest.mark.parametrize("precision, tf32", [("fp32", False), ("bf16", True)])
@@ -87,29 +81,18 @@ def test_fp32_means_no_tf32_and_augmentation_has_none_in_bf16_either(precision, 
 
 
 OLD = "CUDA initialization: The NVIDIA driver is too old (found version 12080). Please update it from the URL: ..."
-
-
 ANOTHER = f"torch {torch.__version__} is for CUDA {torch.version.cuda}, docs/usage.md says how to get another"
 
 
-@pytest.fixture
-def old_driver(monkeypatch):
+def test_gpu_with_an_old_driver_is_told_in_one_line_and_an_error_where_it_is_asked_for(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: warnings.warn(OLD, stacklevel=1) or False)
-
-
-def test_gpu_with_an_old_driver_is_told_in_one_line(old_driver, capsys):
     assert started().device.type == "cpu"
-    told = "runtime.device: auto takes the CPU: The NVIDIA driver is too old (found version 12080)"
-    assert capsys.readouterr().err == f"{told}; {ANOTHER}\n"
-
-
-def test_cuda_with_an_old_driver_is_an_error_that_says_so(old_driver):
+    reason = f"The NVIDIA driver is too old (found version 12080); {ANOTHER}"
+    assert capsys.readouterr().err == f"runtime.device: auto takes the CPU: {reason}\n"
     with pytest.raises(InputError) as error:
         started("cuda")
-    assert str(error.value) == (
-        "runtime.device: got cuda, but torch sees no GPU "
-        f"(The NVIDIA driver is too old (found version 12080); {ANOTHER}); allowed here: auto, cpu"
-    )
+    told = f"runtime.device: got cuda, but torch sees no GPU ({reason}); allowed here: auto, cpu"
+    assert str(error.value) == told
 
 
 def test_network_that_does_not_fit_names_the_key_it_is_chosen_by(monkeypatch):
@@ -122,9 +105,3 @@ def test_network_that_does_not_fit_names_the_key_it_is_chosen_by(monkeypatch):
 def test_placed_convolutions_are_channels_last():
     convolution = started().place(nn.Conv2d(3, 4, 3))
     assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_tags_name_chip_and_precision(precision):
-    machine = started(precision=precision)
-    assert machine.tags == {"device": machine.name, "precision": precision}

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from trainings import CPU
 
 from hw1.engine.validation import Classified, classify
 from hw1.evaluate.problems import calibration_error, entries, mistakes, reliability
 from hw1.images.batches import Batches
 from hw1.images.input import AS_STORED, normalise
-from hw1.images.machine import Machine
 
 SEEN = Classified(
     loss=1.0,
@@ -45,8 +45,7 @@ def test_confidence_is_the_softmax_of_the_networks_classes():
     stored, labels = images.permute(0, 2, 3, 1).contiguous().numpy(), np.arange(5) % 3
     torch.manual_seed(2)
     network = nn.Sequential(nn.Flatten(), nn.Linear(48, 4))
-    machine = Machine(torch.device("cpu"), None, 0.0)
-    seen = classify(network, Batches(stored, labels, 2, machine), machine, 3, AS_STORED)
+    seen = classify(network, Batches(stored, labels, 2, CPU), CPU, 3, AS_STORED)
     with torch.no_grad():
         shares = network(normalise(images))[:, :3].softmax(1)
     assert seen.labels.tolist() == labels.tolist() and torch.equal(seen.predictions, shares.argmax(1))

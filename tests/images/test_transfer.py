@@ -20,15 +20,11 @@ def until(holds):
         time.sleep(0.001)
 
 
-def test_items_come_in_order_and_end():
-    assert list(ahead(iter(range(100)), 3)) == list(range(100))
-
-
-def test_items_are_made_by_another_thread():
-    def items():
-        yield threading.get_ident()
-
-    assert list(ahead(items(), 1)) != [threading.get_ident()]
+def test_items_come_in_order_made_by_another_thread_and_end():
+    makers = set()
+    made = (makers.add(threading.get_ident()) or number for number in range(100))
+    assert list(ahead(made, 3)) == list(range(100))
+    assert makers and threading.get_ident() not in makers
 
 
 def test_no_more_than_depth_items_wait():
@@ -76,24 +72,23 @@ class Map:
         self.announced.append((start, start + length))
 
 
-def test_announced_ranges_are_the_rows_wherever_the_array_begins_in_its_file(tmp_path):
-    row = 3 * mmap.PAGESIZE // 2
-    np.save(tmp_path / "array.npy", np.zeros((5, row), np.uint8))
-    array = np.load(tmp_path / "array.npy", mmap_mode="r")
-    header = array.offset
-    assert 0 < header < mmap.PAGESIZE
+def announced(array, rows):
     announcement = Announcement(array)
     announcement._map = Map()
-    announcement(torch.tensor([4, 0]))
-    page = mmap.PAGESIZE
-    fourth = header + 4 * row
-    assert announcement._map.announced == [(fourth // page * page, fourth + row), (0, header + row)]
+    announcement(torch.tensor(rows))
+    return announcement._map.announced
+
+
+def test_announced_ranges_are_the_rows_wherever_the_array_begins_in_its_file(tmp_path):
+    page, row = mmap.PAGESIZE, 3 * mmap.PAGESIZE // 2
+    np.save(tmp_path / "array.npy", np.zeros((5, row), np.uint8))
+    array = np.load(tmp_path / "array.npy", mmap_mode="r")
+    assert 0 < array.offset < page
+    fourth = array.offset + 4 * row
+    assert announced(array, [4, 0]) == [(fourth // page * page, fourth + row), (0, array.offset + row)]
 
 
 def test_array_that_does_not_begin_in_its_files_first_page(tmp_path):
     path, offset = tmp_path / "bytes", mmap.ALLOCATIONGRANULARITY + 100
     path.write_bytes(bytes(offset + 40))
-    announcement = Announcement(np.memmap(path, np.uint8, "r", offset, (4, 10)))
-    announcement._map = Map()
-    announcement(torch.tensor([3]))
-    assert announcement._map.announced == [(0, 140)]
+    assert announced(np.memmap(path, np.uint8, "r", offset, (4, 10)), [3]) == [(0, 140)]
