@@ -33,7 +33,7 @@ def test_palette_picture_becomes_its_colours():
 
 
 @pytest.mark.parametrize("levels, reason", [(3_000, "16-bit levels of 0 to 3,000 out of 65,535"), (40_000, "")])
-def test_sixteen_bits_that_would_be_nearly_black_are_reason(levels, reason):
+def test_sixteen_bits_that_would_be_nearly_black_are_refused(levels, reason):
     content = encode(Image.fromarray((np.arange(64).reshape(8, 8) * levels // 63).astype(np.uint16)))
     if reason:
         with pytest.raises(PictureError, match=f"{reason}, which would be nearly black; scale them"):
