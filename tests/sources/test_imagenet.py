@@ -15,7 +15,7 @@ from hw1.sources.imagenet import fetch, write_start
 
 
 @pytest.fixture
-def published(tmp_path, monkeypatch):
+def published(tmp_path):
     """A weights entry whose file lies nowhere yet, the folder of torch's cache, the bytes it stands for."""
     torch.save({"weight": torch.ones(3)}, tmp_path / "source.pth")
     content = (tmp_path / "source.pth").read_bytes()
@@ -38,22 +38,18 @@ def test_imagenet_weights_are_downloaded_once_and_then_taken_from_the_cache(publ
     assert asked == [(entry, f"sha256:{hashlib.sha256(content).hexdigest()[:8]}")]
 
 
-def test_damaged_file_in_the_cache_is_named(published):
+def test_damaged_file_or_one_that_cannot_be_had_is_named_with_what_to_do(published, monkeypatch):
     entry, cache, content = published
-    cache.mkdir(parents=True)
-    (cache / entry.rpartition("/")[2]).write_bytes(content[:-1])
-    with pytest.raises(InputError, match=r"net-\w+\.pth: damaged, .*; delete it and run again"):
-        fetch(entry, cache)
-
-
-def test_imagenet_weights_that_cannot_be_had_say_where_to_put_them(published, monkeypatch):
-    entry, cache, _ = published
 
     def fail(*_):
         raise InputError(f"{entry}: no route to host")
 
     monkeypatch.setattr(imagenet, "download", fail)
     with pytest.raises(InputError, match=f"no route to host.*put the file into {cache} or set weights: mini or none"):
+        fetch(entry, cache)
+    cache.mkdir(parents=True)
+    (cache / entry.rpartition("/")[2]).write_bytes(content[:-1])
+    with pytest.raises(InputError, match=r"net-\w+\.pth: damaged, .*; delete it and run again"):
         fetch(entry, cache)
 
 
