@@ -113,15 +113,14 @@ def test_table_names_every_file_of_its_folder_once_in_the_order_of_ids(members, 
         assert all(row["filename"].split("_")[0] == row["label"] for row in listed)
 
 
-@pytest.mark.parametrize(
-    "train, validation", [("p1_data/train_50", "p1_data/val_50"), ("p2_data/office/train", "p2_data/office/val")]
-)
-def test_labels_in_names_are_balanced_within_one_and_no_name_is_in_both_splits(members, train, validation):
-    for folder in (train, validation):
-        counts = Counter(name.split("_")[0] for name in below(members, folder))
+@pytest.mark.parametrize("folder, end", [("p1_data", "_50"), ("p2_data/office", "")])
+def test_labels_in_names_are_balanced_within_one_and_no_name_is_in_both_splits(members, folder, end):
+    train, validation = (below(members, f"{folder}/{split}{end}").keys() for split in ("train", "val"))
+    assert not train & validation
+    for names in (train, validation):
+        counts = Counter(name.split("_")[0] for name in names)
         assert counts.keys() == {"0", "1", "2"}
         assert max(counts.values()) - min(counts.values()) <= 1
-    assert not below(members, train).keys() & below(members, validation).keys()
 
 
 @pytest.mark.parametrize(
