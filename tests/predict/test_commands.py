@@ -96,13 +96,6 @@ def test_p3_prints_the_ious_of_tiles_with_masks(project, capsys):
     assert capsys.readouterr().out == printed
 
 
-def test_commands_end_with_a_line_of_what_was_read(project, capsys):
-    (project / "images/notes.txt").write_text("mine")
-    assert run(command.main, "p1", "images", "out.csv", "--device", "cpu") == 0
-    left = "left out 1 (no JPEG, PNG, WebP, BMP or TIFF picture): notes.txt"
-    assert capsys.readouterr().err.endswith(f"read 6 pictures; {left}\n")
-
-
 def test_true_masks_of_one_class_give_no_score_and_one_line(project, capsys):
     Image.fromarray(np.zeros((40, 32, 3), np.uint8)).save(project / "tiles/0000_mask.png")
     assert run(command.main, "p3", "tiles", "masks", "--device", "cpu") == 0
@@ -110,11 +103,13 @@ def test_true_masks_of_one_class_give_no_score_and_one_line(project, capsys):
     assert out == "" and "no score: every pixel of every mask is unknown (black), one class alone; are these" in err
 
 
-def test_unreadable_image_ends_with_status_3_and_the_rest_written(project, capsys):
+def test_unreadable_image_ends_with_status_3_the_rest_written_and_what_was_read_told(project, capsys):
     (project / "images/3_3.png").write_bytes(b"none")
+    (project / "images/notes.txt").write_text("mine")
     assert run(command.main, "p1", "images", "out.csv", "--device", "cpu") == 3
     told = capsys.readouterr().err
     assert "images/3_3.png: not a JPEG, PNG, WebP, BMP or TIFF picture" in told
+    assert "read 6 pictures; left out 1 (no JPEG, PNG, WebP, BMP or TIFF picture): notes.txt\n" in told
     assert told.endswith("1 of 6 images could not be read; the others are done\n")
     assert len((project / "out.csv").read_text().splitlines()) == 6
 
