@@ -81,35 +81,27 @@ def test_top_folder_is_found_wherever_it_is(top, expected, tmp_path):
 
 def test_two_places_of_the_layout_are_named(tmp_path):
     members = {f"{top}/{name}": content for top in ("old", "new") for name, content in WHOLE.items()}
-    with pytest.raises(
-        InputError, match=r"p1_data, p2_data or p3_data lie in 2 folders \(old, new\); leave those of one"
-    ):
+    reason = r"p1_data, p2_data or p3_data lie in 2 folders \(old, new\); leave those of one"
+    with pytest.raises(InputError, match=reason):
         Archive(zip_of(members, tmp_path / "a.zip"))
 
 
-def test_archive_of_macos_is_read_and_its_own_files_are_counted(expected, tmp_path):
-    members = {f"hw1_data/{name}": content for name, content in WHOLE.items()}
-    members |= {"__MACOSX/hw1_data/p1_data/train_50/._0_2.png": b"x", "hw1_data/p1_data/train_50/.DS_Store": b"x"}
+def test_files_of_systems_and_beside_the_courses_folders_are_told(expected, tmp_path):
+    others = {"p1_data/train_50/.DS_Store": b"x", "read.me": b"", "../x": b"", "more/b": b"", "origin.json": b""}
+    members = {f"hw1_data/{name}": content for name, content in (WHOLE | others).items()}
+    members["__MACOSX/hw1_data/p1_data/train_50/._0_2.png"] = b"x"
     archive = Archive(zip_of(members, tmp_path / "a.zip"))
     found, readings = prepared(archive, tmp_path / "out")
     assert_same(found, expected)
     assert readings["p1"].line.endswith("left out 1 (hidden, or a system's own): p1_data/train_50/.DS_Store")
-    assert archive.outside == ["__MACOSX/hw1_data/p1_data/train_50/._0_2.png"]
-
-
-def test_files_beside_the_courses_folders_are_told(tmp_path):
-    members = {
-        f"hw1_data/{name}": b"" for name in ("p1_data/a", "read.me", "../x", "more/b", "origin.json", "p1_data/c/d")
-    }
-    found = Archive(zip_of(members, tmp_path / "a.zip")).outside
-    assert found == ["hw1_data/../x", "hw1_data/more/b", "hw1_data/read.me"]
+    macos = "__MACOSX/hw1_data/p1_data/train_50/._0_2.png"
+    assert archive.outside == [macos, "hw1_data/../x", "hw1_data/more/b", "hw1_data/read.me"]
 
 
 def test_folders_that_differ_in_case_alone_are_named(tmp_path):
     archive = Archive(zip_of({f"p1_data/{name}/0_1.png": b"" for name in ("Train_50", "train_50")}, tmp_path / "a.zip"))
-    with pytest.raises(
-        InputError, match="p1_data/Train_50 and p1_data/train_50, which differ in case alone; join them"
-    ):
+    reason = "p1_data/Train_50 and p1_data/train_50, which differ in case alone; join them"
+    with pytest.raises(InputError, match=reason):
         archive.pictures("p1_data/train_50")
 
 
@@ -120,11 +112,6 @@ def test_names_in_utf8_without_its_flag_are_read(tmp_path):
         data = data[: place + 1] + b"\x00" + data[place + 2 :]
     path.write_bytes(data)
     assert Archive(path).pictures("p1_data/train_50") == ["p1_data/train_50/0_é.png"]
-
-
-def test_folders_and_tables_in_other_cases_are_read(expected, tmp_path):
-    members = {name.replace("train", "Train").replace(".csv", ".CSV"): content for name, content in WHOLE.items()}
-    assert_same(read_course(members, tmp_path)[0], expected)
 
 
 def test_tar_with_absolute_names_is_read(expected, tmp_path):
@@ -173,7 +160,7 @@ def test_pictures_are_taken_by_their_content(kind, ending, expected, tmp_path):
         assert "train.csv spells 3 names otherwise: t0.jpg for t0" in readings["office"].line
 
 
-def test_mixed_endings_of_mini_and_tiles_are_read(expected, tmp_path):
+def test_mixed_endings_and_cases_of_files_folders_and_tables_are_read(expected, tmp_path):
     members = dict(WHOLE)
     for old, new, kind in (
         ("p2_data/mini/train/a.jpg", "p2_data/mini/train/a.png", "PNG"),
@@ -183,7 +170,8 @@ def test_mixed_endings_of_mini_and_tiles_are_read(expected, tmp_path):
     ):
         members[new] = as_kind(old, kind) if kind else WHOLE[old]
         del members[old]
-    assert_same(read_course(members, tmp_path)[0], expected)
+    spelt = {name.replace("train", "Train").replace(".csv", ".CSV"): content for name, content in members.items()}
+    assert_same(read_course(spelt, tmp_path)[0], expected)
 
 
 def test_what_is_no_picture_is_left_out_and_named(tmp_path):
@@ -353,15 +341,19 @@ def test_spaces_quotes_and_ends_of_lines_are_no_part_of_a_cell(text):
         assert read_table(encoded, ["filename", "label"]).rows == rows
 
 
-def test_excels_line_of_the_separator_is_passed_over():
-    found = read_table(b"sep=;\nid;filename;label\n7;a.jpg;3\n", ["filename", "label"])
-    assert found.rows == [Row(3, "7", "a.jpg", "3")]
-
-
-def test_columns_of_other_names_are_taken_and_told():
-    found = read_table(b",image,class\n0,a.jpg,3\n", ["filename", "label"])
-    assert found.rows == [Row(2, "0", "a.jpg", "3")]
-    assert found.notes == ["filename is taken from the column 'image'", "label is taken from the column 'class'"]
+@pytest.mark.parametrize(
+    "text, line, notes",
+    [
+        (b"sep=;\nid;filename;label\n7;a.jpg;3\n", 3, []),  # Excel's line of the separator
+        (
+            *(b"id,image,class\n7,a.jpg,3\n", 2),
+            ["filename is taken from the column 'image'", "label is taken from the column 'class'"],
+        ),
+    ],
+)
+def test_line_of_the_separator_and_columns_of_other_names_are_understood_and_told(text, line, notes):
+    found = read_table(text, ["filename", "label"])
+    assert (found.rows, found.notes) == ([Row(line, "7", "a.jpg", "3")], notes)
 
 
 @pytest.mark.parametrize(
