@@ -89,11 +89,13 @@ def test_folder_holds_the_asked_number_of_rgb_pictures_of_the_asked_size(members
         assert Image.open(io.BytesIO(content)).format == form
 
 
-def test_tile_folders_hold_a_picture_and_a_mask_per_number(members):
-    train = {f"{n:04d}_{kind}" for n in range(4) for kind in ("sat.jpg", "mask.png")}
-    validation = {f"{n}_{kind}" for n in ("0000", "0001", "0013", "0062", "0104") for kind in ("sat.jpg", "mask.png")}
-    assert below(members, "p3_data/train").keys() == train
-    assert below(members, "p3_data/validation").keys() == validation
+def test_tile_folders_hold_a_picture_and_a_mask_of_the_seven_colours_per_number(members):
+    for split, numbers in (("train", range(4)), ("validation", (0, 1, 13, 62, 104))):
+        files = below(members, f"p3_data/{split}")
+        assert files.keys() == {f"{number:04d}_{kind}" for number in numbers for kind in ("sat.jpg", "mask.png")}
+        assert {pixels(content).shape for content in files.values()} == {(32, 32, 3)}
+        for colours in (pixels(content) for name, content in files.items() if name.endswith("_mask.png")):
+            assert set(map(tuple, colours.reshape(-1, 3))) <= set(map(tuple, MASK_COLOURS))
 
 
 def test_members_are_stored_readable_with_one_date(tiny):
@@ -145,15 +147,6 @@ def test_more_tiles_leave_the_first_ones_as_they_are(members):
     more = members_of(drawn(replace(TINY, p3=replace(TINY.p3, train=6))))
     assert len(more) == len(members) + 4
     assert members.items() <= more.items()
-
-
-def test_masks_are_tile_sized_and_hold_only_the_seven_colours(members):
-    masks = {name: content for name, content in members.items() if name.endswith("_mask.png")}
-    assert len(masks) == 9
-    for content in masks.values():
-        colours = pixels(content)
-        assert colours.shape == (32, 32, 3)
-        assert set(map(tuple, colours.reshape(-1, 3))) <= set(map(tuple, MASK_COLOURS))
 
 
 @pytest.mark.parametrize("count", [3, 5, 14, 200])

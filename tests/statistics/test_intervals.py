@@ -47,6 +47,7 @@ def test_bootstrap_of_a_mean_has_its_standard_error():
     assert drawn.shape == (10_000, 1)
     assert drawn.mean() == pytest.approx(values.mean(), abs=0.01)
     assert drawn.std() == pytest.approx(values.std() / 10, rel=0.03)
+    assert intervals.percentile_interval(np.array([*range(1001), np.nan])) == (25, 975)  # of what is a number
 
 
 def test_bootstrap_repeats_itself_and_draws_the_same_images_for_all_models():
@@ -55,21 +56,13 @@ def test_bootstrap_repeats_itself_and_draws_the_same_images_for_all_models():
     assert (drawn[:, 0] == drawn[:, 1]).all() and (drawn == bootstrap(counts, lambda sums: sums / 50)).all()
 
 
-def test_percentile_interval_is_the_middle_of_what_is_a_number():
-    assert intervals.percentile_interval(np.array([*range(1001), np.nan])) == (25, 975)
-
-
-def test_swaps_of_few_images_are_all_tried():
+def test_swaps_of_few_images_are_all_tried_and_those_of_many_are_mcnemars_test():
     # Of three images that the second has right and the first has not, two of the eight swaps are as far apart.
-    counts = np.array([[0, 1], [0, 1], [0, 1]])[..., None]
+    counts = np.array([[0, 1]] * 3)[..., None]
     assert swap_p(counts, lambda sums: sums).tolist() == [2 / 8]
     assert swap_p(counts[:1], lambda sums: sums).tolist() == [1]
-
-
-def test_swaps_of_many_images_are_mcnemars_test():
     counts = np.array([[1, 0]] * 15 + [[0, 1]] * 5 + [[1, 1]] * 20)[..., None]
-    (p,) = swap_p(counts, lambda sums: sums)
-    assert p == pytest.approx(mcnemar_p(15, 5), abs=0.01)
+    assert swap_p(counts, lambda sums: sums).tolist() == [pytest.approx(mcnemar_p(15, 5), abs=0.01)]
     with np.errstate(invalid="ignore"):  # a statistic that is no number has no evidence
         assert swap_p(np.zeros((3, 2, 1)), lambda sums: sums / sums).tolist() == [1]
 
