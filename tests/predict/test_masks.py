@@ -82,19 +82,16 @@ def test_true_masks_beside_the_tiles_are_scored(predict, tiles, tmp_path):
 @pytest.mark.parametrize(
     "size, colour, reason", [(9, 0, "9 x 9 pixels, its tile has 32 x 32"), (32, (255, 0, 0), "red pixel at row 0")]
 )
-def test_true_mask_that_cannot_be_used_is_named(size, colour, reason, predict, tiles, tmp_path, capsys):
+def test_unreadable_tile_and_true_mask_are_named_and_the_rest_is_done(
+    size, colour, reason, predict, tiles, tmp_path, capsys
+):
     Image.new("RGB", (size, size), colour).save(tiles / "0000_mask.png")
-    done = predict()
-    assert (done.images, done.faults, done.scored, done.unscored) == (5, 0, 0, 1)
-    assert f"0000_mask.png: {reason}" in capsys.readouterr().err
-    assert len(list((tmp_path / "masks").iterdir())) == 5  # the prediction is kept
-
-
-def test_unreadable_tile_is_named_and_the_rest_is_done(predict, tiles, tmp_path, capsys):
     (tiles / "0001_sat.jpg").write_bytes(b"no picture")
     done = predict()
-    assert (done.images, done.faults) == (5, 1)
-    assert "0001_sat.jpg: not a JPEG, PNG, WebP, BMP or TIFF picture" in capsys.readouterr().err
+    assert (done.images, done.faults, done.scored, done.unscored) == (5, 1, 0, 1)
+    told = capsys.readouterr().err
+    assert f"0000_mask.png: {reason}" in told
+    assert "0001_sat.jpg: not a JPEG, PNG, WebP, BMP or TIFF picture" in told
     assert sorted(path.name[:4] for path in (tmp_path / "masks").iterdir()) == ["0000", "0002", "0003", "0004"]
 
 
@@ -102,19 +99,14 @@ def test_unreadable_tile_is_named_and_the_rest_is_done(predict, tiles, tmp_path,
 
 
 @pytest.mark.parametrize("name, kind", [("0001_sat.jpeg", "JPEG"), ("0001_SAT.PNG", "PNG"), ("0001-sat.webp", "WEBP")])
-def test_tile_of_another_ending_gets_its_mask_too(name, kind, predict, tiles, tmp_path):
+def test_tile_and_true_mask_of_another_spelling_are_taken(name, kind, predictor, tiles, tmp_path):
     Image.open(tiles / "0001_sat.jpg").save(tmp_path / "other", kind)
     (tiles / "0001_sat.jpg").unlink()
     (tmp_path / "other").rename(tiles / name)
-    done = predict()
-    assert (done.images, done.faults) == (5, 0) and (tmp_path / "masks/0001_mask.png").exists()
-
-
-def test_true_mask_of_another_spelling_is_scored(predictor, tiles, tmp_path):
-    truth = np.arange(32 * 32).reshape(32, 32) % 7
-    Image.fromarray(MASK_COLOURS[truth]).save(tiles / "0000_MASK.TIF")
+    Image.fromarray(MASK_COLOURS[np.arange(32 * 32).reshape(32, 32) % 7]).save(tiles / "0000_MASK.TIF")
     found, reading = tiles_in(tiles)
-    assert predict_masks(predictor, found, tmp_path / "masks").scored == 1
+    done = predict_masks(predictor, found, tmp_path / "masks")
+    assert (done.images, done.faults, done.scored) == (5, 0, 1) and (tmp_path / "masks/0001_mask.png").exists()
     assert reading.line == "read 5 tiles, 1 true masks; nothing left out"
 
 

@@ -60,12 +60,7 @@ def test_name_of_every_file_holds_digits_of_its_hash(published):
     assert entry.meta["_file_size"] * 1e6 < imagenet.MAX_BYTES
 
 
-def test_network_without_them_gets_a_file_without_tensors(tmp_path):
-    write_start("convnext_base", "none", tmp_path / "a.safetensors")
-    assert load_tensors(tmp_path / "a.safetensors") == {}
-
-
-def test_state_dict_comes_out_as_it_is_published(published, tmp_path, monkeypatch):
+def test_start_has_the_published_state_dict_or_no_tensors(published, tmp_path, monkeypatch):
     url, cache, content = published
     cache.mkdir(parents=True)
     (cache / url.rpartition("/")[2]).write_bytes(content)
@@ -74,3 +69,5 @@ def test_state_dict_comes_out_as_it_is_published(published, tmp_path, monkeypatc
     write_start("convnext_base", "imagenet", tmp_path / "a.safetensors")
     tensors = load_tensors(tmp_path / "a.safetensors")
     assert list(tensors) == ["weight"] and torch.equal(tensors["weight"], torch.ones(3))
+    write_start("convnext_base", "none", tmp_path / "b.safetensors")
+    assert load_tensors(tmp_path / "b.safetensors") == {}
