@@ -103,18 +103,15 @@ def test_office_is_resized_and_cropped_as_torchvision_does(prepared, course, res
     assert np.array_equal(images, expected)
 
 
-def test_p3_tiles_and_training_masks_are_square(prepared, course):
-    out = prepared("p3", course)
-    assert Manifest.load(out) == Manifest(GIVEN, 16, 16, "bilinear", 7, ["0", "1"], ["0002", "0013"])
-    assert load_array(out, "train_images").shape == load_array(out, "validation_images").shape == (2, 16, 16, 3)
-    assert load_array(out, "train_masks").shape == (2, 16, 16)
-
-
-def test_p3_training_masks_hold_classes_only(prepared, course):
+def test_p3_tiles_and_training_masks_are_square_and_these_hold_classes_only(prepared, course):
     pixels = noise(0, 32, 32) // 128 * np.array([255, 0, 255], np.uint8)  # black, blue, red, magenta
     pixels[..., 2] |= pixels[..., 0]  # no red
     course["p3_data/train/0_mask.png"] = encode(pixels, "PNG")
-    masks = load_array(prepared("p3", course), "train_masks")
+    out = prepared("p3", course)
+    assert Manifest.load(out) == Manifest(GIVEN, 16, 16, "bilinear", 7, ["0", "1"], ["0002", "0013"])
+    assert load_array(out, "train_images").shape == load_array(out, "validation_images").shape == (2, 16, 16, 3)
+    masks = load_array(out, "train_masks")
+    assert masks.shape == (2, 16, 16)
     assert set(np.unique(masks[0])) == {2, 4, 6}  # a smooth resize would make classes in between
     assert set(np.unique(masks[1])) <= {1, 4}
 

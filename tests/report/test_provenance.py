@@ -57,13 +57,11 @@ def test_values_are_held_against_the_nearest_preset(preset, tmp_path):
 
 
 def test_only_values_that_are_not_the_presets_are_told(tmp_path):
-    entry = {
-        "cmd": "python -m stages.finetune  A\n --data x",
-        "deps": [{"path": "data/prepared/office", "md5": "ab.dir"}],
-    }
-    entry["params"] = {"params.yaml": {"lr": 0.0003, "settings.A": {"backbone": "byol", "train": "full"}}}
-    entry["params"]["environment.json"] = {"torch": "2.15.0"}
-    entry["outs"] = [{"path": "models/history/finetune/A.csv", "md5": "cd"}]
+    deps = [{"path": "data/prepared/office", "md5": "ab.dir"}]
+    outs = [{"path": "models/history/finetune/A.csv", "md5": "cd"}]
+    used = {"params.yaml": {"lr": 0.0003, "settings.A": {"backbone": "byol", "train": "full"}}}
+    used["environment.json"] = {"torch": "2.15.0"}
+    entry = {"cmd": "python -m stages.finetune  A\n --data x", "deps": deps, "params": used, "outs": outs}
     lock = tmp_path / "dvc.lock"
     lock.write_text(yaml.safe_dump({"schema": "2.0", "stages": {"finetune@A": entry}}))
     provenance = Provenance.read(load(ROOT / "presets/quick.yaml"), lock, ROOT / "presets")
