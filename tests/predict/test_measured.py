@@ -108,10 +108,8 @@ def trained(project, monkeypatch):
     history.parent.mkdir(parents=True)
     history.write_text("epoch\n1\n")
     lock = yaml.safe_load((project / "dvc.lock").read_text())
-    lock["stages"]["finetune@C"] = {
-        "cmd": "finetune",
-        "outs": entries(project, "models/finetune/C", "models/history/finetune/C.csv"),
-    }
+    outs = entries(project, "models/finetune/C", "models/history/finetune/C.csv")
+    lock["stages"]["finetune@C"] = {"cmd": "finetune", "outs": outs}
     (project / "dvc.lock").write_text(yaml.safe_dump(lock))
     keep_record(history, {"device": "NVIDIA H100", "CPU": "Xeon"})
     return history

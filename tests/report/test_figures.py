@@ -22,8 +22,11 @@ def test_plots_writes_the_promised_picture_of_any_inputs(inputs, name, request):
         assert np.asarray(picture.convert("L")).std() > 10  # not one blank sheet
 
 
-def test_plots_writes_nothing_else(usual):
+def test_plots_writes_nothing_else_and_an_empty_history_as_given_weights(usual, unusual):
     assert {path.stem for path in (usual / "plots/figures").iterdir()} == set(PROMISED)
+    name = "plots/figures/p2_pretraining.png"
+    assert (usual / name).read_bytes() != (unusual / name).read_bytes()
+    assert pd.read_csv(unusual / "plots/history/pretrain/supervised.csv").empty
 
 
 def test_a_picture_has_the_same_bytes_each_time(tmp_path):
@@ -31,13 +34,6 @@ def test_a_picture_has_the_same_bytes_each_time(tmp_path):
     for name in ("one.png", "two.png"):
         figures.pca_scatter(points, tmp_path / name)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-
-
-def test_header_only_history_is_drawn_as_given_weights(usual, unusual):
-    name = "plots/figures/p2_pretraining.png"
-    assert (usual / name).read_bytes() != (unusual / name).read_bytes()
-    columns = ["epoch", "lr", "train_loss", "train_accuracy", "knn_office", "linear_office", "rankme"]
-    assert list(pd.read_csv(unusual / "plots/history/pretrain/supervised.csv").columns) == columns
 
 
 def test_empty_histories_and_a_class_without_truth_do_not_fail(tmp_path):
