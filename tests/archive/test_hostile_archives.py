@@ -327,13 +327,6 @@ def test_table_of_contents_that_lies_is_named(tmp_path, place, value, reason):
 # -- tables
 
 ROWS = "0,t0.jpg,1\n1,t1.jpg,2\n2,t2.jpg,0\n"
-READ = {
-    "no id": "filename,label\nt0.jpg,1\nt1.jpg,2\nt2.jpg,0\n",
-    "a label with a point": "id,filename,label\n0,t0.jpg,1.0\n1,t1.jpg,2\n2,t2.jpg,0\n",
-    "names in capitals": "id,filename,label\n0,T0.JPG,1\n1,t1.jpg,2\n2,t2.jpg,0\n",
-    "names with another ending": "id,filename,label\n0,t0.jpeg,1\n1,t1.png,2\n2,t2,0\n",
-    "names with folders": "id,filename,label\n0,train/t0.jpg,1\n1,.\\train\\t1.jpg,2\n2,/data/t2.jpg,0\n",
-}
 NAMED = {
     "nothing": "",
     "header alone": "id,filename,label\n",
@@ -353,12 +346,6 @@ NAMED = {
     "a line break in a name": 'id,filename,label\n0,"t0\n.jpg",1\n1,t1.jpg,2\n2,t2.jpg,0\n',
     "a picture": WHOLE[PICTURES["p1"]],
 }
-
-
-@pytest.mark.parametrize("name", READ)
-def test_table_is_read(tmp_path, name):
-    assert faults_of(tmp_path, {TABLE: READ[name]}) == {}
-    assert load_array(tmp_path / "office", "train_labels").tolist() == [1, 2, 0]
 
 
 @pytest.mark.parametrize("name", NAMED)

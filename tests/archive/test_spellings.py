@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-import tarfile
 import zipfile
 
 import numpy as np
@@ -19,7 +18,6 @@ from hw1.archive.parts import PARTS, prepare
 from hw1.archive.spelling import Row, TableError, class_number, matched, pairs, plain, read_table, roots
 from hw1.data.arrays import load_array
 from hw1.run.errors import InputError
-from hw1.sources.packing import entries, pack
 
 WHOLE = {**course_members(), "p2_data/mini/train.csv": table({"a.jpg": 0, "b.jpg": 1, "c.jpg": 0})}
 ARRAYS = {
@@ -113,16 +111,6 @@ def test_names_in_utf8_without_its_flag_are_read(tmp_path):
         data = data[: place + 1] + b"\x00" + data[place + 2 :]
     path.write_bytes(data)
     assert Archive(path).pictures("p1_data/train_50") == ["p1_data/train_50/0_é.png"]
-
-
-def test_tar_with_absolute_names_is_read(expected, tmp_path):
-    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
-        for name, content in WHOLE.items():
-            info = tarfile.TarInfo(f"/data/hw1_data/{name}")
-            info.size = len(content := content.encode() if isinstance(content, str) else content)
-            tar.addfile(info, io.BytesIO(content))
-    pack(entries(tmp_path / "a.tar.gz"), tmp_path / "a.zip")
-    assert_same(prepared(Archive(tmp_path / "a.zip"), tmp_path / "out")[0], expected)
 
 
 def test_more_than_65535_members_are_read(expected, tmp_path):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,23 +52,18 @@ def run(main, *arguments):
     return 0
 
 
-def test_p1_takes_model_b_and_scores_by_file_names(project, capsys):
-    assert run(command.main, "p1", "images", "out.csv", "--device", "cpu") == 0
-    assert (project / "out.csv").read_text().splitlines()[0] == "filename,label"
-    assert len((project / "out.csv").read_text().splitlines()) == 7
+def predicted(*options):
+    assert run(command.main, "p1", "images", "out.csv", "--device", "cpu", *options) == 0
+    return Path("out.csv").read_text()
+
+
+def test_p1_takes_model_b_or_the_weights_that_are_asked_for_and_scores_by_file_names(project, capsys):
+    last, other = predicted(), predicted("--model", "A")
     assert capsys.readouterr().out.startswith("accuracy 0.")
-    assert run(command.main, "p1", "images", "other.csv", "--device", "cpu", "--model", "A") == 0
-    assert (project / "other.csv").read_text() != (project / "out.csv").read_text()
-
-
-def test_weights_of_the_best_epoch_or_a_given_file_predict_where_they_are_asked_for(project):
-    (project / "models/classify/A/weights.safetensors").rename(project / "models/classify/B/best.safetensors")
-    assert run(command.main, "p1", "images", "last.csv", "--device", "cpu") == 0
-    assert run(command.main, "p1", "images", "best.csv", "--device", "cpu", "--keep", "best") == 0
+    assert last.splitlines()[0] == "filename,label" and len(last.splitlines()) == 7
     given = "models/classify/B/best.safetensors"
-    assert run(command.main, "p1", "images", "given.csv", "--device", "cpu", "--weights", given) == 0
-    assert (project / "last.csv").read_text() != (project / "best.csv").read_text()
-    assert (project / "given.csv").read_text() == (project / "best.csv").read_text()
+    (project / "models/classify/A/weights.safetensors").rename(project / given)
+    assert predicted("--keep", "best") == predicted("--weights", given) == other != last == predicted()
 
 
 def test_p2_takes_setting_c_and_without_labels_prints_nothing(project, capsys):

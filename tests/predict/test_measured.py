@@ -1,8 +1,5 @@
 """A result is taken only where it was measured of these very weights."""
 
-import subprocess
-import sys
-
 import pytest
 import yaml
 from cards import card_of, saved
@@ -17,18 +14,6 @@ p1,C,accuracy,0.1,0.1,0.1,9,Wilson
 p2,B,accuracy,0.8,0.7,0.9,9,Wilson
 p2,C,accuracy,0.6925,0.659666,0.723494,800,Wilson
 """
-
-
-def test_hashes_are_dvcs_own(tmp_path):
-    (tmp_path / "folder/b").mkdir(parents=True)
-    for name in ("a.txt", "b/z.txt", "b-c", "b/ä"):
-        (tmp_path / "folder" / name).write_text(f"of {name}\r\n")
-    for command in (["init", "-q", "--no-scm"], ["add", "-q", "folder", "folder.dvc.copy"]):
-        (tmp_path / "folder.dvc.copy").write_text("a file\n")
-        subprocess.run([sys.executable, "-m", "dvc", *command], cwd=tmp_path, check=True)
-    for name in ("folder", "folder.dvc.copy"):
-        recorded = yaml.safe_load((tmp_path / f"{name}.dvc").read_text())["outs"][0]
-        assert dvc_hash(tmp_path / name) == recorded["md5"]
 
 
 def entries(root, *paths):

@@ -181,7 +181,4 @@ def test_claims_that_came_out_otherwise_in_set_up_are_named():
     told = discussion.set_up_sentence(here)
     assert told.endswith("claims of order came out otherwise: P1 B above A: holds there, not resolved here.")
     assert discussion.set_up_sentence(here[1:]).endswith("every one was as here.")
-
-
-def test_claims_of_set_up_are_all_claims_of_order():
     assert discussion.IN_SET_UP.keys() == {order.key for order in ORDERS}

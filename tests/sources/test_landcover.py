@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 
-from hw1.data.classes import CLASS_OF_CODE, LAND_COVER, MASK_COLOURS
 from hw1.sources import landcover
-
-
-def test_mask_colours_decode_to_their_classes():
-    codes = (MASK_COLOURS >= 128) @ np.array([4, 2, 1])
-    assert CLASS_OF_CODE[codes].tolist() == list(range(len(LAND_COVER)))
 
 
 def test_tiles_hold_large_regions_of_few_classes_none_of_which_dominates_and_unknown_is_rare():

@@ -97,29 +97,22 @@ def test_what_cannot_be_taken_is_named_and_leaves_nothing(changes, reason, workp
     assert list((workplace / "raw").iterdir()) == []
 
 
-def test_folder_becomes_a_readable_archive(folder):
-    archive = Archive(fetched(path=str(folder)))
+@pytest.mark.parametrize("top", ["", "data", "data/hw1_data", "hw1-data-main/a/b"])
+def test_folder_of_the_layout_becomes_a_readable_archive_wherever_it_lies(top, workplace, folder):
+    (workplace / "around" / top).parent.mkdir(parents=True, exist_ok=True)
+    (folder / "hw1_data").rename(workplace / "around" / top)
+    archive = Archive(fetched(path="around"))
     assert archive.pictures("p1_data/train_50") == ["p1_data/train_50/0_0.png", "p1_data/train_50/1_0.png"]
     assert archive.read("p1_data/train_50/1_0.png") == b"one"
 
 
-@pytest.mark.parametrize("top", ["data", "data/hw1_data", "hw1-data-main/a/b"])
-def test_folder_of_the_layout_is_found_wherever_it_lies(top, workplace, folder):
-    (workplace / "around" / top).parent.mkdir(parents=True)
-    (folder / "hw1_data").rename(workplace / "around" / top)
-    assert Archive(fetched(path="around")).read("p1_data/train_50/1_0.png") == b"one"
-
-
-def test_what_a_folder_holds_besides_is_told(folder, capsys):
-    (folder / "hw1_data/p1_data/.DS_Store").write_text("")
-    (folder / "hw1_data/notes.txt").write_text("")
+def test_what_a_folder_or_zip_holds_besides_is_told(folder, archive, capsys):
+    for name in ("p1_data/.DS_Store", "notes.txt"):
+        (folder / "hw1_data" / name).write_text("")
     fetched(path=str(folder))
     told = capsys.readouterr().err
     assert told.startswith(f"{folder}: left out 2 files and folders: ")
     assert "hw1_data/p1_data/.DS_Store" in told and "hw1_data/notes.txt" in told
-
-
-def test_what_lies_outside_of_the_layout_in_a_zip_is_told(archive, capsys):
     with zipfile.ZipFile(archive, "a") as file:
         file.writestr("readme.txt", b"")
     fetched()

@@ -72,11 +72,8 @@ def test_mean_over_seeds_is_students():
     assert (mean.value, mean.error, mean.freedom) == (2, pytest.approx(1 / 3**0.5), 2)
     assert mean.interval == pytest.approx((2 - 4.30265 / 3**0.5, 2 + 4.30265 / 3**0.5), rel=1e-5)
     assert mean.p == pytest.approx(0.07418, abs=1e-5)  # t = 3.4641
-
-
-def test_equal_values_of_all_seeds_leave_the_doubt_that_rounding_hides():
-    mean = over_seeds(np.array([0.5, 0.5]), step=0.01)
-    assert mean.error == pytest.approx(0.01 / 12**0.5 / 2**0.5)
+    # Equal values of all seeds leave the doubt that rounding hides.
+    assert over_seeds(np.array([0.5, 0.5]), step=0.01).error == pytest.approx(0.01 / 12**0.5 / 2**0.5)
     assert over_seeds(np.array([0.005, 0.005]), step=0.0025).p > 0.05  # two images of 400 in two seeds
 
 
