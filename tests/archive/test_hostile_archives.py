@@ -236,17 +236,13 @@ def test_unprintable_name_is_escaped(tmp_path, name):
     assert "0_\\" in found["p1"]
 
 
-def test_name_with_a_zero_byte_ends_there(tmp_path):
-    path = pack(WHOLE | {"p1_data/train_50/1_77.png@.exe": WHOLE[PICTURES["p1"]]}, tmp_path / "course.zip")
-    path.write_bytes(path.read_bytes().replace(b"1_77.png@.exe", b"1_77.png\0.exe"))
-    assert faults(tmp_path, path) == {}
-    assert "1_77.png" in Manifest.load(tmp_path / "p1").train
-
-
-def test_name_that_is_no_utf8_is_read_or_named(tmp_path):
-    path = pack(WHOLE | {"p1_data/train_50/1_7é.png": WHOLE[PICTURES["p1"]]}, tmp_path / "course.zip")
-    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xff\xfe"))
-    assert all("not a whole zip file" in fault for fault in faults(tmp_path, path).values())
+@pytest.mark.parametrize("ending, faulty", [(b"\0", set()), (b"\xff", PARTS.keys())])
+def test_name_ends_at_a_zero_byte_and_one_that_is_no_utf8_is_refused(ending, faulty, tmp_path):
+    path = pack(WHOLE | {"p1_data/train_50/1_77.pngé.exe": WHOLE[PICTURES["p1"]]}, tmp_path / "course.zip")
+    path.write_bytes(path.read_bytes().replace("é".encode(), ending * 2))
+    found = faults(tmp_path, path)
+    assert found.keys() == faulty and all("not a whole zip file" in fault for fault in found.values())
+    assert faulty or "1_77.png" in Manifest.load(tmp_path / "p1").train
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

@@ -74,33 +74,32 @@ def test_part_is_stored_in_sorted_order_with_the_labels_there_are(part, more, ma
         assert load_array(out, f"{split}_labels").dtype == np.int64
 
 
-def test_p1_pictures_of_the_stored_size_are_kept_bit_for_bit(prepared, course):
-    images = load_array(prepared("p1", course), "train_images")
-    assert images.dtype == np.uint8
-    for image, name in zip(images, ("0_2", "1_10", "1_9"), strict=True):
-        assert np.array_equal(image, np.asarray(picture(course[f"p1_data/train_50/{name}.png"])))
+def as_torchvision(resize, crop, mode):
+    return transforms.Compose([transforms.Resize((resize, resize), mode), transforms.CenterCrop(crop)])
 
 
-def test_mini_is_resized_as_torchvision_does(prepared, course):
-    images = load_array(prepared("mini", course), "train_images")
-    resize = transforms.Resize((10, 10), transforms.InterpolationMode.BILINEAR)
-    expected = [np.asarray(resize(picture(course[f"p2_data/mini/train/{name}.jpg"]))) for name in "abc"]
-    assert np.array_equal(images, expected)
+BILINEAR, BICUBIC = transforms.InterpolationMode.BILINEAR, transforms.InterpolationMode.BICUBIC
+
+
+@pytest.mark.parametrize(
+    "part, members, resize, crop, reference",
+    [
+        ("p1", "p1_data/train_50/{}.png", 18, 12, lambda image: image),  # of the stored size: kept bit for bit
+        ("mini", "p2_data/mini/train/{}.jpg", 18, 12, as_torchvision(10, 10, BILINEAR)),
+        ("office", "p2_data/office/train/{}.jpg", 18, 12, as_torchvision(18, 12, BICUBIC)),
+        ("office", "p2_data/office/train/{}.jpg", 232, 224, as_torchvision(232, 224, BICUBIC)),
+    ],
+)
+def test_pictures_are_resized_and_cropped_as_torchvision_does(part, members, resize, crop, reference, prepared, course):
+    out = prepared(part, course, Prepare(SIZES.p1, SIZES.mini, ResizeCrop(resize, crop, "bicubic"), SIZES.p3))
+    images, names = load_array(out, "train_images"), Manifest.load(out).train
+    expected = [np.asarray(reference(picture(course[members.format(name[:-4])]))) for name in names]
+    assert images.dtype == np.uint8 and np.array_equal(images, expected)
 
 
 def test_given_weights_are_kept_beside_minis_arrays(prepared, course):
     course["pretrain_model_SL.pt"] = b"the course's weights"
     assert (prepared("mini", course) / "pretrain_model_SL.pt").read_bytes() == b"the course's weights"
-
-
-@pytest.mark.parametrize("resize, crop", [(18, 12), (232, 224)])
-def test_office_is_resized_and_cropped_as_torchvision_does(prepared, course, resize, crop):
-    sizes = Prepare(SIZES.p1, SIZES.mini, ResizeCrop(resize, crop, "bicubic"), SIZES.p3)
-    images = load_array(prepared("office", course, sizes), "train_images")
-    bicubic = transforms.InterpolationMode.BICUBIC
-    reference = transforms.Compose([transforms.Resize((resize, resize), bicubic), transforms.CenterCrop(crop)])
-    expected = [np.asarray(reference(picture(course[f"p2_data/office/train/t{index}.jpg"]))) for index in range(3)]
-    assert np.array_equal(images, expected)
 
 
 def test_p3_tiles_and_training_masks_are_square_and_these_hold_classes_only(prepared, course):
@@ -121,9 +120,6 @@ def test_p3_validation_masks_keep_their_own_sizes(prepared, course):
     assert (first.shape, second.shape) == ((9, 5), (20, 24))
     assert (first[0, 0], second[0, 0]) == (0, 4)  # cyan is urban, blue water
     assert (np.delete(first, 0) == 1).all() and (np.delete(second, 0) == 1).all()
-
-
-# -- bad input, through the stage
 
 
 def drop(*names):

@@ -52,9 +52,6 @@ def test_mask_decodes_the_seven_colours_and_channels_are_cut_at_128():
     assert decode_mask(strip(*edges, *[(0, 0, 255)] * 36))[0, :5].tolist() == [6, 5, 0, 2, 4]
 
 
-# -- threads
-
-
 @pytest.mark.parametrize("count", [0, 1, 7, 100])
 @pytest.mark.parametrize("chunk", [1, 8])
 def test_results_of_other_threads_come_in_order(count, chunk):

@@ -121,9 +121,6 @@ def test_more_than_65535_members_are_read(expected, tmp_path):
     assert "65,531 more" in readings["p1"].line
 
 
-# -- pictures
-
-
 def as_kind(name, kind):
     """A member's picture in another format: of the same pixels, if that one keeps them."""
     buffer = io.BytesIO()
@@ -182,9 +179,6 @@ def test_record_of_a_reading_gives_counts_and_words(tmp_path):
     reading.save(tmp_path / "r.json")
     notes = ["a note", "left out 9 (no picture): 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 4 more"]
     assert json.loads((tmp_path / "r.json").read_text()) == {"read": {"tiles": 2}, "left_out": 9, "notes": notes}
-
-
-# -- weights and masks
 
 
 def test_backbone_is_found_wherever_it_lies_and_two_are_refused(tmp_path):

@@ -197,9 +197,6 @@ def test_batch_is_the_trainings_unless_given(network, tmp_path):
     assert Predictor.load(tmp_path / "C.safetensors", "finetune", "cpu", 5).batch_size == 5
 
 
-# -- what people bring
-
-
 def test_pictures_of_a_folder_are_taken_by_their_content_and_the_rest_is_named(predict, folder):
     for number, (kind, ending) in enumerate((("WEBP", ".webp"), ("BMP", ".BMP"), ("TIFF", ".tiff"), ("PNG", ""))):
         Image.open(folder / f"{number}.png").save(folder / f"more{number}{ending}", kind)

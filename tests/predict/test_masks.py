@@ -95,9 +95,6 @@ def test_unreadable_tile_and_true_mask_are_named_and_the_rest_is_done(
     assert sorted(path.name[:4] for path in (tmp_path / "masks").iterdir()) == ["0000", "0002", "0003", "0004"]
 
 
-# -- what people bring
-
-
 @pytest.mark.parametrize("name, kind", [("0001_sat.jpeg", "JPEG"), ("0001_SAT.PNG", "PNG"), ("0001-sat.webp", "WEBP")])
 def test_tile_and_true_mask_of_another_spelling_are_taken(name, kind, predictor, tiles, tmp_path):
     Image.open(tiles / "0001_sat.jpg").save(tmp_path / "other", kind)
@@ -138,8 +135,6 @@ def test_true_masks_of_one_class_are_flawed(predict, tiles):
     done = predict()
     assert done.scored == 2 and flaw_of(done.confusion) == ALL_UNKNOWN
 
-
-# -- windows
 
 SIDE = 8
 

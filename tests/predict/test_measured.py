@@ -82,9 +82,6 @@ def test_without_a_lock_file_of_the_pipeline_there_is_none(text, project):
     assert measured_of(project / WEIGHTS, card_of("finetune@C")) is None
 
 
-# -- where they were trained
-
-
 @pytest.fixture
 def trained(project, monkeypatch):
     """The project with the record of the training."""

@@ -189,9 +189,6 @@ def test_full_disk_is_told_before_the_bytes_come(url, path, monkeypatch):
         download(url, path, MOST)
 
 
-# -- addresses
-
-
 def test_redirect_is_followed(site, url, path):
     site.faults = [Fault(302, {"Location": url}), None]
     download(f"{site.address}/old.zip", path, MOST)
@@ -219,9 +216,6 @@ def test_http_is_taken_where_a_whole_sha256_proves_what_comes():
     network._require_safe("http://example.org/a", trusted=True)
     with pytest.raises(InputError, match="give its SHA-256 to fetch it by http"):
         network._require_safe("http://example.org/a", trusted=False)
-
-
-# -- two processes, and later
 
 
 def test_two_at_once_fetch_it_once_and_whole(site, url, path):

@@ -86,12 +86,18 @@ def test_zip_is_copied_byte_for_byte_with_its_checksum_and_record_beside_it(arch
         ({"path": "unpacked"}, r"2_0\.png: neither a file nor a folder"),
         ({"path": "two"}, r"lie in hw1_data/, old/ \(data\.path\); give one of these folders"),
         ({"weights": "none.pt"}, r"none\.pt: no such file \(data\.weights\)"),
+        (
+            {"path": "full.zip", "weights": "given.zip"},
+            r"the archive has pretrain_model_SL\.pt already; set data\.weights",
+        ),
     ],
 )
 def test_what_cannot_be_taken_is_named_and_leaves_nothing(changes, reason, workplace, folder, archive):
     for name in ("empty", "two/old/p3_data", "two/hw1_data/p1_data"):
         (workplace / name).mkdir(parents=True)
     os.mkfifo(folder / "hw1_data/p1_data/train_50/2_0.png")
+    with zipfile.ZipFile("full.zip", "w") as file:
+        file.writestr("hw1_data/pretrain_model_SL.pt", b"others")
     with pytest.raises(InputError, match=reason):
         fetched(**changes)
     assert list((workplace / "raw").iterdir()) == []
@@ -216,12 +222,3 @@ def test_weights_of_their_own_parameter_join_the_archive(root, workplace, folder
     path = archive if root == "hw1_data" else folder / "hw1_data"
     Archive(fetched(path=str(path), weights="sl.pt")).copy_weights("pretrain_model_SL.pt", workplace / "copied")
     assert (workplace / "copied").read_bytes() == b"weights"
-
-
-def test_weights_beside_ones_in_the_archive_are_refused(workplace, archive):
-    (workplace / "sl.pt").write_bytes(b"weights")
-    with zipfile.ZipFile(archive, "a") as file:
-        file.writestr("hw1_data/pretrain_model_SL.pt", b"others")
-    reason = r"sl\.pt: the archive has pretrain_model_SL\.pt already; set data\.weights to ''"
-    with pytest.raises(InputError, match=reason):
-        fetched(weights="sl.pt")

@@ -100,10 +100,9 @@ def test_tile_folders_hold_a_picture_and_a_mask_of_the_seven_colours_per_number(
 
 def test_members_are_stored_readable_with_one_date(tiny):
     with zipfile.ZipFile(io.BytesIO(tiny)) as archive:
-        for info in archive.infolist():
-            assert info.compress_type == zipfile.ZIP_STORED
-            assert info.date_time == archive.infolist()[0].date_time
-            assert info.external_attr >> 16 == 0o644
+        infos = archive.infolist()
+    kinds = {(info.compress_type, info.date_time, info.external_attr >> 16) for info in infos}
+    assert kinds == {(zipfile.ZIP_STORED, infos[0].date_time, 0o644)}
 
 
 @pytest.mark.parametrize("folder", ["mini/train", "office/train", "office/val"])
@@ -145,8 +144,7 @@ def test_another_size_of_one_part_leaves_the_others_as_they_are(members, part, c
 
 def test_more_tiles_leave_the_first_ones_as_they_are(members):
     more = members_of(drawn(replace(TINY, p3=replace(TINY.p3, train=6))))
-    assert len(more) == len(members) + 4
-    assert members.items() <= more.items()
+    assert len(more) == len(members) + 4 and members.items() <= more.items()
 
 
 @pytest.mark.parametrize("count", [3, 5, 14, 200])

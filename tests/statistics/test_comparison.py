@@ -26,9 +26,6 @@ def table():
     return predictions(A=range(30), B=[*range(15), *range(30, 35)], C=range(2, 30))
 
 
-# -- accuracies
-
-
 def test_intervals_are_wilsons(table):
     for row, count in zip(comparison.accuracy_intervals("p2", table), (30, 20, 28), strict=True):
         assert row["value"] == count / 40 and row["images"] == 40
@@ -63,9 +60,6 @@ def test_holms_correction_is_that_of_an_independent_library_and_decides(table):
     assert (two["only_first"], two["only_second"], two["p"], two["resolved"]) == (2, 0, pytest.approx(0.5), 0)
     (equal,) = comparison.accuracy_pairs("p1", predictions(A=range(20), B=range(20)))
     assert (equal["difference"], equal["p"], equal["resolved"]) == (0, 1, 0)
-
-
-# -- IoU
 
 
 @pytest.fixture

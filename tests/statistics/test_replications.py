@@ -78,9 +78,8 @@ def tiles():
 
 def test_tiles_values_average_to_the_mean_iou_and_spread_as_it_does(tiles):
     values = replications.values_of("p3", {1: {"p3": tiles}})["B"][0]
-    counts = np.stack(
-        [group[["both", "truth", "predicted"]].to_numpy() for _, group in tiles[tiles["model"] == "B"].groupby("image")]
-    )
+    groups = tiles[tiles["model"] == "B"].groupby("image")
+    counts = np.stack([group[["both", "truth", "predicted"]].to_numpy() for _, group in groups])
 
     def miou(chosen):
         return float(mean_of(ious(chosen.sum(0))))
