@@ -178,6 +178,7 @@ def frames(kind):
     return encode_image(pictures[0], kind, save_all=True, append_images=pictures[1:])
 
 
+LONG = 2**31 - 1
 REFUSED = {
     "nothing": b"",
     "text": b"not a picture\n",
@@ -187,13 +188,8 @@ REFUSED = {
     "32 bits": encode_image(Image.fromarray(np.full((8, 8), 1 << 20, np.int32)), "TIFF"),
     "SVG": b'<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>',
     "zip": zlib.compress(b"x"),
-    "animation": frames("PNG"),
-    "animated WebP": frames("WEBP"),
-    "TIFF of several pages": frames("TIFF"),
-    "no pixels": png_of(0, 0),
-    "square of 10,000": png_of(10_000, 10_000),
-    "a side of 2^31 - 1": png_of(2**31 - 1, 1),
-    "both sides of 2^31 - 1": png_of(2**31 - 1, 2**31 - 1),
+    **{f"several pictures in one {kind}": frames(kind) for kind in ("PNG", "WEBP", "TIFF")},
+    **{f"{side} x {other}": png_of(side, other) for side, other in ((0, 0), (10_000, 10_000), (LONG, 1), (LONG, LONG))},
 }
 
 

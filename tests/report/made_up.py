@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from argparse import Namespace
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -85,9 +85,8 @@ def _write_histories(folder: Path, settings: list[str], given_weights: bool) -> 
 
     tables = {f"classify/{key}": scored(top) for key, top in (("A", 0.6), ("B", 0.95))}
     tables |= {f"finetune/{key}": scored(0.3 + 0.1 * index) for index, key in enumerate(settings)}
-    for key in "AB":
-        miou = {"val_miou": 0.6 * rise}
-        tables[f"segment/{key}"] = table(train_loss=1.5 - rise, val_loss=1.5 - 0.8 * rise, **miou)
+    losses = {"train_loss": 1.5 - rise, "val_loss": 1.5 - 0.8 * rise}
+    tables |= {f"segment/{key}": table(**losses, val_miou=0.6 * rise) for key in "AB"}
     neighbours = {"knn_office": 0.2 + 0.3 * rise, "linear_office": 0.3 + 0.3 * rise, "rankme": 40 + 60 * rise}
     neighbours |= {} if given_weights else {"knn_mini": 0.1 + 0.2 * rise}
     supervised = table(train_loss=3 - 2 * rise, train_accuracy=0.7 * rise, **neighbours)
@@ -178,23 +177,22 @@ def _summaries(classes: int, settings: list[str]) -> dict[str, dict]:
         "p2": {key: recorded.setting(part, classes) for key, part in parts.items()},
         "p3": {"A": recorded.fcn32s(96), "B": recorded.deeplabv3(96)},
     }
-    counted = {
-        of: {key: one | {"trained_parameters": 3_820_672} for key, one in networks[of].items()} for of in networks
-    }
     facts = {"p1": p1 | of_classes, "p2": p2 | of_classes, "p3": p3}
     wrong = [{"image": "a.png", "label": 1, "prediction": 0, "confidence": 0.97 - rank / 10} for rank in (0, 1)]
     for problem, models in (("p1", "AB"), ("p2", settings)):
         facts[problem]["reliability"] = {key: [[3, 0.3, 0.25], [9, 0.95, 0.9]] for key in models}
         facts[problem]["mistakes"] = dict.fromkeys(models, wrong)
-    return {problem: facts[problem] | {"networks": counted[problem]} for problem in facts}
+    for problem, of_problem in networks.items():
+        counted = {key: network | {"trained_parameters": 3_820_672} for key, network in of_problem.items()}
+        facts[problem]["networks"] = counted
+    return facts
 
 
 def _projections(rng: np.random.Generator, classes: int) -> pd.DataFrame:
-    labels = np.arange(40 * classes) % classes
-    tables = []
+    labels, tables = np.arange(40 * classes) % classes, []
+    angle = 2 * np.pi * labels / classes
+    centres = 6 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     for method, epoch, spread in (("pca", 12, 1.2), ("tsne", 1, 8), ("tsne", 6, 3), ("tsne", 12, 1)):
-        angle = 2 * np.pi * labels / classes
-        centres = 6 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
         x, y = (centres + rng.normal(0, spread, centres.shape)).T
         tables.append(pd.DataFrame({"method": method, "epoch": epoch, "x": x, "y": y, "label": labels}))
     return pd.concat(tables)
@@ -206,12 +204,10 @@ def _masks(rng: np.random.Generator, side: int) -> dict[str, np.ndarray]:
         truth = np.kron(rng.integers(0, 7, (5, 5)), np.ones((side // 5, side // 5))).astype(np.uint8)
         arrays[f"truth/{key}"] = truth
         arrays[f"image/{key}"] = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
-        for model in "AB":
-            for epoch, wrong in ((1, 0.6), (6, 0.3), (12, 0.1)):
-                noise = rng.random(truth.shape) < wrong
-                arrays[f"{model}/{key}/{epoch}"] = np.where(noise, rng.integers(0, 7, truth.shape), truth).astype(
-                    np.uint8
-                )
+        for model, (epoch, wrong) in product("AB", ((1, 0.6), (6, 0.3), (12, 0.1))):
+            noise = rng.random(truth.shape) < wrong
+            drawn = rng.integers(0, 7, truth.shape, np.uint8)
+            arrays[f"{model}/{key}/{epoch}"] = np.where(noise, drawn, truth)
     return arrays
 
 

@@ -47,6 +47,9 @@ def test_every_figure_and_table_of_the_page_has_a_fold_where_there_is_a_lock(usu
     tables = page.count("<table") - folds - page.count('<table class="choices">')  # each fold has a table of its own
     assert page.count("<figure") + tables == folds <= page.count("Where this comes from")
     assert "Where this comes from" not in without
+    # It asks for the records beside it; nothing was trained there.
+    assert '<script src="records.js">' in page and 'data-record="finetune@C"' in page
+    assert (usual / "report/records.js").read_text() == "window.records = {};\n"
 
 
 @pytest.mark.parametrize("preset", ["quick", "paper"])
@@ -70,12 +73,6 @@ def test_only_values_that_are_not_the_presets_are_told(tmp_path):
     assert provenance.environment(stage) == {"torch": "2.15.0"}
     assert stage.writes == {"models/history/finetune/A.csv": "cd"}
     assert provenance.history(name) == Path("models/history/finetune/A.csv")
-
-
-def test_the_page_asks_for_the_records_beside_it(usual):
-    page = (usual / "report/index.html").read_text()
-    assert '<script src="records.js">' in page and 'data-record="finetune@C"' in page
-    assert (usual / "report/records.js").read_text() == "window.records = {};\n"  # nothing was trained there
 
 
 def test_records_are_of_the_histories_at_hand(provenance, tmp_path, monkeypatch):
