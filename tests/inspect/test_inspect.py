@@ -104,7 +104,7 @@ def test_folder_of_pictures_is_told(said, tmp_path):
     ]
 
 
-def test_table_is_told(said, tmp_path):
+def test_table_is_told_and_a_label_of_nine_digits_costs_no_memory(said, tmp_path):
     (tmp_path / "t.csv").write_text("Image;Label\na.jpg;0\nb.jpg;2\nc.jpg;cat\n")
     status, lines = said(tmp_path / "t.csv")
     assert status == 1
@@ -114,9 +114,6 @@ def test_table_is_told(said, tmp_path):
         "2 classes, 0 to 2 (none of 1), 1 lines each",
         "refused: line 4: label 'cat' is not a class number (0, 1, 2, ...)",
     ]
-
-
-def test_label_of_nine_digits_costs_no_memory_and_is_told(said, tmp_path):
     (tmp_path / "t.csv").write_text("filename,label\na.jpg,0\nb.jpg,999999999\n")
     with limits(10, 100 << 20):
         _, lines = said(tmp_path / "t.csv")

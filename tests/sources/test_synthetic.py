@@ -61,11 +61,8 @@ def rows(content: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(content.decode())))
 
 
-def test_same_params_give_the_same_bytes(tiny):
+def test_same_params_give_the_same_bytes_and_another_seed_other_pictures_no_two_of_them_the_same(tiny, members):
     assert drawn(TINY) == tiny
-
-
-def test_no_two_pictures_are_the_same_and_another_seed_draws_others(members):
     pictures = [content for name, content in members.items() if not name.endswith(("_mask.png", ".csv"))]
     assert len(set(pictures)) == len(pictures)
     assert not set(pictures) & set(members_of(drawn(replace(TINY, seed=8))).values())
@@ -74,11 +71,8 @@ def test_no_two_pictures_are_the_same_and_another_seed_draws_others(members):
 @pytest.mark.parametrize(
     "folder, count, size, form",
     [
-        ("p1_data/train_50", 8, 16, "PNG"),
-        ("p1_data/val_50", 4, 16, "PNG"),
-        ("p2_data/mini/train", 10, 20, "JPEG"),
-        ("p2_data/office/train", 7, 24, "JPEG"),
-        ("p2_data/office/val", 5, 24, "JPEG"),
+        *(("p1_data/train_50", 8, 16, "PNG"), ("p1_data/val_50", 4, 16, "PNG"), ("p2_data/mini/train", 10, 20, "JPEG")),
+        *(("p2_data/office/train", 7, 24, "JPEG"), ("p2_data/office/val", 5, 24, "JPEG")),
     ],
 )
 def test_folder_holds_the_asked_number_of_rgb_pictures_of_the_asked_size(members, folder, count, size, form):

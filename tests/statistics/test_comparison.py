@@ -129,7 +129,5 @@ def test_segmenters_are_compared_with_each_other_and_with_the_commonest_class_ev
 def test_order_of_the_rows_does_not_matter(tiles):
     table = rows_of(tiles)
     mixed = table.sample(frac=1, random_state=3).sort_values("model", kind="stable")  # the first seen is A
-    differences = [
-        pair(comparison.iou_pairs(comparison.ious_of(each)), "A", "B")["difference"] for each in (table, mixed)
-    ]
-    assert differences[0] == pytest.approx(differences[1])
+    first, second = (pair(comparison.iou_pairs(comparison.ious_of(each)), "A", "B") for each in (table, mixed))
+    assert first["difference"] == pytest.approx(second["difference"])
