@@ -79,10 +79,7 @@ def test_zip_is_copied_byte_for_byte_with_its_checksum_and_record_beside_it(arch
     [
         ({"sha256": "a" * 64}, r"data\.sha256: the archive has [0-9a-f]{64}, params\.yaml expects a{64}"),
         ({"path": "none.zip"}, r"none\.zip: no such file or folder \(data\.path\)"),
-        (
-            {"path": "empty"},
-            r"empty: no p1_data, p2_data, p3_data in it \(data\.path\); give the folder that",
-        ),
+        ({"path": "empty"}, r"empty: no p1_data, p2_data, p3_data in it \(data\.path\); give the folder that"),
         ({"path": "unpacked"}, r"2_0\.png: neither a file nor a folder"),
         ({"path": "two"}, r"lie in hw1_data/, old/ \(data\.path\); give one of these folders"),
         ({"weights": "none.pt"}, r"none\.pt: no such file \(data\.weights\)"),

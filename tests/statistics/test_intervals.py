@@ -33,8 +33,7 @@ def test_holm_multiplies_by_the_tests_left_and_never_falls():
 
 
 @pytest.mark.parametrize(
-    "first, second, p",
-    [(0, 0, 1.0), (5, 5, 1.0), (1, 0, 1.0), (6, 0, 2 / 64), (1, 9, 2 * 11 / 1024)],
+    "first, second, p", [(0, 0, 1.0), (5, 5, 1.0), (1, 0, 1.0), (6, 0, 2 / 64), (1, 9, 2 * 11 / 1024)]
 )
 def test_mcnemars_exact_p(first, second, p):
     assert mcnemar_p(first, second) == pytest.approx(p)
