@@ -2,10 +2,8 @@
 
 import io
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -48,46 +46,55 @@ def picture(content):
     return Image.open(io.BytesIO(content)).convert("RGB")
 
 
-# -- p1
+P1_NAMES = ["0_2.png", "1_10.png", "1_9.png"], ["0_0.png", "1_0.png"]
+MINI_NAMES = ["a.jpg", "b.jpg", "c.jpg"], []
+OFFICE_NAMES = ["t0.jpg", "t1.jpg", "t2.jpg"], ["v0.jpg", "v1.jpg"]
 
 
-def test_p1_is_stored_in_sorted_order_with_the_labels_of_its_names(prepared, course):
-    out = prepared("p1", course)
-    assert Manifest.load(out) == Manifest(
-        GIVEN, 8, 8, "bicubic", 2, ["0_2.png", "1_10.png", "1_9.png"], ["0_0.png", "1_0.png"]
-    )
-    assert load_array(out, "train_labels").tolist() == [0, 1, 1]
-    assert load_array(out, "validation_labels").tolist() == [0, 1]
+@pytest.mark.parametrize(
+    "part, more, manifest, labels",
+    [
+        ("p1", {}, (8, 8, "bicubic", 2, *P1_NAMES), {"train": [0, 1, 1], "validation": [0, 1]}),
+        ("mini", {}, (10, 10, "bilinear", 0, *MINI_NAMES), {}),
+        (
+            "mini",
+            {"p2_data/mini/train.csv": table({"c.jpg": 0, "a.jpg": 1, "b.jpg": 0})},
+            (10, 10, "bilinear", 2, *MINI_NAMES),
+            {"train": [1, 0, 0]},
+        ),
+        ("office", {}, (18, 12, "bicubic", 3, *OFFICE_NAMES), {"train": [1, 2, 0], "validation": [0, 2]}),
+    ],
+)
+def test_part_is_stored_in_sorted_order_with_the_labels_there_are(part, more, manifest, labels, prepared, course):
+    out = prepared(part, course | more)
+    assert Manifest.load(out) == Manifest(GIVEN, *manifest)
+    assert {path.name for path in out.glob("*_labels.npy")} == {f"{split}_labels.npy" for split in labels}
+    for split, expected in labels.items():
+        assert load_array(out, f"{split}_labels").tolist() == expected
+        assert load_array(out, f"{split}_labels").dtype == np.int64
 
 
-def test_p1_pictures_of_the_stored_size_are_kept_bit_for_bit(prepared, course):
-    images = load_array(prepared("p1", course), "train_images")
-    assert images.dtype == np.uint8
-    for image, name in zip(images, ("0_2", "1_10", "1_9"), strict=True):
-        assert np.array_equal(image, np.asarray(picture(course[f"p1_data/train_50/{name}.png"])))
+def as_torchvision(resize, crop, mode):
+    return transforms.Compose([transforms.Resize((resize, resize), mode), transforms.CenterCrop(crop)])
 
 
-# -- mini
+BILINEAR, BICUBIC = transforms.InterpolationMode.BILINEAR, transforms.InterpolationMode.BICUBIC
 
 
-def test_mini_without_labels_has_no_classes(prepared, course):
-    out = prepared("mini", course)
-    assert Manifest.load(out) == Manifest(GIVEN, 10, 10, "bilinear", 0, ["a.jpg", "b.jpg", "c.jpg"], [])
-    assert not (out / "train_labels.npy").exists()
-
-
-def test_mini_is_resized_as_torchvision_does(prepared, course):
-    images = load_array(prepared("mini", course), "train_images")
-    resize = transforms.Resize((10, 10), transforms.InterpolationMode.BILINEAR)
-    expected = [np.asarray(resize(picture(course[f"p2_data/mini/train/{name}.jpg"]))) for name in "abc"]
-    assert np.array_equal(images, expected)
-
-
-def test_mini_takes_the_labels_of_its_table(prepared, course):
-    course["p2_data/mini/train.csv"] = table({"c.jpg": 0, "a.jpg": 1, "b.jpg": 0})
-    out = prepared("mini", course)
-    assert load_array(out, "train_labels").tolist() == [1, 0, 0]
-    assert Manifest.load(out) == Manifest(GIVEN, 10, 10, "bilinear", 2, ["a.jpg", "b.jpg", "c.jpg"], [])
+@pytest.mark.parametrize(
+    "part, members, resize, crop, reference",
+    [
+        ("p1", "p1_data/train_50/{}.png", 18, 12, lambda image: image),  # of the stored size: kept bit for bit
+        ("mini", "p2_data/mini/train/{}.jpg", 18, 12, as_torchvision(10, 10, BILINEAR)),
+        ("office", "p2_data/office/train/{}.jpg", 18, 12, as_torchvision(18, 12, BICUBIC)),
+        ("office", "p2_data/office/train/{}.jpg", 232, 224, as_torchvision(232, 224, BICUBIC)),
+    ],
+)
+def test_pictures_are_resized_and_cropped_as_torchvision_does(part, members, resize, crop, reference, prepared, course):
+    out = prepared(part, course, Prepare(SIZES.p1, SIZES.mini, ResizeCrop(resize, crop, "bicubic"), SIZES.p3))
+    images, names = load_array(out, "train_images"), Manifest.load(out).train
+    expected = [np.asarray(reference(picture(course[members.format(name[:-4])]))) for name in names]
+    assert images.dtype == np.uint8 and np.array_equal(images, expected)
 
 
 def test_given_weights_are_kept_beside_minis_arrays(prepared, course):
@@ -95,59 +102,24 @@ def test_given_weights_are_kept_beside_minis_arrays(prepared, course):
     assert (prepared("mini", course) / "pretrain_model_SL.pt").read_bytes() == b"the course's weights"
 
 
-# -- office
-
-
-def test_office_is_stored_in_sorted_order_with_the_labels_of_its_tables(prepared, course):
-    out = prepared("office", course)
-    assert Manifest.load(out) == Manifest(
-        GIVEN, 18, 12, "bicubic", 3, ["t0.jpg", "t1.jpg", "t2.jpg"], ["v0.jpg", "v1.jpg"]
-    )
-    assert load_array(out, "train_labels").tolist() == [1, 2, 0]
-    assert load_array(out, "validation_labels").tolist() == [0, 2]
-    assert load_array(out, "train_labels").dtype == np.int64
-
-
-@pytest.mark.parametrize("resize, crop", [(18, 12), (232, 224)])
-def test_office_is_resized_and_cropped_as_torchvision_does(prepared, course, resize, crop):
-    sizes = Prepare(SIZES.p1, SIZES.mini, ResizeCrop(resize, crop, "bicubic"), SIZES.p3)
-    images = load_array(prepared("office", course, sizes), "train_images")
-    bicubic = transforms.InterpolationMode.BICUBIC
-    reference = transforms.Compose([transforms.Resize((resize, resize), bicubic), transforms.CenterCrop(crop)])
-    expected = [np.asarray(reference(picture(course[f"p2_data/office/train/t{index}.jpg"]))) for index in range(3)]
-    assert np.array_equal(images, expected)
-
-
-# -- p3
-
-
-def test_p3_tiles_and_training_masks_are_square(prepared, course):
-    out = prepared("p3", course)
-    assert Manifest.load(out) == Manifest(GIVEN, 16, 16, "bilinear", 7, ["0", "1"], ["0002", "0013"])
-    assert load_array(out, "train_images").shape == (2, 16, 16, 3)
-    assert load_array(out, "validation_images").shape == (2, 16, 16, 3)
-    assert load_array(out, "train_masks").shape == (2, 16, 16)
-
-
-def test_p3_training_masks_hold_classes_only(prepared, course):
+def test_p3_tiles_and_training_masks_are_square_and_these_hold_classes_only(prepared, course):
     pixels = noise(0, 32, 32) // 128 * np.array([255, 0, 255], np.uint8)  # black, blue, red, magenta
     pixels[..., 2] |= pixels[..., 0]  # no red
     course["p3_data/train/0_mask.png"] = encode(pixels, "PNG")
-    masks = load_array(prepared("p3", course), "train_masks")
+    out = prepared("p3", course)
+    assert Manifest.load(out) == Manifest(GIVEN, 16, 16, "bilinear", 7, ["0", "1"], ["0002", "0013"])
+    assert load_array(out, "train_images").shape == load_array(out, "validation_images").shape == (2, 16, 16, 3)
+    masks = load_array(out, "train_masks")
+    assert masks.shape == (2, 16, 16)
     assert set(np.unique(masks[0])) == {2, 4, 6}  # a smooth resize would make classes in between
     assert set(np.unique(masks[1])) <= {1, 4}
 
 
 def test_p3_validation_masks_keep_their_own_sizes(prepared, course):
     first, second = load_masks(prepared("p3", course), "validation")  # 0002, 0013
-    assert first.shape == (9, 5)
-    assert second.shape == (20, 24)
+    assert (first.shape, second.shape) == ((9, 5), (20, 24))
     assert (first[0, 0], second[0, 0]) == (0, 4)  # cyan is urban, blue water
-    assert (np.delete(first, 0) == 1).all()
-    assert (np.delete(second, 0) == 1).all()
-
-
-# -- bad input, through the stage
+    assert (np.delete(first, 0) == 1).all() and (np.delete(second, 0) == 1).all()
 
 
 def drop(*names):
@@ -158,131 +130,63 @@ def put(member, content):
     return lambda members: members.update({member: content})
 
 
-FAULTS = {
-    "no picture": ("p1", put("p1_data/train_50/0_2.png", b"text"), "p1_data/train_50/0_2.png: not a JPEG, PNG"),
-    "cut jpeg": (
+TRAIN, VALIDATION, TILES = "p1_data/train_50", "p1_data/val_50", "p3_data/train"
+OFFICE, MINI, OTHERS = "p2_data/office", "p2_data/mini/train", "p3_data/validation"
+SMALL, CUT = encode(noise(0, 8, 8), "PNG"), encode(noise(0, 99, 99), "JPEG")[:2000]
+TEXT_LABEL = "id,filename,label\n0,t0.jpg,1\n1,t1.jpg,cat\n2,t2.jpg,0\n"
+FAULTS = [
+    ("p1", put(f"{TRAIN}/0_2.png", b"text"), f"{TRAIN}/0_2.png: not a JPEG, PNG"),
+    ("office", put(f"{OFFICE}/train/t1.jpg", CUT), f"{OFFICE}/train/t1.jpg: not a whole JPEG picture"),
+    ("p1", put(f"{TRAIN}/cat_1.png", b""), "cat_1.png: label 'cat' is not a class"),
+    ("p1", drop(f"{TRAIN}/0_2.png"), f"{TRAIN}/1_10.png: label 1, but the training images have 1 classes, 0-0"),
+    ("p1", put(f"{VALIDATION}/2_0.png", SMALL), "2_0.png: label 2, but the training images have 2 classes, 0-1"),
+    ("p1", drop(f"{VALIDATION}/0_0.png", f"{VALIDATION}/1_0.png"), f"{VALIDATION}: no pictures"),
+    ("office", drop(f"{OFFICE}/val.csv"), f"{OFFICE}/val.csv: missing in the archive"),
+    ("office", put(f"{OFFICE}/train.csv", TEXT_LABEL), "train.csv, line 3: label 'cat' is not a class number (0, 1"),
+    ("office", put(f"{OFFICE}/train.csv", "0,t1.jpg,1\n"), "it must be a header"),
+    (
         "office",
-        put("p2_data/office/train/t1.jpg", encode(noise(0, 99, 99), "JPEG")[:2000]),
-        "p2_data/office/train/t1.jpg: not a whole JPEG picture",
+        drop(f"{OFFICE}/val/v1.jpg"),
+        f"{OFFICE}/val/v1.jpg: no such picture, but {OFFICE}/val.csv has a line for it",
     ),
-    "label that is no number": ("p1", put("p1_data/train_50/cat_1.png", b""), "cat_1.png: label 'cat' is not a class"),
-    "gap in the training labels": (
-        "p1",
-        drop("p1_data/train_50/0_2.png"),
-        "p1_data/train_50/1_10.png: label 1, but the training images have 1 classes, 0-0",
-    ),
-    "validation label past the classes": (
-        "p1",
-        put("p1_data/val_50/2_0.png", encode(noise(0, 8, 8), "PNG")),
-        "p1_data/val_50/2_0.png: label 2, but the training images have 2 classes, 0-1",
-    ),
-    "no files": ("p1", drop("p1_data/val_50/0_0.png", "p1_data/val_50/1_0.png"), "p1_data/val_50: no pictures"),
-    "no table": ("office", drop("p2_data/office/val.csv"), "p2_data/office/val.csv: missing in the archive"),
-    **{
-        f"label {label!r}": (
-            "office",
-            put("p2_data/office/train.csv", f"id,filename,label\n0,t0.jpg,1\n1,t1.jpg,{label}\n2,t2.jpg,0\n"),
-            f"p2_data/office/train.csv, line 3: label {label!r} is not a class number (0, 1, 2, ...)",
-        )
-        for label in ("cat", "-1", "1.5", "", "²")
-    },
-    "line without a label": (
-        "office",
-        put("p2_data/office/train.csv", "id,filename,label\n0,t0.jpg,1\n1,t1.jpg\n2,t2.jpg,0\n"),
-        "p2_data/office/train.csv, line 3: label '' is not a class number",
-    ),
-    "table without header": ("office", put("p2_data/office/train.csv", "0,t1.jpg,1\n"), "it must be a header"),
-    "line without image": (
-        "office",
-        drop("p2_data/office/val/v1.jpg"),
-        "p2_data/office/val/v1.jpg: no such picture, but p2_data/office/val.csv has a line for it",
-    ),
-    "image without line": (
-        "mini",
-        put("p2_data/mini/train.csv", table({"a.jpg": 0, "c.jpg": 1})),
-        "p2_data/mini/train/b.jpg: has no line in p2_data/mini/train.csv",
-    ),
-    "tile without mask": (
-        "p3",
-        drop("p3_data/train/0_mask.png"),
-        "p3_data/train/0_sat.jpg: has no mask; 0_mask.png must lie beside it",
-    ),
-    "mask without tile": (
-        "p3",
-        drop("p3_data/validation/0013_sat.jpg"),
-        "p3_data/validation/0013_mask.png: has no image; 0013_sat.jpg must lie beside it",
-    ),
-    "mask of another size": (
-        "p3",
-        put("p3_data/train/1_mask.png", mask(32, 31, (0, 0, 0))),
-        "p3_data/train/1_mask.png: is 31x32 pixels, its image is 32x32",
-    ),
-    "red pixel": (
-        "p3",
-        put("p3_data/validation/0002_mask.png", mask(9, 5, (255, 0, 0))),
-        "p3_data/validation/0002_mask.png: red pixel at row 0, column 0",
-    ),
-}
-
-
-PATHS = ("--archive", "course.zip", "--reading", "read.json", "--out")
+    ("mini", put(f"{MINI}.csv", table({"a.jpg": 0, "c.jpg": 1})), f"{MINI}/b.jpg: has no line in {MINI}.csv"),
+    ("p3", drop(f"{TILES}/0_mask.png"), f"{TILES}/0_sat.jpg: has no mask; 0_mask.png must lie beside it"),
+    ("p3", drop(f"{OTHERS}/0013_sat.jpg"), f"{OTHERS}/0013_mask.png: has no image; 0013_sat.jpg must lie beside it"),
+    ("p3", put(f"{TILES}/1_mask.png", mask(32, 31, (0, 0, 0))), "1_mask.png: is 31x32 pixels, its image is 32x32"),
+    ("p3", put(f"{OTHERS}/0002_mask.png", mask(9, 5, (255, 0, 0))), "0002_mask.png: red pixel at row 0, column 0"),
+]
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch):
-    """An empty folder with a params.yaml, where the stage runs."""
-    shutil.copy(ROOT / "presets/quick.yaml", tmp_path / "params.yaml")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def run(tmp_path, monkeypatch):
+    """A function that runs the stage for a part of an archive of the given members."""
 
-
-@pytest.mark.parametrize("name", FAULTS)
-def test_bad_input_is_named_and_leaves_no_folder(workplace, course, monkeypatch, name):
-    part, spoil, message = FAULTS[name]
-    spoil(course)
-    pack(course, workplace / "course.zip")
-    monkeypatch.setattr(sys, "argv", ["prepare", part, *PATHS, f"out/{part}"])
-    with pytest.raises(InputError) as caught:
+    def run(part, members):
+        shutil.copy(ROOT / "presets/quick.yaml", tmp_path / "params.yaml")
+        monkeypatch.chdir(tmp_path)
+        pack(members, tmp_path / "course.zip")
+        arguments = ["--archive", "course.zip", "--reading", "read.json", "--out", f"out/{part}"]
+        monkeypatch.setattr(sys, "argv", ["prepare", part, *arguments])
         stage.main()
-    assert message in str(caught.value)
-    assert list((workplace / "out").iterdir()) == []
+
+    return run
 
 
-def run_stage(workplace, part):
-    return subprocess.run(
-        [sys.executable, "-m", "stages.prepare", part, *PATHS, f"out/{part}"],
-        cwd=workplace,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+@pytest.mark.parametrize("part, spoil, message", FAULTS)
+def test_bad_input_is_named_and_leaves_no_folder(part, spoil, message, run, course, tmp_path):
+    spoil(course)
+    with pytest.raises(InputError, match=re.escape(message)):
+        run(part, course)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
-def assert_one_line(result, message):
-    assert result.returncode == 1
-    assert result.stdout == ""
-    assert result.stderr.startswith("error: ")
-    assert message in result.stderr
-    assert result.stderr.count("\n") == 1
-
-
-def test_stage_prepares_a_part(workplace, course):
-    pack(course, workplace / "course.zip")
-    result = run_stage(workplace, "p3")
+def test_stage_prepares_a_part_and_says_what_was_read(run, course, tmp_path, capsys):
+    run("p3", course)
     told = "prepare p3: read 2 tiles with masks to train on, 2 tiles with masks to validate on; nothing left out\n"
-    assert (result.returncode, result.stdout, result.stderr) == (0, told, "")
-    assert json.loads((workplace / "read.json").read_text())["left_out"] == 0
-    assert [path.name for path in (workplace / "out").iterdir()] == ["p3"]
-    assert Manifest.load(workplace / "out/p3").train == ["0", "1"]
-
-
-def test_zip_cut_in_half_ends_the_stage_on_one_line(workplace, course):
-    archive = pack(course, workplace / "course.zip")
-    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
-    assert_one_line(run_stage(workplace, "p1"), "course.zip: not a whole zip file")
-
-
-# -- very small sets
+    assert capsys.readouterr() == (told, "")
+    assert json.loads((tmp_path / "read.json").read_text())["left_out"] == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["p3"]
+    assert Manifest.load(tmp_path / "out/p3").train == ["0", "1"]
 
 
 @pytest.mark.parametrize(

@@ -32,41 +32,32 @@ def test_palette_picture_becomes_its_colours():
     assert np.asarray(decode(encode(palette))).tolist() == [[[40, 50, 60], [10, 20, 30]]]
 
 
-@pytest.mark.parametrize("levels, reason", [(3_000, "16-bit levels of 0 to 3,000 out of 65,535"), (40_000, "")])
-def test_sixteen_bits_that_would_be_nearly_black_are_reason(levels, reason):
-    content = encode(Image.fromarray((np.arange(64).reshape(8, 8) * levels // 63).astype(np.uint16)))
-    if reason:
-        with pytest.raises(PictureError, match=f"{reason}, which would be nearly black; scale them"):
-            decode(content)
-    else:
-        assert np.asarray(decode(content)).max() == levels >> 8
+def test_sixteen_bits_that_would_be_nearly_black_are_refused():
+    def of(highest):
+        return encode(Image.fromarray((np.arange(64).reshape(8, 8) * highest // 63).astype(np.uint16)))
+
+    assert np.asarray(decode(of(40_000))).max() == 40_000 >> 8
+    reason = "16-bit levels of 0 to 3,000 out of 65,535, which would be nearly black; scale them"
+    with pytest.raises(PictureError, match=reason):
+        decode(of(3_000))
 
 
-def test_mask_decodes_the_seven_colours():
+def test_mask_decodes_the_seven_colours_and_channels_are_cut_at_128():
     colours = [colour for code, colour in enumerate(COLOURS) if code != 4]
     mask = decode_mask(strip(*colours))
     # Black unknown, blue water, green forest, cyan urban, magenta rangeland, yellow agriculture, white barren.
     assert mask.tolist() == [[6, 4, 3, 0, 2, 1, 5]]
     assert mask.dtype == np.uint8
-
-
-def test_mask_channels_are_cut_at_128():
     edges = [(127, 127, 127), (128, 128, 128), (127, 128, 128), (128, 127, 255)]  # as a smooth resize leaves them
-    mask = decode_mask(strip(*edges, *[(0, 0, 255)] * 36))
-    assert mask[0, :5].tolist() == [6, 5, 0, 2, 4]
-
-
-# -- threads
+    assert decode_mask(strip(*edges, *[(0, 0, 255)] * 36))[0, :5].tolist() == [6, 5, 0, 2, 4]
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 100])
 @pytest.mark.parametrize("chunk", [1, 8])
-def test_results_come_in_order(count, chunk):
-    assert list(in_threads(lambda number: number**2, range(count), chunk)) == [number**2 for number in range(count)]
-
-
-def test_items_are_worked_on_by_other_threads():
-    assert threading.get_ident() not in set(in_threads(lambda _: threading.get_ident(), range(100), 1))
+def test_results_of_other_threads_come_in_order(count, chunk):
+    results = list(in_threads(lambda number: (number**2, threading.get_ident()), range(count), chunk))
+    assert [square for square, _ in results] == [number**2 for number in range(count)]
+    assert threading.get_ident() not in {thread for _, thread in results}
 
 
 def test_no_more_than_a_bounded_number_of_items_is_taken_ahead(monkeypatch):

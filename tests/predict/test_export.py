@@ -47,20 +47,17 @@ def command(monkeypatch, *arguments):
     module.main()
 
 
-def test_name_without_an_ending_is_a_folder_and_its_weights_predict(tmp_path, monkeypatch, capsys):
+def test_name_without_an_ending_is_a_folder_whose_weights_predict_and_other_endings_are_refused(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     saved("finetune@C", tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"w\.pt: ends in \.pt; give a name that ends in \.onnx, or a folder"):
+        command(monkeypatch, "w.safetensors", "w.pt")
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
     command(monkeypatch, "w.safetensors", "hub/finetune-C/")
-    assert {path.name for path in (tmp_path / "hub/finetune-C").iterdir()} == {
-        *("README.md", "config.json", "model.safetensors"),
-    }
+    names = {path.name for path in (tmp_path / "hub/finetune-C").iterdir()}
+    assert names == {"README.md", "config.json", "model.safetensors"}
     told = "hub/finetune-C: resnet10 of finetune@C; No result of exactly these weights is at hand.\n"
     assert capsys.readouterr().out == told
     assert Predictor.load(tmp_path / "hub/finetune-C/model.safetensors", "finetune").card == card_of("finetune@C", 7)
-
-
-def test_other_endings_are_refused(tmp_path, monkeypatch):
-    saved("finetune@C", tmp_path / "w.safetensors")
-    with pytest.raises(InputError, match=r"w\.pt: ends in \.pt; give a name that ends in \.onnx, or a folder"):
-        command(monkeypatch, tmp_path / "w.safetensors", tmp_path / "w.pt")
-    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]

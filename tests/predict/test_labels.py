@@ -11,7 +11,7 @@ from PIL import Image
 
 from hw1.archive.pictures import resized_crop
 from hw1.images.input import normalise
-from hw1.predict.labels import Item, items_of_folder, items_of_table, predict_labels
+from hw1.predict.labels import items_of_folder, items_of_table, predict_labels
 from hw1.predict.model import Predictor
 from hw1.run.errors import InputError
 
@@ -39,6 +39,23 @@ def folder(tmp_path):
     return tmp_path / "images"
 
 
+@pytest.fixture
+def predict(predictor, folder, tmp_path):
+    """A function that predicts the folder, or the lines of a table: what was done, the rows written, the reading."""
+
+    def predict(table=None):
+        if table is not None:
+            (tmp_path / "t.csv").write_text(table)
+        items, reading = items_of_folder(folder) if table is None else items_of_table(tmp_path / "t.csv", folder)
+        columns = ("filename", "label") if table is None else ("id", "filename", "label")
+        done = predict_labels(predictor, items, tmp_path / "out.csv", columns)
+        header, *rows = lines(tmp_path / "out.csv")
+        assert header == list(columns)
+        return done, rows, reading
+
+    return predict
+
+
 def expected(network, path):
     stored = resized_crop(Image.open(path), 36, 32, "bicubic")
     with torch.no_grad():
@@ -50,111 +67,101 @@ def lines(path):
         return list(csv.reader(file))
 
 
-def test_every_image_gets_the_label_the_network_gives_its_stored_picture(predictor, network, folder, tmp_path):
-    items, _ = items_of_folder(folder)
-    done = predict_labels(predictor, items, tmp_path / "out.csv", ("filename", "label"))
-    names = sorted(path.name for path in folder.iterdir())
-    assert lines(tmp_path / "out.csv") == [
-        ["filename", "label"],
-        *([name, str(expected(network, folder / name))] for name in names),
-    ]
+def test_every_image_gets_the_label_the_network_gives_its_stored_picture(predict, network, folder):
+    done, rows, _ = predict()
+    assert rows == [[path.name, str(expected(network, path))] for path in sorted(folder.iterdir())]
     assert (done.images, done.faults, done.score) == (11, 0, "")
 
 
-def test_table_gives_id_file_name_and_order(predictor, network, folder, tmp_path):
-    (tmp_path / "t.csv").write_text("id,filename,label\n9,3.png,\n4,10.png,\n5,0.png,\n")
-    items, _ = items_of_table(tmp_path / "t.csv", folder)
-    predict_labels(predictor, items, tmp_path / "out.csv", ("id", "filename", "label"))
-    assert lines(tmp_path / "out.csv")[1:] == [
-        [number, name, str(expected(network, folder / name))]
-        for number, name in (("9", "3.png"), ("4", "10.png"), ("5", "0.png"))
-    ]
+def test_table_gives_id_file_name_and_order(predict, network, folder, capsys):
+    _, rows, _ = predict("id,filename,label\n9,3.png,\n4,10.png,\n5,0.png,\n")
+    names = (("9", "3.png"), ("4", "10.png"), ("5", "0.png"))
+    assert rows == [[number, name, str(expected(network, folder / name))] for number, name in names]
+    assert capsys.readouterr().err == ""  # nothing of a score, where there is no label at all
 
 
-def test_known_labels_are_scored(predictor, network, folder, tmp_path):
+def test_known_labels_are_scored(predict, network, folder):
     truth = {name: expected(network, folder / name) for name in ("0.png", "1.png", "2.png")}
     truth["3.png"] = (expected(network, folder / "3.png") + 1) % CLASSES
     rows = [f"{number},{name},{label}" for number, (name, label) in enumerate(truth.items())]
-    (tmp_path / "t.csv").write_text("\n".join(["id,filename,label", *rows]))
-    done = predict_labels(
-        predictor, items_of_table(tmp_path / "t.csv", folder)[0], tmp_path / "out.csv", ("a", "b", "c")
-    )
+    done, *_ = predict("\n".join(["id,filename,label", *rows]))
     assert done.score == "accuracy 0.7500 (3 of 4)"
 
 
-def test_labels_of_some_images_only_give_no_score_and_say_so(predictor, folder, tmp_path, capsys):
-    items = [Item(folder / "0.png", ("0.png",), "1"), Item(folder / "1.png", ("1.png",))]
-    done = predict_labels(predictor, items, tmp_path / "out.csv", ("filename", "label"))
-    assert done.score == ""
-    assert "no score: 1 of 2 images have no label 0-6" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "labels, told",
+    [
+        (("1", ""), "1 of 2 images have no label 0-6"),
+        (("chair", "chair"), "2 of 2 images have no label 0-6 ('chair')\n"),
+        (("7", "7"), "2 of 2 images have no label 0-6 ('7')\n"),
+        (("-1", "-1"), "2 of 2 images have no label 0-6 ('-1')\n"),
+        (("1.5", "1.5"), "2 of 2 images have no label 0-6 ('1.5')\n"),
+    ],
+)
+def test_without_a_label_of_every_image_there_is_no_score_and_a_line_says_so(labels, told, predict, capsys):
+    done, rows, _ = predict("id,filename,label\n0,3.png,{}\n1,4.png,{}\n".format(*labels))
+    assert done.score == "" and len(rows) == 2
+    assert capsys.readouterr().err.startswith(f"no score: {told}")
 
 
-def break_picture(folder, kind):
-    """Spoil 5.png; what is said of it."""
-    path = folder / "5.png"
-    match kind:
-        case "cut":
-            path.write_bytes(path.read_bytes()[:100])
-            return "not a whole PNG picture"
-        case "text":
-            path.write_text("hello")
-            return "not a JPEG, PNG, WebP, BMP or TIFF picture"
-        case "empty":
-            path.write_bytes(b"")
-            return "not a JPEG, PNG, WebP, BMP or TIFF picture"
-        case "pipe":
-            path.unlink()
-            os.mkfifo(path)
-            return "no such file"
-        case "dangling link":
-            path.unlink()
-            path.symlink_to("nowhere")
-            return "no such file"
+def as_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
 
 
-@pytest.mark.parametrize("kind", ["cut", "text", "empty", "pipe", "dangling link"])
-def test_unreadable_image_is_named_and_the_rest_is_done(kind, predictor, folder, tmp_path, capsys):
-    reason = break_picture(folder, kind)
-    done = predict_labels(predictor, items_of_folder(folder)[0], tmp_path / "out.csv", ("filename", "label"))
+def as_dangling_link(path):
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize(
+    "spoil, reason",
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:100]), "not a whole PNG picture"),
+        (lambda path: path.write_text("hello"), "not a JPEG, PNG, WebP, BMP or TIFF picture"),
+        (lambda path: path.write_bytes(b""), "not a JPEG, PNG, WebP, BMP or TIFF picture"),
+        (as_pipe, "no such file"),
+        (as_dangling_link, "no such file"),
+    ],
+)
+def test_unreadable_image_is_named_and_the_rest_is_done(spoil, reason, predict, folder, capsys):
+    spoil(folder / "5.png")
+    done, rows, _ = predict()
     assert (done.images, done.faults) == (11, 1)
     told = capsys.readouterr().err
     assert told.startswith(f"{folder}/5.png: {reason}") and told.count("\n") == 1
-    assert sorted(row[0] for row in lines(tmp_path / "out.csv")[1:]) == sorted(
-        f"{number}.png" for number in range(11) if number != 5
-    )
+    assert {row[0] for row in rows} == {f"{number}.png" for number in range(11) if number != 5} and len(rows) == 10
 
 
-def test_images_none_of_which_can_be_read_leave_the_older_file(predictor, folder, tmp_path):
+def test_images_none_of_which_can_be_read_leave_the_older_file(predict, tmp_path):
     (tmp_path / "out.csv").write_text("older")
-    (tmp_path / "t.csv").write_text("id,filename\n1,a.png\n2,b.png\n")
     with pytest.raises(InputError, match="none of the 2 images could be read; nothing is written"):
-        predict_labels(predictor, items_of_table(tmp_path / "t.csv", folder)[0], tmp_path / "out.csv", ("a", "b", "c"))
+        predict("id,filename\n1,a.png\n2,b.png\n")
     assert (tmp_path / "out.csv").read_text() == "older"
 
 
-def test_batch_that_does_not_fit_in_memory_names_its_option(predictor, folder, tmp_path, monkeypatch):
+def test_batch_that_does_not_fit_in_memory_names_its_option(predict, tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr("hw1.predict.model.logits_of", fail)
     with pytest.raises(InputError, match=r"--batch-size: 4 images do not fit in the memory of .*; take fewer"):
-        predict_labels(predictor, items_of_folder(folder)[0], tmp_path / "out.csv", ("filename", "label"))
+        predict()
     assert not (tmp_path / "out.csv").exists()
 
 
 def test_printed_heads_outputs_beyond_the_classes_are_no_label(tmp_path, folder):
     network = saved("classify@A", tmp_path / "A.safetensors", 3)
     predictor = Predictor.load(tmp_path / "A.safetensors", "classify", "cpu")
-    done = predict_labels(predictor, items_of_folder(folder)[0], tmp_path / "out.csv", ("filename", "label"))
-    assert done.images == 11
-    assert {int(row[1]) for row in lines(tmp_path / "out.csv")[1:]} <= {0, 1, 2}
-    images = torch.rand(11, 3, 32, 32)
-    assert network(images).argmax(1).max() > 2  # it does say others
+    predict_labels(predictor, items_of_folder(folder)[0], tmp_path / "out.csv", ("filename", "label"))
+    labels = [int(row[1]) for row in lines(tmp_path / "out.csv")[1:]]
+    assert len(labels) == 11 and set(labels) <= {0, 1, 2}
+    assert network(torch.rand(11, 3, 32, 32)).argmax(1).max() > 2  # it does say others
 
 
 def test_course_names_give_labels(folder):
-    (folder / "12_345.png").write_bytes(b"")
-    (folder / "x_1.png").write_bytes(b"")
+    for name in ("12_345.png", "x_1.png"):
+        (folder / name).write_bytes(b"")
     labels = {item.path.name: item.label for item in items_of_folder(folder)[0]}
     assert labels["12_345.png"] == 12 and labels["x_1.png"] is None and labels["3.png"] is None
 
@@ -190,17 +197,14 @@ def test_batch_is_the_trainings_unless_given(network, tmp_path):
     assert Predictor.load(tmp_path / "C.safetensors", "finetune", "cpu", 5).batch_size == 5
 
 
-# -- what people bring
-
-
-def test_pictures_of_a_folder_are_taken_by_their_content_and_the_rest_is_named(predictor, folder, tmp_path):
+def test_pictures_of_a_folder_are_taken_by_their_content_and_the_rest_is_named(predict, folder):
     for number, (kind, ending) in enumerate((("WEBP", ".webp"), ("BMP", ".BMP"), ("TIFF", ".tiff"), ("PNG", ""))):
         Image.open(folder / f"{number}.png").save(folder / f"more{number}{ending}", kind)
     (folder / "notes.txt").write_text("mine")
     (folder / ".DS_Store").write_text("")
     (folder / "old").mkdir()
-    items, reading = items_of_folder(folder)
-    assert predict_labels(predictor, items, tmp_path / "out.csv", ("filename", "label")).images == 15
+    done, _, reading = predict()
+    assert done.images == 15
     assert reading.line == (
         "read 15 pictures; left out 1 (hidden, or a system's own): .DS_Store; "
         "left out 1 (no JPEG, PNG, WebP, BMP or TIFF picture): notes.txt; "
@@ -208,37 +212,17 @@ def test_pictures_of_a_folder_are_taken_by_their_content_and_the_rest_is_named(p
     )
 
 
-def test_table_of_file_names_alone_is_numbered(predictor, folder, tmp_path):
-    (tmp_path / "t.csv").write_text("filename\n3.png\n0.png\n")
-    items, reading = items_of_table(tmp_path / "t.csv", folder)
-    predict_labels(predictor, items, tmp_path / "out.csv", ("id", "filename", "label"))
-    assert [row[:2] for row in lines(tmp_path / "out.csv")[1:]] == [["0", "3.png"], ["1", "0.png"]]
+def test_table_of_file_names_alone_is_numbered(predict):
+    _, rows, reading = predict("filename\n3.png\n0.png\n")
+    assert [row[:2] for row in rows] == [["0", "3.png"], ["1", "0.png"]]
     assert reading.line.startswith("read 2 lines of the csv; left out 9 (without a line in the csv): 1.png, 10.png")
 
 
-@pytest.mark.parametrize("label, example", [("chair", "'chair'"), ("7", "'7'"), ("-1", "'-1'"), ("1.5", "'1.5'")])
-def test_labels_that_are_no_class_numbers_are_predicted_and_told(label, example, predictor, folder, tmp_path, capsys):
-    (tmp_path / "t.csv").write_text(f"id,filename,label\n0,3.png,{label}\n1,4.png,{label}\n")
-    items, _ = items_of_table(tmp_path / "t.csv", folder)
-    done = predict_labels(predictor, items, tmp_path / "out.csv", ("id", "filename", "label"))
-    assert done.score == "" and len(lines(tmp_path / "out.csv")) == 3
-    assert capsys.readouterr().err == f"no score: 2 of 2 images have no label 0-6 ({example})\n"
-
-
-def test_table_without_any_label_says_nothing_of_a_score(predictor, folder, tmp_path, capsys):
-    (tmp_path / "t.csv").write_text("id,filename,label\n0,3.png,\n")
-    items, _ = items_of_table(tmp_path / "t.csv", folder)
-    predict_labels(predictor, items, tmp_path / "out.csv", ("id", "filename", "label"))
-    assert capsys.readouterr().err == ""
-
-
-def test_names_of_a_table_that_differ_in_case_folder_or_ending_are_found(predictor, folder, tmp_path):
+def test_names_of_a_table_that_differ_in_case_folder_or_ending_are_found(predict, folder):
     (folder / "in").mkdir()
     (folder / "0.png").rename(folder / "in/0.png")
-    (tmp_path / "t.csv").write_text("filename\n3.PNG\nval/4.png\n5.jpg\nin/0.png\n")
-    items, reading = items_of_table(tmp_path / "t.csv", folder)
-    done = predict_labels(predictor, items, tmp_path / "out.csv", ("id", "filename", "label"))
+    done, rows, reading = predict("filename\n3.PNG\nval/4.png\n5.jpg\nin/0.png\n")
     assert (done.images, done.faults) == (4, 0)
-    assert [row[1] for row in lines(tmp_path / "out.csv")[1:]] == ["3.PNG", "val/4.png", "5.jpg", "in/0.png"]
+    assert [row[1] for row in rows] == ["3.PNG", "val/4.png", "5.jpg", "in/0.png"]
     assert "the csv spells 3 names otherwise: 3.PNG for 3.png, 5.jpg for 5.png, val/4.png for 4.png" in reading.line
     assert "in" not in reading.left_out

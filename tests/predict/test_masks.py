@@ -39,6 +39,12 @@ def tiles(tmp_path):
     return tmp_path / "tiles"
 
 
+@pytest.fixture
+def predict(predictor, tiles, tmp_path):
+    """A function that predicts the tiles: what was done."""
+    return lambda: predict_masks(predictor, tiles_in(tiles)[0], tmp_path / "masks")
+
+
 def expected(network, path, shape):
     square = np.asarray(Image.open(path).resize((32, 32), Image.Resampling.BILINEAR))
     with torch.no_grad():
@@ -46,23 +52,26 @@ def expected(network, path, shape):
         return torch.nn.functional.interpolate(scores, shape, mode="bilinear", align_corners=False)[0].argmax(0)
 
 
-def test_every_tile_gets_a_mask_of_its_own_size_in_the_seven_colours(predictor, network, tiles, tmp_path):
-    done = predict_masks(predictor, tiles_in(tiles)[0], tmp_path / "masks")
+def test_every_tile_gets_a_mask_of_its_own_size_in_the_seven_colours(predict, network, tiles, tmp_path):
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks/notes.txt").write_text("mine")
+    done = predict()
     assert (done.images, done.faults, done.scored) == (5, 0, 0)
     for number, shape in enumerate(SIZES):
         mask = Image.open(tmp_path / f"masks/{number:04d}_mask.png")
         assert mask.mode == "RGB" and (mask.height, mask.width) == shape
         wanted = MASK_COLOURS[expected(network, tiles / f"{number:04d}_sat.jpg", shape).numpy()]
         assert (np.asarray(mask) == wanted).mean() > 0.999  # rounding may tip a pixel
-    assert len(list((tmp_path / "masks").iterdir())) == 5
+    assert len(list((tmp_path / "masks").iterdir())) == 6
+    assert (tmp_path / "masks/notes.txt").read_text() == "mine"  # what lay there stays
 
 
-def test_true_masks_beside_the_tiles_are_scored(predictor, tiles, tmp_path):
+def test_true_masks_beside_the_tiles_are_scored(predict, tiles, tmp_path):
     draw = np.random.default_rng(0)
     truth = {number: draw.integers(0, 7, SIZES[number], np.uint8) for number in (0, 2)}
     for number, classes in truth.items():
         Image.fromarray(MASK_COLOURS[classes]).save(tiles / f"{number:04d}_mask.png")
-    done = predict_masks(predictor, tiles_in(tiles)[0], tmp_path / "masks")
+    done = predict()
     counts = torch.zeros(7, 7, dtype=torch.int64)
     for number, classes in truth.items():
         mask = torch.from_numpy(decode_mask((tmp_path / f"masks/{number:04d}_mask.png").read_bytes()))
@@ -71,52 +80,30 @@ def test_true_masks_beside_the_tiles_are_scored(predictor, tiles, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kind, reason", [("size", "9 x 9 pixels, its tile has 32 x 32"), ("red", "red pixel at row 0")]
+    "size, colour, reason", [(9, 0, "9 x 9 pixels, its tile has 32 x 32"), (32, (255, 0, 0), "red pixel at row 0")]
 )
-def test_true_mask_that_cannot_be_used_is_named_and_the_prediction_kept(
-    kind, reason, predictor, tiles, tmp_path, capsys
+def test_unreadable_tile_and_true_mask_are_named_and_the_rest_is_done(
+    size, colour, reason, predict, tiles, tmp_path, capsys
 ):
-    pixels = np.zeros((9, 9, 3) if kind == "size" else (32, 32, 3), np.uint8)
-    pixels[..., 0] = 255 if kind == "red" else 0
-    Image.fromarray(pixels).save(tiles / "0000_mask.png")
-    done = predict_masks(predictor, tiles_in(tiles)[0], tmp_path / "masks")
-    assert (done.images, done.faults, done.scored, done.unscored) == (5, 0, 0, 1)
-    assert f"0000_mask.png: {reason}" in capsys.readouterr().err
-    assert len(list((tmp_path / "masks").iterdir())) == 5
-
-
-def test_unreadable_tile_is_named_and_the_rest_is_done(predictor, tiles, tmp_path, capsys):
+    Image.new("RGB", (size, size), colour).save(tiles / "0000_mask.png")
     (tiles / "0001_sat.jpg").write_bytes(b"no picture")
-    done = predict_masks(predictor, tiles_in(tiles)[0], tmp_path / "masks")
-    assert (done.images, done.faults) == (5, 1)
-    assert "0001_sat.jpg: not a JPEG, PNG, WebP, BMP or TIFF picture" in capsys.readouterr().err
+    done = predict()
+    assert (done.images, done.faults, done.scored, done.unscored) == (5, 1, 0, 1)
+    told = capsys.readouterr().err
+    assert f"0000_mask.png: {reason}" in told
+    assert "0001_sat.jpg: not a JPEG, PNG, WebP, BMP or TIFF picture" in told
     assert sorted(path.name[:4] for path in (tmp_path / "masks").iterdir()) == ["0000", "0002", "0003", "0004"]
 
 
-def test_other_files_of_the_output_folder_stay(predictor, tiles, tmp_path):
-    (tmp_path / "masks").mkdir()
-    (tmp_path / "masks/notes.txt").write_text("mine")
-    predict_masks(predictor, tiles_in(tiles)[0], tmp_path / "masks")
-    assert (tmp_path / "masks/notes.txt").read_text() == "mine"
-
-
-# -- what people bring
-
-
 @pytest.mark.parametrize("name, kind", [("0001_sat.jpeg", "JPEG"), ("0001_SAT.PNG", "PNG"), ("0001-sat.webp", "WEBP")])
-def test_tile_of_another_ending_gets_its_mask_too(name, kind, predictor, tiles, tmp_path):
+def test_tile_and_true_mask_of_another_spelling_are_taken(name, kind, predictor, tiles, tmp_path):
     Image.open(tiles / "0001_sat.jpg").save(tmp_path / "other", kind)
     (tiles / "0001_sat.jpg").unlink()
     (tmp_path / "other").rename(tiles / name)
-    done = predict_masks(predictor, tiles_in(tiles)[0], tmp_path / "masks")
-    assert (done.images, done.faults) == (5, 0) and (tmp_path / "masks/0001_mask.png").exists()
-
-
-def test_true_mask_of_another_spelling_is_scored(predictor, tiles, tmp_path):
-    truth = np.arange(32 * 32).reshape(32, 32) % 7
-    Image.fromarray(MASK_COLOURS[truth]).save(tiles / "0000_MASK.TIF")
+    Image.fromarray(MASK_COLOURS[np.arange(32 * 32).reshape(32, 32) % 7]).save(tiles / "0000_MASK.TIF")
     found, reading = tiles_in(tiles)
-    assert predict_masks(predictor, found, tmp_path / "masks").scored == 1
+    done = predict_masks(predictor, found, tmp_path / "masks")
+    assert (done.images, done.faults, done.scored) == (5, 0, 1) and (tmp_path / "masks/0001_mask.png").exists()
     assert reading.line == "read 5 tiles, 1 true masks; nothing left out"
 
 
@@ -142,14 +129,12 @@ def test_folder_without_tiles_and_two_files_of_one_tile_are_named(tiles, tmp_pat
         tiles_in(tiles)
 
 
-def test_true_masks_of_one_class_are_flawed(predictor, tiles, tmp_path):
+def test_true_masks_of_one_class_are_flawed(predict, tiles):
     for number in (0, 2):
         Image.fromarray(np.zeros((*SIZES[number], 3), np.uint8)).save(tiles / f"{number:04d}_mask.png")
-    done = predict_masks(predictor, tiles_in(tiles)[0], tmp_path / "masks")
+    done = predict()
     assert done.scored == 2 and flaw_of(done.confusion) == ALL_UNKNOWN
 
-
-# -- windows
 
 SIDE = 8
 
@@ -172,10 +157,8 @@ def by_pixel(window):
 def wrong_at_the_edge(window):
     """Class 0 inside; at the window's edge class 1, and surer of it."""
     scores = torch.zeros(7, SIDE, SIDE)
-    scores[0] = 2
-    edge = torch.ones(SIDE, SIDE, dtype=torch.bool)
-    edge[1:-1, 1:-1] = False
-    scores[1][edge] = 5
+    scores[0], scores[1] = 2, 5
+    scores[1, 1:-1, 1:-1] = 0
     return scores
 
 
@@ -198,13 +181,10 @@ def test_edges_of_windows_do_not_show_within_the_tile():
     assert not mask[1:-1, 1:-1].any()
 
 
-def test_tiles_are_predicted_in_windows_where_asked(tmp_path):
-    saved("segment@A", tmp_path / "A.safetensors")
-    predictor = Predictor.load(tmp_path / "A.safetensors", "segment", "cpu", batch_size=2)
+def test_tiles_are_predicted_in_windows_where_asked(predictor, tmp_path):
     (tmp_path / "tiles").mkdir()
     pixels = np.random.default_rng(2).integers(0, 256, (40, 70, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "tiles/1_sat.png")
-    tiles, _ = tiles_in(tmp_path / "tiles")
-    predict_masks(predictor, tiles, tmp_path / "out", window=True)
+    predict_masks(predictor, tiles_in(tmp_path / "tiles")[0], tmp_path / "out", window=True)
     drawn = np.asarray(Image.open(tmp_path / "out/1_mask.png"))
     assert np.array_equal(drawn, MASK_COLOURS[windowed_map(predictor, pixels).numpy()]) and drawn.shape == (40, 70, 3)

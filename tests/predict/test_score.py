@@ -22,29 +22,28 @@ def table(tmp_path):
     return {line[:12].strip(): line[12:].split()[0] for line in text.splitlines()}
 
 
-def test_counts_are_summed_over_all_tiles_before_they_are_divided(tmp_path):
-    write(tmp_path / "truth", a=[[URBAN, URBAN], [WATER, WATER]], b=[[URBAN, WATER]])
-    write(tmp_path / "predicted", a=[[URBAN, WATER], [WATER, WATER]], b=[[WATER, WATER]])
-    # Urban: 1 pixel of 3, never wrongly: 1/3. Water: 3 of 3, twice wrongly: 3/5.
-    scores = table(tmp_path)
-    assert scores["urban"] == "0.33333" and scores["water"] == "0.60000"
-    assert scores["mean IoU"] == "0.46667"
-
-
-def test_unknown_has_no_iou_but_a_class_predicted_there_is_a_false_positive(tmp_path):
-    write(tmp_path / "truth", a=[[UNKNOWN, UNKNOWN, FOREST, FOREST]])
-    write(tmp_path / "predicted", a=[[FOREST, UNKNOWN, FOREST, UNKNOWN]])
-    scores = table(tmp_path)
-    assert scores["forest"] == "0.33333"  # hit 1, false positive 1, missed 1
-    assert "unknown" not in scores and scores["mean IoU"] == "0.33333"
-
-
-def test_absent_class_is_said_and_left_out_of_the_mean(tmp_path):
-    write(tmp_path / "truth", a=[[URBAN, UNKNOWN]])
-    write(tmp_path / "predicted", a=[[URBAN, UNKNOWN]])
-    scores = table(tmp_path)
-    assert [scores[name] for name in LAND_COVER[:6]] == ["1.00000", *["absent"] * 5]
-    assert scores["mean IoU"] == "1.00000"
+@pytest.mark.parametrize(
+    "truth, predicted, expected",
+    [
+        # Urban: 1 pixel of 3, never wrongly: 1/3. Water: 3 of 3, twice wrongly: 3/5; over all tiles before dividing.
+        (
+            {"a": [[URBAN, URBAN], [WATER, WATER]], "b": [[URBAN, WATER]]},
+            {"a": [[URBAN, WATER], [WATER, WATER]], "b": [[WATER, WATER]]},
+            {"urban": "0.33333", "water": "0.60000", "mean IoU": "0.46667"},
+        ),
+        # Unknown has no IoU, but a class predicted there is a false positive: hit 1, false positive 1, missed 1.
+        (
+            {"a": [[UNKNOWN, UNKNOWN, FOREST, FOREST]]},
+            {"a": [[FOREST, UNKNOWN, FOREST, UNKNOWN]]},
+            {"forest": "0.33333", "mean IoU": "0.33333"},
+        ),
+        ({"a": [[URBAN, UNKNOWN]]}, {"a": [[URBAN, UNKNOWN]]}, {"urban": "1.00000", "mean IoU": "1.00000"}),
+    ],
+)
+def test_scores_of_hand_worked_cases_name_absent_classes_and_leave_them_out(truth, predicted, expected, tmp_path):
+    write(tmp_path / "truth", **truth)
+    write(tmp_path / "predicted", **predicted)
+    assert table(tmp_path) == dict.fromkeys(LAND_COVER[:6], "absent") | expected
 
 
 def test_scores_are_those_of_the_courses_definition(tmp_path):
@@ -62,7 +61,7 @@ def test_scores_are_those_of_the_courses_definition(tmp_path):
     assert scores["mean IoU"] == f"{np.mean(ious):.5f}"
 
 
-def test_prediction_that_is_absent_or_of_another_size_or_colour_is_named(tmp_path):
+def test_prediction_that_is_absent_or_of_another_size_colour_or_encoding_is_named(tmp_path):
     write(tmp_path / "truth", a=[[URBAN]], b=[[URBAN]])
     write(tmp_path / "predicted", a=[[URBAN]])
     with pytest.raises(InputError, match=r"predicted/b_mask\.png: no such file, but .*truth/b_mask\.png is there"):
@@ -73,34 +72,28 @@ def test_prediction_that_is_absent_or_of_another_size_or_colour_is_named(tmp_pat
     Image.fromarray(np.array([[[255, 0, 0]]], np.uint8)).save(tmp_path / "predicted/b_mask.png")
     with pytest.raises(InputError, match=r"predicted/b_mask\.png: red pixel at row 0, column 0"):
         table(tmp_path)
+    Image.fromarray(np.array([[3]], np.uint8)).save(tmp_path / "predicted/b_mask.png")
+    with pytest.raises(InputError, match=r"predicted/b_mask\.png: its brightest value is 3: class numbers"):
+        table(tmp_path)
 
 
 def test_true_masks_of_one_class_are_never_scored(tmp_path):
     write(tmp_path / "truth", a=[[FOREST, FOREST]], b=[[FOREST]])
+    reason = "truth: every pixel of every mask is forest, one class alone: nothing to score"
     write(tmp_path / "predicted", a=[[FOREST, WATER]], b=[[FOREST]])
-    with pytest.raises(
-        InputError, match="truth: every pixel of every mask is forest, one class alone: nothing to score"
-    ):
+    with pytest.raises(InputError, match=reason):
         table(tmp_path)
 
 
-def test_predicted_masks_of_one_class_are_scored_with_a_warning(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "predicted, forest, told",
+    [
+        ({"a": [[FOREST, FOREST]]}, "0.50000", "predicted: every pixel of every mask is forest, one class alone\n"),
+        ({"a": [[FOREST, WATER]], "b": [[FOREST]]}, "1.00000", "left out 1 predicted masks without a true one: b\n"),
+    ],
+)
+def test_predicted_masks_of_one_class_or_without_a_true_one_are_told(predicted, forest, told, tmp_path, capsys):
     write(tmp_path / "truth", a=[[FOREST, WATER]])
-    write(tmp_path / "predicted", a=[[FOREST, FOREST]])
-    assert table(tmp_path)["forest"] == "0.50000"
-    assert capsys.readouterr().err.endswith("predicted: every pixel of every mask is forest, one class alone\n")
-
-
-def test_masks_of_class_numbers_are_not_scored(tmp_path):
-    write(tmp_path / "truth", a=[[FOREST, WATER]])
-    (tmp_path / "predicted").mkdir()
-    Image.fromarray(np.array([[3, 4]], np.uint8)).save(tmp_path / "predicted/a_mask.png")
-    with pytest.raises(InputError, match=r"predicted/a_mask\.png: its brightest value is 4: class numbers"):
-        table(tmp_path)
-
-
-def test_predicted_masks_without_a_true_one_are_named(tmp_path, capsys):
-    write(tmp_path / "truth", a=[[FOREST, WATER]])
-    write(tmp_path / "predicted", a=[[FOREST, WATER]], b=[[FOREST]])
-    assert table(tmp_path)["mean IoU"] == "1.00000"
-    assert capsys.readouterr().err == "left out 1 predicted masks without a true one: b\n"
+    write(tmp_path / "predicted", **predicted)
+    assert table(tmp_path)["forest"] == forest
+    assert capsys.readouterr().err.endswith(told)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from argparse import Namespace
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -85,9 +85,8 @@ def _write_histories(folder: Path, settings: list[str], given_weights: bool) -> 
 
     tables = {f"classify/{key}": scored(top) for key, top in (("A", 0.6), ("B", 0.95))}
     tables |= {f"finetune/{key}": scored(0.3 + 0.1 * index) for index, key in enumerate(settings)}
-    for key in "AB":
-        miou = {"val_miou": 0.6 * rise}
-        tables[f"segment/{key}"] = table(train_loss=1.5 - rise, val_loss=1.5 - 0.8 * rise, **miou)
+    losses = {"train_loss": 1.5 - rise, "val_loss": 1.5 - 0.8 * rise}
+    tables |= {f"segment/{key}": table(**losses, val_miou=0.6 * rise) for key in "AB"}
     neighbours = {"knn_office": 0.2 + 0.3 * rise, "linear_office": 0.3 + 0.3 * rise, "rankme": 40 + 60 * rise}
     neighbours |= {} if given_weights else {"knn_mini": 0.1 + 0.2 * rise}
     supervised = table(train_loss=3 - 2 * rise, train_accuracy=0.7 * rise, **neighbours)
@@ -107,23 +106,17 @@ def _write_metrics(folder: Path, p2: dict[str, float], absent_class: str | None,
         iou[absent_class] = {"A": None, "B": None}
     p1 = {"accuracy": {"A": 0.62, "B": 0.87}, "best_accuracy": {"A": 0.64, "B": 0.88}, "best_epoch": {"A": 9, "B": 7}}
     p1 |= {"keep": "last", "calibration_error": {"A": 0.125, "B": 0.03}}
-    second = {
-        "keep": "last",
-        "calibration_error": dict.fromkeys(p2, 0.07),
-        "accuracy": p2,
-        "best_accuracy": {key: value + 0.01 for key, value in p2.items()},
-        "best_epoch": dict.fromkeys(p2, 8),
-    }
+    best = {"best_accuracy": {key: value + 0.01 for key, value in p2.items()}, "best_epoch": dict.fromkeys(p2, 8)}
+    second = {"keep": "last", "calibration_error": dict.fromkeys(p2, 0.07), "accuracy": p2} | best
     third = {"keep": "last", "miou": {"A": 0.425, "B": 0.625}, "iou": iou}
     third |= {"best_miou": {"A": 0.43, "B": 0.63}, "best_epoch": {"A": 11, "B": 12}}
-    start = {"knn_office_at_start": 0.18, "knn_mini_at_start": 0.08}
-    start |= {"linear_office_at_start": 0.28, "rankme_at_start": 41.25}
+    start = {"knn_office": 0.18, "knn_mini": 0.08, "linear_office": 0.28, "rankme": 41.25}
+    start = {f"{name}_at_start": value for name, value in start.items()}
     supervised = {"knn_office": 0.5, "knn_mini": 0.3, "linear_office": 0.55, "rankme": 99.5} | start
-    byol = {"knn_office": 0.4, "knn_mini": 0.25, "linear_office": 0.45, "rankme": 80.0}
-    byol |= {"spread": 0.05 if collapsed else 0.8, "collapsed": float(collapsed)}
-    byol["collapsed_epochs"] = 3 * float(collapsed)
-    named = {"p1": p1, "p2": second, "p3": third, "supervised": supervised, "byol": byol | start}
-    for name, metrics in named.items():
+    byol = {"knn_office": 0.4, "knn_mini": 0.25, "linear_office": 0.45, "rankme": 80.0} | start
+    byol |= {"collapsed": float(collapsed), "collapsed_epochs": 3 * float(collapsed)}
+    byol["spread"] = 0.05 if collapsed else 0.8
+    for name, metrics in {"p1": p1, "p2": second, "p3": third, "supervised": supervised, "byol": byol}.items():
         (folder / f"{name}.json").write_text(json.dumps(metrics))
 
 
@@ -149,22 +142,17 @@ def _write_statistics(folder: Path, p2: dict[str, float], absent_class: str | No
         bounds = (gap, gap - 0.06, gap + 0.06, 48)
         pairs.append(("p3", model, comparison.MAJORITY, "miou", *bounds, 0, 0, 0.01, 0.01, 1, 0.05, 7.0))
     pd.DataFrame(pairs, columns=comparison.PAIRS).to_csv(folder / "pairs.csv", index=False)
-    headline = {key[:2]: value for key, value in values.items() if "." not in key[2]}
-    measures = {"p1": "accuracy", "p2": "accuracy", "p3": "miou"}
-    of_seeds = [
-        (problem, model, measures[problem], seeds, value, 0.02, value - 0.03, value + 0.03)
-        for (problem, model), value in headline.items()
-        if seeds
-    ]
+    headline = [(*key, value) for key, value in values.items() if "." not in key[2] and seeds]
+    of_seeds = [(*names, seeds, value, 0.02, value - 0.03, value + 0.03) for *names, value in headline]
     pd.DataFrame(of_seeds, columns=SEEDS).to_csv(folder / "seeds.csv", index=False)
     seed_pairs = []
-    for ((problem, first), one), ((other, second), two) in combinations(headline.items(), 2):
-        if problem == other and seeds:
+    for (problem, first, measure, one), (other, second, _, two) in combinations(headline, 2):
+        if problem == other:
             p = 0.02 if abs(one - two) > 0.1 else 0.3
             bounds = (one - two - 0.03, one - two + 0.03)
             numbers = (seeds, 406, one - two, *bounds, 0.01, 0.01, *bounds, p, p, int(p < 0.05))
             outlook = (0.04, 8.0, np.inf, 0.9, 0.7, 0.99, 0.2, 0.5)
-            seed_pairs.append((problem, first, second, measures[problem], *numbers, *outlook))
+            seed_pairs.append((problem, first, second, measure, *numbers, *outlook))
     pd.DataFrame(seed_pairs, columns=SEED_PAIRS).to_csv(folder / "seed_pairs.csv", index=False)
     claims = (
         "p1_b_above_a|p1|B is above A|the same|A 30.7 %, B 90.2 %|holds|7 of 7|B − A +25.0|holds|made up",
@@ -189,23 +177,22 @@ def _summaries(classes: int, settings: list[str]) -> dict[str, dict]:
         "p2": {key: recorded.setting(part, classes) for key, part in parts.items()},
         "p3": {"A": recorded.fcn32s(96), "B": recorded.deeplabv3(96)},
     }
-    counted = {
-        of: {key: one | {"trained_parameters": 3_820_672} for key, one in networks[of].items()} for of in networks
-    }
     facts = {"p1": p1 | of_classes, "p2": p2 | of_classes, "p3": p3}
     wrong = [{"image": "a.png", "label": 1, "prediction": 0, "confidence": 0.97 - rank / 10} for rank in (0, 1)]
     for problem, models in (("p1", "AB"), ("p2", settings)):
         facts[problem]["reliability"] = {key: [[3, 0.3, 0.25], [9, 0.95, 0.9]] for key in models}
         facts[problem]["mistakes"] = dict.fromkeys(models, wrong)
-    return {problem: facts[problem] | {"networks": counted[problem]} for problem in facts}
+    for problem, of_problem in networks.items():
+        counted = {key: network | {"trained_parameters": 3_820_672} for key, network in of_problem.items()}
+        facts[problem]["networks"] = counted
+    return facts
 
 
 def _projections(rng: np.random.Generator, classes: int) -> pd.DataFrame:
-    labels = np.arange(40 * classes) % classes
-    tables = []
+    labels, tables = np.arange(40 * classes) % classes, []
+    angle = 2 * np.pi * labels / classes
+    centres = 6 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     for method, epoch, spread in (("pca", 12, 1.2), ("tsne", 1, 8), ("tsne", 6, 3), ("tsne", 12, 1)):
-        angle = 2 * np.pi * labels / classes
-        centres = 6 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
         x, y = (centres + rng.normal(0, spread, centres.shape)).T
         tables.append(pd.DataFrame({"method": method, "epoch": epoch, "x": x, "y": y, "label": labels}))
     return pd.concat(tables)
@@ -217,12 +204,10 @@ def _masks(rng: np.random.Generator, side: int) -> dict[str, np.ndarray]:
         truth = np.kron(rng.integers(0, 7, (5, 5)), np.ones((side // 5, side // 5))).astype(np.uint8)
         arrays[f"truth/{key}"] = truth
         arrays[f"image/{key}"] = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
-        for model in "AB":
-            for epoch, wrong in ((1, 0.6), (6, 0.3), (12, 0.1)):
-                noise = rng.random(truth.shape) < wrong
-                arrays[f"{model}/{key}/{epoch}"] = np.where(noise, rng.integers(0, 7, truth.shape), truth).astype(
-                    np.uint8
-                )
+        for model, (epoch, wrong) in product("AB", ((1, 0.6), (6, 0.3), (12, 0.1))):
+            noise = rng.random(truth.shape) < wrong
+            drawn = rng.integers(0, 7, truth.shape, np.uint8)
+            arrays[f"{model}/{key}/{epoch}"] = np.where(noise, drawn, truth)
     return arrays
 
 
@@ -239,8 +224,8 @@ def run_stages(root: Path) -> Path:
     """Make pictures and page from the inputs under ``root`` as the pipeline does; returns ``root``."""
     paths = vars(page_paths(root))
     drawn = {name: paths[name] for name in ("evaluation", "history", "metrics", "statistics")}
-    page = root / "report/index.html"
-    for module, options in (("plots", drawn | {"out": paths["figures"]}), ("report", paths | {"out": page})):
+    stages = {"plots": drawn | {"out": paths["figures"]}, "report": paths | {"out": root / "report/index.html"}}
+    for module, options in stages.items():
         arguments = [part for name, path in options.items() for part in (f"--{name}", str(path))]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         subprocess.run([sys.executable, "-m", f"stages.{module}", *arguments], cwd=root, env=environment, check=True)

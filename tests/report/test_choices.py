@@ -46,40 +46,30 @@ def test_quick_preset_differs_from_the_paper_preset_where_it_costs_time(choices,
     }
 
 
-def test_paper_preset_takes_one_of_byols_tables_whole(paper):
-    byol = paper.pretrain.byol
-    assert (byol.lr, byol.batch_size, byol.augmentation) == BYOL_TABLES["SSL Info"] == (0.0005, 128, "trivial128")
-
-
 def test_options_on_the_page_take_the_other_table_whole(choices, paper):
     words = choices(paper)["P2, BYOL's recipe"][1].split()
     options = dict(word.split("=") for word in words if word.startswith(("pretrain.byol.", "prepare.mini.")))
-    assert options == {
-        "pretrain.byol.lr": "0.01",
-        "pretrain.byol.batch_size": "256",
-        "pretrain.byol.augmentation": "choice224",
-        "prepare.mini.resize": "232",
-        "prepare.mini.crop": "224",
-        "prepare.mini.filter": "bicubic",
-    }
+    byol = {"lr": "0.01", "batch_size": "256", "augmentation": "choice224"}
+    mini = {"resize": "232", "crop": "224", "filter": "bicubic"}
+    expected = {f"pretrain.byol.{name}": value for name, value in byol.items()}
+    assert options == expected | {f"prepare.mini.{name}": value for name, value in mini.items()}
     preset = (ROOT / "presets/paper.yaml").read_text()
     assert all(f"-S {key}={value}" in preset for key, value in options.items())
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    "changes, said",
     [
-        ({}, 'learning rate 0.0005, batch 128, trivial128: the table "SSL Info" whole'),
-        (
-            {"lr": 0.01, "batch_size": 256, "augmentation": "choice224"},
-            'learning rate 0.01, batch 256, choice224: the table "SSL Model (BYOL)" whole',
-        ),
-        ({"lr": 0.01}, "learning rate 0.01, batch 128, trivial128: neither table whole"),
+        (BYOL_TABLES["SSL Info"], 'learning rate 0.0005, batch 128, trivial128: the table "SSL Info" whole'),
+        ((0.01, 256, "choice224"), 'learning rate 0.01, batch 256, choice224: the table "SSL Model (BYOL)" whole'),
+        ((0.01, 128, "trivial128"), "learning rate 0.01, batch 128, trivial128: neither table whole"),
     ],
 )
 def test_byols_recipe_in_use_is_told_from_the_tables(choices, paper, changes, said):
-    pretrain = replace(paper.pretrain, byol=replace(paper.pretrain.byol, **changes))
-    assert choices(replace(paper, pretrain=pretrain))["P2, BYOL's recipe"][0] == said
+    byol = paper.pretrain.byol
+    assert (byol.lr, byol.batch_size, byol.augmentation) == BYOL_TABLES["SSL Info"] == (0.0005, 128, "trivial128")
+    byol = replace(byol, **dict(zip(("lr", "batch_size", "augmentation"), changes, strict=True)))
+    assert choices(replace(paper, pretrain=replace(paper.pretrain, byol=byol)))["P2, BYOL's recipe"][0] == said
 
 
 def test_small_cnn_is_told_by_its_head_its_levels_and_what_was_recorded_of_it(choices, params):
@@ -92,12 +82,9 @@ def test_small_cnn_is_told_by_its_head_its_levels_and_what_was_recorded_of_it(ch
     assert rows["P1 A, levels"][0] == "levels of 0 to 255"
 
 
-def test_supervised_backbone_is_the_given_file_or_trained_here(choices, params):
+def test_supervised_backbone_and_settings_of_another_recipe_are_told(choices, params):
     said = [choices(params, given_weights=file)["P2, supervised backbone"][0] for file in ("some.pt", "")]
     assert said == ["the given file", "trained by the pipeline on the labels of mini/train.csv"]
-
-
-def test_settings_of_another_recipe_are_named(choices, params):
     settings = params.settings | {"A": replace(params.settings["A"], lr=0.001, epochs=50)}
     said = choices(replace(params, settings=settings))["P2, recipe of the five settings"][0]
     assert said == "of their own: A 0.001, 50"

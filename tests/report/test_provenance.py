@@ -32,23 +32,24 @@ def test_a_picture_of_settings_comes_from_the_archive_on(provenance):
     assert stages.index("pretrain@byol") < stages.index("finetune@C")
 
 
-def test_settings_come_from_their_training_and_what_it_starts_from(provenance):
+def test_settings_come_from_their_training_and_claims_from_every_training(provenance):
     stages = ["download", "imagenet", "prepare@mini", "prepare@p3", "start@P3A", "segment@A"]
     assert list(provenance.of("settings.p3.A")) == stages
-
-
-def test_claims_come_from_every_training(provenance):
-    assert list(provenance.of("claims"))[-1] == "compare"
     trainings = {name for name in provenance.stages if re.match("start|classify|pretrain|finetune|segment", name)}
     assert len(trainings) == 14 and trainings < set(provenance.of("claims"))
+    assert list(provenance.of("claims"))[-1] == "compare"
 
 
-def test_every_figure_and_table_of_the_page_has_a_fold(usual):
-    page = (usual / "report/index.html").read_text()
+def test_every_figure_and_table_of_the_page_has_a_fold_where_there_is_a_lock(usual, unusual):
+    page, without = ((root / "report/index.html").read_text() for root in (usual, unusual))
     folds = page.count('<details class="origin">')
     assert folds > 30
     tables = page.count("<table") - folds - page.count('<table class="choices">')  # each fold has a table of its own
-    assert page.count("<figure") + tables == folds
+    assert page.count("<figure") + tables == folds <= page.count("Where this comes from")
+    assert "Where this comes from" not in without
+    # It asks for the records beside it; nothing was trained there.
+    assert '<script src="records.js">' in page and 'data-record="finetune@C"' in page
+    assert (usual / "report/records.js").read_text() == "window.records = {};\n"
 
 
 @pytest.mark.parametrize("preset", ["quick", "paper"])
@@ -59,13 +60,11 @@ def test_values_are_held_against_the_nearest_preset(preset, tmp_path):
 
 
 def test_only_values_that_are_not_the_presets_are_told(tmp_path):
-    entry = {
-        "cmd": "python -m stages.finetune  A\n --data x",
-        "deps": [{"path": "data/prepared/office", "md5": "ab.dir"}],
-    }
-    entry["params"] = {"params.yaml": {"lr": 0.0003, "settings.A": {"backbone": "byol", "train": "full"}}}
-    entry["params"]["environment.json"] = {"torch": "2.15.0"}
-    entry["outs"] = [{"path": "models/history/finetune/A.csv", "md5": "cd"}]
+    deps = [{"path": "data/prepared/office", "md5": "ab.dir"}]
+    outs = [{"path": "models/history/finetune/A.csv", "md5": "cd"}]
+    used = {"params.yaml": {"lr": 0.0003, "settings.A": {"backbone": "byol", "train": "full"}}}
+    used["environment.json"] = {"torch": "2.15.0"}
+    entry = {"cmd": "python -m stages.finetune  A\n --data x", "deps": deps, "params": used, "outs": outs}
     lock = tmp_path / "dvc.lock"
     lock.write_text(yaml.safe_dump({"schema": "2.0", "stages": {"finetune@A": entry}}))
     provenance = Provenance.read(load(ROOT / "presets/quick.yaml"), lock, ROOT / "presets")
@@ -74,18 +73,6 @@ def test_only_values_that_are_not_the_presets_are_told(tmp_path):
     assert provenance.environment(stage) == {"torch": "2.15.0"}
     assert stage.writes == {"models/history/finetune/A.csv": "cd"}
     assert provenance.history(name) == Path("models/history/finetune/A.csv")
-
-
-def test_a_page_without_lock_has_no_folds(usual, unusual):
-    folds = "Where this comes from"
-    assert (usual / "report/index.html").read_text().count(folds) > 30
-    assert folds not in (unusual / "report/index.html").read_text()
-
-
-def test_the_page_asks_for_the_records_beside_it(usual):
-    page = (usual / "report/index.html").read_text()
-    assert '<script src="records.js">' in page and 'data-record="finetune@C"' in page
-    assert (usual / "report/records.js").read_text() == "window.records = {};\n"  # nothing was trained there
 
 
 def test_records_are_of_the_histories_at_hand(provenance, tmp_path, monkeypatch):

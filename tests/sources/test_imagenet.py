@@ -15,7 +15,7 @@ from hw1.sources.imagenet import fetch, write_start
 
 
 @pytest.fixture
-def published(tmp_path, monkeypatch):
+def published(tmp_path):
     """A weights entry whose file lies nowhere yet, the folder of torch's cache, the bytes it stands for."""
     torch.save({"weight": torch.ones(3)}, tmp_path / "source.pth")
     content = (tmp_path / "source.pth").read_bytes()
@@ -38,22 +38,18 @@ def test_imagenet_weights_are_downloaded_once_and_then_taken_from_the_cache(publ
     assert asked == [(entry, f"sha256:{hashlib.sha256(content).hexdigest()[:8]}")]
 
 
-def test_damaged_file_in_the_cache_is_named(published):
+def test_damaged_file_or_one_that_cannot_be_had_is_named_with_what_to_do(published, monkeypatch):
     entry, cache, content = published
-    cache.mkdir(parents=True)
-    (cache / entry.rpartition("/")[2]).write_bytes(content[:-1])
-    with pytest.raises(InputError, match=r"net-\w+\.pth: damaged, .*; delete it and run again"):
-        fetch(entry, cache)
-
-
-def test_imagenet_weights_that_cannot_be_had_say_where_to_put_them(published, monkeypatch):
-    entry, cache, _ = published
 
     def fail(*_):
         raise InputError(f"{entry}: no route to host")
 
     monkeypatch.setattr(imagenet, "download", fail)
     with pytest.raises(InputError, match=f"no route to host.*put the file into {cache} or set weights: mini or none"):
+        fetch(entry, cache)
+    cache.mkdir(parents=True)
+    (cache / entry.rpartition("/")[2]).write_bytes(content[:-1])
+    with pytest.raises(InputError, match=r"net-\w+\.pth: damaged, .*; delete it and run again"):
         fetch(entry, cache)
 
 
@@ -64,12 +60,7 @@ def test_name_of_every_file_holds_digits_of_its_hash(published):
     assert entry.meta["_file_size"] * 1e6 < imagenet.MAX_BYTES
 
 
-def test_network_without_them_gets_a_file_without_tensors(tmp_path):
-    write_start("convnext_base", "none", tmp_path / "a.safetensors")
-    assert load_tensors(tmp_path / "a.safetensors") == {}
-
-
-def test_state_dict_comes_out_as_it_is_published(published, tmp_path, monkeypatch):
+def test_start_has_the_published_state_dict_or_no_tensors(published, tmp_path, monkeypatch):
     url, cache, content = published
     cache.mkdir(parents=True)
     (cache / url.rpartition("/")[2]).write_bytes(content)
@@ -78,3 +69,5 @@ def test_state_dict_comes_out_as_it_is_published(published, tmp_path, monkeypatc
     write_start("convnext_base", "imagenet", tmp_path / "a.safetensors")
     tensors = load_tensors(tmp_path / "a.safetensors")
     assert list(tensors) == ["weight"] and torch.equal(tensors["weight"], torch.ones(3))
+    write_start("convnext_base", "none", tmp_path / "b.safetensors")
+    assert load_tensors(tmp_path / "b.safetensors") == {}

@@ -66,18 +66,11 @@ def test_cut_connections_are_resumed_where_they_ended(site, url, path, one_attem
     assert site.ranges_asked == ["", f"bytes={CUT}-", f"bytes={2 * CUT}-"]
 
 
-def cut_once(site, url, path, cut=CUT // 2):
-    site.faults = [Fault(cut_after=cut)]
-    with pytest.raises(InputError, match=rf"the connection ended after {cut:,} bytes.*what came is kept"):
+def cut_once(site, url, path):
+    site.faults = [Fault(cut_after=CUT // 2)]
+    with pytest.raises(InputError, match=rf"the connection ended after {CUT // 2:,} bytes.*what came is kept"):
         download(url, path, MOST)
     assert not path.exists()
-
-
-def test_later_process_goes_on_from_what_came(site, url, path, one_attempt):
-    cut_once(site, url, path)
-    download(url, path, MOST)
-    assert path.read_bytes() == CONTENT
-    assert site.ranges_asked == ["", f"bytes={CUT // 2}-"]
 
 
 def test_killed_download_goes_on_from_what_came(site, url, path):
@@ -123,19 +116,6 @@ def test_server_that_ignores_if_range_does_not_join_two_versions(site, url, path
     assert path.read_bytes() == CONTENT
 
 
-def test_other_part_than_was_asked_for_is_refused(site, url, path):
-    site.faults = [Fault(206, {"Content-Range": f"bytes 5-{MOST - 1}/{MOST}"}, CONTENT[5:])] * 6
-    with pytest.raises(InputError, match="it changed on the server, 6 times in a row"):
-        download(url, path, MOST)
-
-
-def test_compressed_answer_is_refused(site, url, path):
-    site.faults = [Fault(headers={"Content-Encoding": "br"})]
-    with pytest.raises(InputError, match="sends it compressed"):
-        download(url, path, MOST)
-    assert files(path) == []
-
-
 @pytest.mark.parametrize("headers, ranges", [({"ETag": "", "Last-Modified": ""}, True), ({}, False)])
 def test_without_versions_or_ranges_the_file_comes_whole_again(headers, ranges, site, url, path):
     site.ranges, site.faults = ranges, [Fault(headers=headers, cut_after=CUT), None]
@@ -152,11 +132,21 @@ def test_passing_faults_are_tried_again_after_pauses_that_double(site, url, path
     assert pauses == [0.01, 0.02, 0.04, 0.08]
 
 
-@pytest.mark.parametrize("status, reason", [(404, "404 Not Found"), (403, "403 Forbidden"), (410, "410 Gone")])
-def test_lasting_faults_are_told_at_once(status, reason, site, url, path):
-    site.faults = [Fault(status)]
+@pytest.mark.parametrize(
+    "fault, most, digest, reason",
+    [
+        (Fault(404), MOST, "", "404 Not Found"),
+        (Fault(403), MOST, "", "403 Forbidden"),
+        (Fault(410), MOST, "", "410 Gone"),
+        (Fault(headers={"Content-Encoding": "br"}), MOST, "", ".*sends it compressed"),
+        (None, MOST, "sha256:00ff", "SHA-256 [0-9a-f]{64}, expected 00ff"),
+        (None, MOST - 1, "", ".*5,120,000 bytes, more than the 5,119,999 it may have"),  # announced, before it comes
+    ],
+)
+def test_lasting_faults_are_told_at_once_and_leave_nothing(fault, most, digest, reason, site, url, path):
+    site.faults = [fault]
     with pytest.raises(InputError, match=f"{url}: {reason}"):
-        download(url, path, MOST)
+        download(url, path, most, digest)
     assert len(site.requests) == 1
     assert files(path) == []
 
@@ -166,22 +156,23 @@ def test_server_that_stays_away_is_told_once_it_was_tried_enough(site, path):
         download("http://127.0.0.1:9/a.zip", path, MOST)
 
 
-def test_wrong_hash_is_named_and_leaves_nothing(url, path):
-    with pytest.raises(InputError, match=f"{url}: SHA-256 [0-9a-f]{{64}}, expected 00ff"):
-        download(url, path, MOST, "sha256:00ff")
-    assert files(path) == []
+PART = {"Content-Range": f"bytes 5-{MOST - 1}/{MOST}"}
+ENDLESS = {"Content-Length": "", "Connection": "close"}
 
 
-def test_announced_length_beyond_the_bound_is_refused_before_it_comes(url, path):
-    with pytest.raises(InputError, match="5,120,000 bytes, more than the 5,119,999 it may have"):
-        download(url, path, MOST - 1)
-    assert files(path) == []
-
-
-def test_endless_answer_is_cut_off(site, url, path):
-    site.faults = [Fault(200, {"Content-Length": "", "Connection": "close"}, CONTENT)]
-    with pytest.raises(InputError, match="more than the 3,000,000 bytes"):
-        download(url, path, 3_000_000)
+@pytest.mark.parametrize(
+    "faults, most, reason",
+    [
+        ([Fault(206, PART, CONTENT[5:])] * 6, MOST, "it changed on the server, 6 times in a row"),
+        ([Fault(headers={"Content-Length": "6000000"})] + [Fault(416)] * 20, 2 * MOST, "6 times in a row"),
+        ([Fault(200, ENDLESS, CONTENT)], 3_000_000, "more than the 3,000,000 bytes"),
+    ],
+    ids=["another part", "too little", "endless"],
+)
+def test_answer_of_another_part_or_length_is_told(faults, most, reason, site, url, path):
+    site.faults = faults
+    with pytest.raises(InputError, match=reason):
+        download(url, path, most)
     assert not path.exists()
 
 
@@ -191,21 +182,11 @@ def test_more_bytes_than_announced_are_not_taken(site, url, path):
     assert path.read_bytes() == CONTENT[:10]
 
 
-def test_less_than_announced_is_told_after_it_was_tried_enough(site, url, path):
-    site.faults = [Fault(headers={"Content-Length": "6000000"})] + [Fault(416)] * 20
-    with pytest.raises(InputError, match="6 times in a row"):
-        download(url, path, 2 * MOST)
-    assert not path.exists()
-
-
 def test_full_disk_is_told_before_the_bytes_come(url, path, monkeypatch):
     usage = network.shutil.disk_usage("/")
     monkeypatch.setattr(network.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(InputError, match="5,120,000 bytes to come, but 1,000 free on the disk"):
         download(url, path, MOST)
-
-
-# -- addresses
 
 
 def test_redirect_is_followed(site, url, path):
@@ -215,7 +196,11 @@ def test_redirect_is_followed(site, url, path):
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/a", "http://example.org/a"])
-def test_redirect_to_what_is_not_fetched_is_refused(target, site, path):
+def test_other_schemes_are_refused_and_no_redirect_to_them_is_followed(target, site, path):
+    for address in (target, "/etc/passwd", "http://[/a"):
+        with pytest.raises(InputError, match=r"not https|no web address"):
+            download(address, path, 10)
+    assert not path.parent.exists()
     site.faults = [Fault(302, {"Location": target})]
     with pytest.raises(InputError, match="not https"):
         download(f"{site.address}/a.zip", path, MOST)
@@ -227,22 +212,10 @@ def test_redirect_from_elsewhere_to_this_machine_is_refused(url):
         network._Session("https://example.org/a.zip", trusted=True).get(url)
 
 
-@pytest.mark.parametrize(
-    "url", ["http://example.org/a", "file:///etc/passwd", "ftp://example.org/a", "/etc/passwd", "http://[/a"]
-)
-def test_other_schemes_are_refused(url, path):
-    with pytest.raises(InputError, match=r"not https|no web address"):
-        download(url, path, 10)
-    assert not path.parent.exists()
-
-
 def test_http_is_taken_where_a_whole_sha256_proves_what_comes():
     network._require_safe("http://example.org/a", trusted=True)
     with pytest.raises(InputError, match="give its SHA-256 to fetch it by http"):
         network._require_safe("http://example.org/a", trusted=False)
-
-
-# -- two processes, and later
 
 
 def test_two_at_once_fetch_it_once_and_whole(site, url, path):
@@ -296,16 +269,13 @@ def fetched(path, digest=""):
     return path.read_bytes()
 
 
-def test_file_behind_the_confirm_page_is_fetched(drive, path):
+def test_file_comes_behind_the_confirm_page_or_if_it_is_small_without(drive, path):
     drive.faults = [Fault(200, HTML, CONFIRM), Fault(headers=FILE)]
     assert fetched(path, DIGEST) == CONTENT
     assert [request[1] for request in drive.requests] == ["/uc?id=abc", "/download?id=abc&confirm=t"]
     assert files(path) == ["a.zip", "a.zip.json"]
-
-
-def test_small_file_comes_without_a_confirm_page(drive, path):
     drive.faults = [Fault(503, FILE), Fault(200, FILE, CONTENT)]
-    assert fetched(path) == CONTENT
+    assert fetched(path.with_name("b.zip")) == CONTENT
 
 
 def test_later_run_goes_on_from_what_came_and_never_joins_two_versions(drive, path, one_attempt):

@@ -8,14 +8,11 @@ import pytest
 from hw1.sources import objects
 
 
-def test_parts_share_no_kind_at_their_largest():
-    parts = [set(objects.kinds(part, 20)) for part in objects.PARTS]
-    assert [len(part) for part in parts] == [20, 20, 20]
-    assert all(not one & other for one, other in combinations(parts, 2))
-
-
-def test_fewer_classes_are_the_first_of_more():
-    assert objects.kinds("office", 4) == objects.kinds("office", 20)[:4]
+def test_parts_share_no_kind_at_their_largest_and_fewer_classes_are_the_first_of_more():
+    parts = [objects.kinds(part, 20) for part in objects.PARTS]
+    assert [len(set(part)) for part in parts] == [20, 20, 20]
+    assert all(not set(one) & set(other) for one, other in combinations(parts, 2))
+    assert [objects.kinds(part, 4) for part in objects.PARTS] == [part[:4] for part in parts]
 
 
 @pytest.mark.parametrize("outline", objects.OUTLINES)

@@ -26,9 +26,6 @@ def table():
     return predictions(A=range(30), B=[*range(15), *range(30, 35)], C=range(2, 30))
 
 
-# -- accuracies
-
-
 def test_intervals_are_wilsons(table):
     for row, count in zip(comparison.accuracy_intervals("p2", table), (30, 20, 28), strict=True):
         assert row["value"] == count / 40 and row["images"] == 40
@@ -52,17 +49,17 @@ def test_pairs_are_compared_on_the_same_images(table):
     assert row["high"] == pytest.approx(0.25 + 1.96 * 0.1046, abs=0.03)
 
 
+def holms(rows):
+    return pytest.approx(multipletests([row["p"] for row in rows], method="holm")[1])
+
+
 def test_holms_correction_is_that_of_an_independent_library_and_decides(table):
     rows = comparison.accuracy_pairs("p2", table)
-    expected = multipletests([row["p"] for row in rows], method="holm")[1]
-    assert [row["p_holm"] for row in rows] == pytest.approx(expected)
+    assert [row["p_holm"] for row in rows] == holms(rows)
     two = pair(rows, "A", "C")  # images that only one has right
     assert (two["only_first"], two["only_second"], two["p"], two["resolved"]) == (2, 0, pytest.approx(0.5), 0)
     (equal,) = comparison.accuracy_pairs("p1", predictions(A=range(20), B=range(20)))
     assert (equal["difference"], equal["p"], equal["resolved"]) == (0, 1, 0)
-
-
-# -- IoU
 
 
 @pytest.fixture
@@ -117,27 +114,20 @@ def test_interval_of_the_mean_iou_is_that_of_scipys_bootstrap(tiles):
 
 
 def test_segmenters_are_compared_with_each_other_and_with_the_commonest_class_everywhere(tiles):
-    rows = [row for row in comparison.iou_pairs(comparison.ious_of(rows_of(tiles))) if row["measure"] == "miou"]
+    rows = comparison.iou_pairs(comparison.ious_of(rows_of(tiles)))
+    classes, rows = ([row for row in rows if (row["measure"] == "miou") == mean] for mean in (False, True))
     worse = pair(rows, "A", "B")
     assert worse["high"] < 0 and worse["p"] == 2 / 2**12  # no other swap of 12 tiles is as far apart
     row, counts = pair(rows, "B", comparison.MAJORITY), torch.from_numpy(tiles).sum(1)
     assert row["difference"] == pytest.approx(mean_iou(counts[1]) - mean_iou(majority_confusion(counts[1])))
     assert row["resolved"] == worse["resolved"] == 1
-    expected = multipletests([each["p"] for each in rows], method="holm")[1]
-    assert [each["p_holm"] for each in rows] == pytest.approx(expected) and len(rows) == 3
-
-
-def test_classes_are_compared_with_a_correction_for_all_of_them(tiles):
-    rows = [row for row in comparison.iou_pairs(comparison.ious_of(rows_of(tiles))) if row["measure"] != "miou"]
-    assert [row["measure"] for row in rows] == [f"iou.{name}" for name in LAND_COVER[:6] if name != "rangeland"]
-    expected = multipletests([row["p"] for row in rows], method="holm")[1]
-    assert [row["p_holm"] for row in rows] == pytest.approx(expected)
+    assert [each["p_holm"] for each in rows] == holms(rows) and len(rows) == 3
+    assert [each["measure"] for each in classes] == [f"iou.{name}" for name in LAND_COVER[:6] if name != "rangeland"]
+    assert [each["p_holm"] for each in classes] == holms(classes)  # corrected for all of them
 
 
 def test_order_of_the_rows_does_not_matter(tiles):
     table = rows_of(tiles)
     mixed = table.sample(frac=1, random_state=3).sort_values("model", kind="stable")  # the first seen is A
-    differences = [
-        pair(comparison.iou_pairs(comparison.ious_of(each)), "A", "B")["difference"] for each in (table, mixed)
-    ]
-    assert differences[0] == pytest.approx(differences[1])
+    first, second = (pair(comparison.iou_pairs(comparison.ious_of(each)), "A", "B") for each in (table, mixed))
+    assert first["difference"] == pytest.approx(second["difference"])

@@ -3,17 +3,8 @@
 import numpy as np
 import pytest
 
-from hw1.statistics.intervals import (
-    bootstrap,
-    holm,
-    mcnemar_p,
-    over_seeds,
-    over_seeds_and_images,
-    percentile_interval,
-    swap_p,
-    two_proportion_p,
-    wilson_interval,
-)
+from hw1.statistics import intervals
+from hw1.statistics.intervals import bootstrap, holm, mcnemar_p, over_seeds, over_seeds_and_images, swap_p
 
 
 @pytest.mark.parametrize(
@@ -25,14 +16,14 @@ from hw1.statistics.intervals import (
     ],
 )
 def test_wilson_interval_of_hand_worked_cases(share, n, interval):
-    assert wilson_interval(share, n) == pytest.approx(interval, abs=1e-5)
+    assert intervals.wilson_interval(share, n) == pytest.approx(interval, abs=1e-5)
 
 
 def test_two_proportion_p_of_a_hand_worked_case():
     # pooled 0.55, standard error sqrt(2 x 0.2475 / 200) = 0.049749, z = 2.0101
-    assert two_proportion_p(0.6, 0.5, 200) == pytest.approx(0.04442, abs=1e-4)
-    assert two_proportion_p(0.5, 0.6, 200) == two_proportion_p(0.6, 0.5, 200)
-    assert [two_proportion_p(share, share, 100) for share in (0.0, 0.5, 1.0)] == [1.0, 1.0, 1.0]
+    assert intervals.two_proportion_p(0.6, 0.5, 200) == pytest.approx(0.04442, abs=1e-4)
+    assert intervals.two_proportion_p(0.5, 0.6, 200) == intervals.two_proportion_p(0.6, 0.5, 200)
+    assert [intervals.two_proportion_p(share, share, 100) for share in (0.0, 0.5, 1.0)] == [1.0, 1.0, 1.0]
 
 
 def test_holm_multiplies_by_the_tests_left_and_never_falls():
@@ -42,8 +33,7 @@ def test_holm_multiplies_by_the_tests_left_and_never_falls():
 
 
 @pytest.mark.parametrize(
-    "first, second, p",
-    [(0, 0, 1.0), (5, 5, 1.0), (1, 0, 1.0), (6, 0, 2 / 64), (1, 9, 2 * 11 / 1024)],
+    "first, second, p", [(0, 0, 1.0), (5, 5, 1.0), (1, 0, 1.0), (6, 0, 2 / 64), (1, 9, 2 * 11 / 1024)]
 )
 def test_mcnemars_exact_p(first, second, p):
     assert mcnemar_p(first, second) == pytest.approx(p)
@@ -56,6 +46,7 @@ def test_bootstrap_of_a_mean_has_its_standard_error():
     assert drawn.shape == (10_000, 1)
     assert drawn.mean() == pytest.approx(values.mean(), abs=0.01)
     assert drawn.std() == pytest.approx(values.std() / 10, rel=0.03)
+    assert intervals.percentile_interval(np.array([*range(1001), np.nan])) == (25, 975)  # of what is a number
 
 
 def test_bootstrap_repeats_itself_and_draws_the_same_images_for_all_models():
@@ -64,21 +55,13 @@ def test_bootstrap_repeats_itself_and_draws_the_same_images_for_all_models():
     assert (drawn[:, 0] == drawn[:, 1]).all() and (drawn == bootstrap(counts, lambda sums: sums / 50)).all()
 
 
-def test_percentile_interval_is_the_middle_of_what_is_a_number():
-    assert percentile_interval(np.array([*range(1001), np.nan])) == (25, 975)
-
-
-def test_swaps_of_few_images_are_all_tried():
+def test_swaps_of_few_images_are_all_tried_and_those_of_many_are_mcnemars_test():
     # Of three images that the second has right and the first has not, two of the eight swaps are as far apart.
-    counts = np.array([[0, 1], [0, 1], [0, 1]])[..., None]
+    counts = np.array([[0, 1]] * 3)[..., None]
     assert swap_p(counts, lambda sums: sums).tolist() == [2 / 8]
     assert swap_p(counts[:1], lambda sums: sums).tolist() == [1]
-
-
-def test_swaps_of_many_images_are_mcnemars_test():
     counts = np.array([[1, 0]] * 15 + [[0, 1]] * 5 + [[1, 1]] * 20)[..., None]
-    (p,) = swap_p(counts, lambda sums: sums)
-    assert p == pytest.approx(mcnemar_p(15, 5), abs=0.01)
+    assert swap_p(counts, lambda sums: sums).tolist() == [pytest.approx(mcnemar_p(15, 5), abs=0.01)]
     with np.errstate(invalid="ignore"):  # a statistic that is no number has no evidence
         assert swap_p(np.zeros((3, 2, 1)), lambda sums: sums / sums).tolist() == [1]
 
@@ -88,11 +71,8 @@ def test_mean_over_seeds_is_students():
     assert (mean.value, mean.error, mean.freedom) == (2, pytest.approx(1 / 3**0.5), 2)
     assert mean.interval == pytest.approx((2 - 4.30265 / 3**0.5, 2 + 4.30265 / 3**0.5), rel=1e-5)
     assert mean.p == pytest.approx(0.07418, abs=1e-5)  # t = 3.4641
-
-
-def test_equal_values_of_all_seeds_leave_the_doubt_that_rounding_hides():
-    mean = over_seeds(np.array([0.5, 0.5]), step=0.01)
-    assert mean.error == pytest.approx(0.01 / 12**0.5 / 2**0.5)
+    # Equal values of all seeds leave the doubt that rounding hides.
+    assert over_seeds(np.array([0.5, 0.5]), step=0.01).error == pytest.approx(0.01 / 12**0.5 / 2**0.5)
     assert over_seeds(np.array([0.005, 0.005]), step=0.0025).p > 0.05  # two images of 400 in two seeds
 
 

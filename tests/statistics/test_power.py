@@ -24,30 +24,23 @@ def drawn(spread, difference, draws, seed=0):
         )
 
 
-@pytest.mark.parametrize("count", [5, 30, 400])
-def test_resolvable_difference_is_that_of_an_independent_library(count):
-    expected = TTestPower().solve_power(nobs=count, alpha=0.05, power=0.8)  # in standard deviations
-    assert resolvable(1 / math.sqrt(count), count - 1) == pytest.approx(expected, rel=0.02)
-
-
-def test_images_needed_are_those_of_an_independent_library():
+def test_resolvable_difference_and_images_needed_are_those_of_an_independent_library():
+    for count in (5, 30, 400):
+        expected = TTestPower().solve_power(nobs=count, alpha=0.05, power=0.8)  # in standard deviations
+        assert resolvable(1 / math.sqrt(count), count - 1) == pytest.approx(expected, rel=0.02)
     expected = zt_ind_solve_power(effect_size=0.05 / 0.5, alpha=0.05, power=0.8, ratio=0)  # of one sample
-    assert images_needed(0.05, 0.5) == math.ceil(expected)
-    assert images_needed(-0.05, 0.5) == images_needed(0.05, 0.5)
+    assert images_needed(0.05, 0.5) == images_needed(-0.05, 0.5) == math.ceil(expected)
     assert images_needed(0.0, 0.5) == math.inf
 
 
-def test_variances_are_found_again_on_average():
-    found = [Spread.of(values) for values in drawn(TRUE, 0.1, 300)]
+def test_variances_are_found_again_on_average_and_their_shares_are_those_of_the_mean():
+    values = list(drawn(TRUE, 0.1, 4000))
+    found = [Spread.of(each) for each in values[:300]]
     for name in ("between_seeds", "between_images", "rest"):
         assert np.mean([getattr(each, name) for each in found]) == pytest.approx(getattr(TRUE, name), rel=0.15), name
-
-
-def test_shares_of_the_variance_are_those_of_the_mean():
-    means = [values.mean() for values in drawn(TRUE, 0.0, 4000)]
     from_seeds, from_images = TRUE.shares
     whole = TRUE.between_seeds / 5 / from_seeds
-    assert np.var(means) == pytest.approx(whole, rel=0.08)
+    assert np.var([each.mean() for each in values]) == pytest.approx(whole, rel=0.08)
     assert from_images == pytest.approx(TRUE.between_images / 400 / whole)
     assert 0 < 1 - from_seeds - from_images < 1
 
@@ -80,8 +73,5 @@ def test_interval_of_the_probability_to_win_covers_it(effect):
         assert low <= value <= high
     assert covered / 1000 == pytest.approx(0.95, abs=0.02)
     assert np.mean(found) == pytest.approx(truth, abs=0.06)
-
-
-def test_differences_all_alike_leave_what_rounding_hides():
-    value, low, high = superiority(np.full(5, 0.1), step=0.01)
+    value, low, high = superiority(np.full(5, 0.1), step=0.01)  # all alike: what rounding hides is left
     assert value == 1.0 and 0.9 < low <= high <= 1.0

@@ -21,45 +21,34 @@ def seeds(numbers, images=40):
 def test_mean_deviation_and_interval_over_seeds():
     rows = replications.seed_table("p2", seeds({1: {"A": 20}, 2: {"A": 24}, 3: {"A": 28}}))
     # accuracies 0.5, 0.6, 0.7: deviation 0.1, t(2) = 4.3027, reach 4.3027 x 0.1 / sqrt(3) = 0.2484
-    assert rows == [
-        {
-            "problem": "p2",
-            "model": "A",
-            "measure": "accuracy",
-            "seeds": 3,
-            "mean": pytest.approx(0.6),
-            "std": pytest.approx(0.1),
-            "low": pytest.approx(0.3516, abs=1e-4),
-            "high": pytest.approx(0.8484, abs=1e-4),
-        }
-    ]
+    expected = {"problem": "p2", "model": "A", "measure": "accuracy", "seeds": 3}
+    numbers = {"mean": 0.6, "std": 0.1, "low": 0.3516, "high": 0.8484}
+    assert rows == [expected | {name: pytest.approx(number, abs=1e-4) for name, number in numbers.items()}]
 
 
-def test_difference_of_every_seed_and_many_images_holds():
-    table = seeds({seed: {"A": 100 + seed, "B": 160 + 2 * seed} for seed in range(5)}, images=200)
-    (row,) = replications.seed_pairs("p2", table)
-    assert row["difference"] == pytest.approx(-0.31) and row["seeds"] == 5 and row["images"] == 200
-    assert row["high"] < 0 and row["holds"] == 1
+RISING = {seed: {"A": 100 + seed, "B": 160 + 2 * seed} for seed in range(5)}
+TURNED = {1: {"A": 100, "B": 160}, 2: {"A": 160, "B": 100}, 3: {"A": 100, "B": 150}}
+OF_TWO_IMAGES = {seed: {"A": 8, "B": 10} for seed in range(10)}
 
 
-def test_difference_that_turns_round_with_the_seed_does_not_hold():
-    table = seeds({1: {"A": 100, "B": 160}, 2: {"A": 160, "B": 100}, 3: {"A": 100, "B": 150}}, images=200)
-    (row,) = replications.seed_pairs("p2", table)
-    assert row["low"] < 0 < row["high"] and row["holds"] == 0
-
-
-def test_difference_on_few_images_does_not_hold_however_many_the_seeds():
-    table = seeds({seed: {"A": 8, "B": 10} for seed in range(10)}, images=20)
-    (row,) = replications.seed_pairs("p2", table)
-    assert 0 < row["p_seeds"] < 1e-4  # over the seeds there is no doubt
-    assert row["holds"] == 0  # but two images decide
-
-
-def test_nothing_holds_over_fewer_than_five_seeds():
-    for count, holds in ((4, 0), (5, 1)):
-        table = seeds({seed: {"A": 100 + seed, "B": 160 + 2 * seed} for seed in range(count)}, images=200)
-        (row,) = replications.seed_pairs("p2", table)
-        assert row["p_holm"] < 0.001 and row["holds"] == holds
+@pytest.mark.parametrize(
+    "numbers, images, holds, more",
+    [
+        (RISING, 200, 1, lambda row: row["difference"] == pytest.approx(-0.31) and row["high"] < 0),
+        (
+            {seed: RISING[seed] for seed in range(4)},
+            200,
+            0,
+            lambda row: row["p_holm"] < 0.001,
+        ),  # four seeds are too few
+        (TURNED, 200, 0, lambda row: row["low"] < 0 < row["high"]),
+        (OF_TWO_IMAGES, 20, 0, lambda row: 0 < row["p_seeds"] < 1e-4),  # over the seeds alone there is no doubt
+    ],
+)
+def test_difference_holds_that_five_seeds_and_many_images_agree_on(numbers, images, holds, more):
+    (row,) = replications.seed_pairs("p2", seeds(numbers, images))
+    assert (row["holds"], row["seeds"], row["images"]) == (holds, len(numbers), images)
+    assert more(row)
 
 
 def test_pair_says_what_it_would_take_and_how_sure_it_is():
@@ -89,9 +78,8 @@ def tiles():
 
 def test_tiles_values_average_to_the_mean_iou_and_spread_as_it_does(tiles):
     values = replications.values_of("p3", {1: {"p3": tiles}})["B"][0]
-    counts = np.stack(
-        [group[["both", "truth", "predicted"]].to_numpy() for _, group in tiles[tiles["model"] == "B"].groupby("image")]
-    )
+    groups = tiles[tiles["model"] == "B"].groupby("image")
+    counts = np.stack([group[["both", "truth", "predicted"]].to_numpy() for _, group in groups])
 
     def miou(chosen):
         return float(mean_of(ious(chosen.sum(0))))
