@@ -143,6 +143,8 @@ class _Part:
             if passing and "CERTIFICATE_VERIFY_FAILED" not in str(error):
                 raise _PassingFault(_reason(error)) from None
             raise InputError(f"{self.url}: {_reason(error)}") from None
+        except ValueError as error:  # of a redirect to what is no address
+            raise InputError(f"{self.url}: {error}") from None
 
     def _receive(self, answer: requests.Response, have: int, before: dict) -> None:
         """Append an answer to the ``have`` bytes of the version ``before``, or begin anew with it."""

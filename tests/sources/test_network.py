@@ -195,14 +195,14 @@ def test_redirect_is_followed(site, url, path):
     assert path.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/a", "http://example.org/a"])
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/a", "http://example.org/a", "http://[/a"])
 def test_other_schemes_are_refused_and_no_redirect_to_them_is_followed(target, site, path):
     for address in (target, "/etc/passwd", "http://[/a"):
         with pytest.raises(InputError, match=r"not https|no web address"):
             download(address, path, 10)
     assert not path.parent.exists()
     site.faults = [Fault(302, {"Location": target})]
-    with pytest.raises(InputError, match="not https"):
+    with pytest.raises(InputError, match=r"not https|Invalid IPv6 URL"):
         download(f"{site.address}/a.zip", path, MOST)
     assert not path.exists()
 

@@ -184,6 +184,7 @@ WRONG = {
     "an empty whole number": QUICK.replace(SEED, "seed: !!int '' "),
     "a day there is not": QUICK.replace(SEED, "seed: 2023-02-31 "),
     "a number of 5000 digits": QUICK.replace(SEED, f"seed: {'9' * 5000} "),
+    "a hexadecimal number of 5000 digits": QUICK.replace(SEED, f"seed: 0x{'f' * 5000} "),
     "a rate of 4000 digits": QUICK.replace("lr: 0.0005  ", f"lr: {'9' * 4000} ", 1),
     "a rate that is no number": QUICK.replace("lr: 0.0005  ", "lr: .nan ", 1),
     "text of a thousand letters": QUICK.replace(SEED, f"seed: {'x' * 1000} "),
