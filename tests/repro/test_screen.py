@@ -39,13 +39,6 @@ def test_line_that_names_the_stage_does_not_name_it_twice_and_says_the_seed(seed
     assert log.lines() == [f"{name}  epoch 1/2", f"{name}: finetune@AB is another", f"{name}: goes on"]
 
 
-def test_lines_of_a_log_have_their_stages_names(project):
-    project.tell(left={"says": "half a line"}, right={"says": "one\ntwo\n"})
-    lines = project.run("--jobs", "2").splitlines()
-    assert {"left: half a line", "right: one", "right: two", "left: at work", "join: begins"} <= set(lines)
-    assert all(re.match(r"(source|left|right|join): |4 stages in ", line) for line in lines)
-
-
 def test_terminal_shows_a_line_for_each_stage_and_one_for_all(project):
     project.tell(
         left={"seconds": 60, "until": "seen", "says": "left  epoch 3/3\r"}, right={"seconds": 60, "until": "seen"}
