@@ -58,19 +58,20 @@ def experiments(tmp_path, monkeypatch):
     return files
 
 
-def test_experiments_that_vary_the_parameter_alone_are_taken_in_its_order(experiments):
-    assert points("lr").to_dict("list") == {
+def test_experiments_that_vary_the_parameter_alone_are_taken_in_its_order_and_drawn_a_line_each(experiments, tmp_path):
+    experiments["older", "params.yaml"] = "seed: 1\n"
+    taken = points("lr")
+    assert taken.to_dict("list") == {
         "experiment": ["low", "working tree", "high"],
         "images": [40, 40, 40],
         "lr": [0.01, 0.1, 1.0],
         "A": [0.375, 0.5, 0.25],
         "B": [0.375, 0.75, 0.25],
     }
-
-
-def test_experiment_without_the_parameter_is_left_out(experiments):
-    experiments["older", "params.yaml"] = "seed: 1\n"
-    assert list(points("lr")["experiment"]) == ["low", "working tree", "high"]
+    draw(taken, "lr", tmp_path / "lr.png")
+    with Image.open(tmp_path / "lr.png") as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
+    assert {(0, 114, 178), (213, 94, 0)} <= colours
 
 
 @pytest.mark.parametrize("lock", [LOCK.format(a="newer", scored=SCORED), "stages: {}"])
@@ -78,13 +79,6 @@ def test_experiment_whose_models_were_not_scored_is_left_out(lock, experiments):
     """`dvc exp run -S lr=1 finetune@A` leaves the numbers of before."""
     experiments["high", "dvc.lock"] = lock
     assert list(points("lr")["experiment"]) == ["low", "working tree"]
-
-
-def test_drawing_has_a_line_per_setting(experiments, tmp_path):
-    draw(points("lr"), "lr", tmp_path / "lr.png")
-    with Image.open(tmp_path / "lr.png") as picture:
-        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
-    assert {(0, 114, 178), (213, 94, 0)} <= colours
 
 
 @pytest.mark.parametrize(

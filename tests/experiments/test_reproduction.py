@@ -20,18 +20,11 @@ from hw1.statistics.intervals import mcnemar_p
 
 IMAGES = 20
 P1 = ["image,label,A,B", *(f"{n}.png,1,{int(n < 12)},1" for n in range(IMAGES))]  # A: 12 of 20, B: all
-P2 = ["image,label,A", *(f"{n}.png,0,0" for n in range(IMAGES))]
 CLASSES = ("urban", "agriculture", "rangeland", "forest", "water", "barren")
-P3 = [
-    "image,model,class,both,truth,predicted,pixels",
-    *(f"{n},{model},{name},{5 + n},10,10,60" for n in range(6) for model in "AB" for name in CLASSES),
-]
-PARAMS = {
-    "data": {"source": "path"},
-    "lr": 0.0005,
-    "runtime": {"numerics": "portable", "threads": 1},
-    "settings": {"A": {"train": "full"}},
-}
+CELLS = [f"{n},{model},{name},{5 + n},10,10,60" for n in range(6) for model in "AB" for name in CLASSES]
+P3 = ["image,model,class,both,truth,predicted,pixels", *CELLS]
+RUNTIME, FULL = {"numerics": "portable", "threads": 1}, {"train": "full"}
+PARAMS = {"data": {"source": "path"}, "lr": 0.0005, "runtime": RUNTIME, "settings": {"A": FULL}}
 DVC = {"stages": {"download": {}, "finetune": {"foreach": "${settings}"}, "evaluate": {}}}
 
 
@@ -52,7 +45,6 @@ FILES = {
     "metrics/p2.json": metrics("accuracy", A=1.0),
     "metrics/p3.json": metrics("miou", A=0.5, B=0.5),
     "plots/predictions/p1.csv": "\n".join(P1) + "\n",
-    "plots/predictions/p2.csv": "\n".join(P2) + "\n",
     "plots/predictions/p3.csv": "\n".join(P3) + "\n",
     "plots/statistics/seeds.csv": "problem,model,std\np1,A,0.0123\n",
     ".gitignore": "/models/\n/data/\n/.mlflow/\n",
@@ -119,38 +111,25 @@ def run(*arguments, options=()):
 
 
 NEW_WEIGHTS = {"models/A.safetensors": "others"}
-WITH_F = {"A": {"train": "full"}, "F": {"train": "full"}}
-NATIVE = {"numerics": "native", "threads": 1}
+ANOTHER_ARCHIVE, ANOTHER_LOOP = {"data/raw/hw1_data.zip": "another"}, {"hw1/engine/loop.py": "another"}
+WITH_F, NATIVE = {"A": FULL, "F": FULL}, {"numerics": "native", "threads": 1}
 
 
 # -- what differs
 
 
-def test_equal_results_are_one_line(repository):
-    commit = git("rev-parse", "--short", "HEAD")
-    assert verdict("HEAD") == f"all 5 outputs are as committed (HEAD {commit}), byte for byte"
-
-
 def test_command_tells_equal_results_of_a_branch_without_loading_what_is_slow(repository):
     done = run("main", options=["-X", "importtime"])
-    assert done.returncode == 0 and done.stdout.startswith("all 5 outputs are as committed (main ")
+    equal = f"all 5 outputs are as committed (main {git('rev-parse', '--short', 'HEAD')}), byte for byte\n"
+    assert (done.returncode, done.stdout) == (0, equal)
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "hw1.run.lockfile" in loaded and not loaded & {"dvc", "numpy", "pandas", "scipy", "torch"}
 
 
-def test_differing_weights_are_named_with_their_stage(repository):
-    write(NEW_WEIGHTS)
-    reproduce()
-    lines = verdict("HEAD").splitlines()
-    assert lines[0].startswith("4 of 5 outputs are as committed (HEAD ")
-    assert lines[1] == "  finetune@A: models/A.safetensors"
-    assert lines[-1] == "no headline number differs"
-
-
 def test_file_of_git_that_was_edited_is_named_though_the_lock_is_equal(repository):
-    write({"plots/predictions/p2.csv": "edited", "plots/predictions/more.csv": ""})
+    write({"plots/predictions/p3.csv": "edited", "plots/predictions/more.csv": ""})
     text = verdict("HEAD")
-    assert "  evaluate: plots/predictions (plots/predictions/more.csv, plots/predictions/p2.csv)" in text
+    assert "  evaluate: plots/predictions (plots/predictions/more.csv, plots/predictions/p3.csv)" in text
     assert reasons(text) == ["edited since their stage wrote them: plots/predictions"]
 
 
@@ -159,6 +138,14 @@ def test_outputs_that_are_not_here_are_not_as_committed(repository):
     text = verdict("HEAD")
     assert text.startswith("3 of 5 outputs are") and "models/A.safetensors (not here)" in text
     assert reasons(text) == ["2 are not here: `dvc repro` makes them"]
+
+
+def test_output_that_another_stage_makes_now_is_one_output(repository):
+    before = Path("dvc.lock").read_text()
+    write({"dvc.lock": before.replace("evaluate:", "measure:")})
+    git("commit", "-qam", "another stage")
+    write({"dvc.lock": before})
+    assert verdict("HEAD").startswith("all 5 outputs are as committed")
 
 
 def test_setting_that_was_added_or_removed_is_named(repository):
@@ -174,99 +161,85 @@ def test_setting_that_was_added_or_removed_is_named(repository):
     assert reasons(text) == ["stages: finetune@F only here"]
 
 
-def test_output_that_another_stage_makes_now_is_one_output(repository):
-    before = Path("dvc.lock").read_text()
-    write({"dvc.lock": before.replace("evaluate:", "measure:")})
-    git("commit", "-qam", "another stage")
-    write({"dvc.lock": before})
-    assert verdict("HEAD").startswith("all 5 outputs are as committed")
-
-
 def test_list_of_outputs_is_bounded_over_all_stages():
     lines = listing({"a": {f"a{n}": "" for n in range(SHOWN - 1)}, "b": {"b0": "", "b1": "", "b2": ""}})
     assert lines[1:] == ["  b: b0", "  and 2 more"]
 
 
-@pytest.mark.parametrize(
-    "files, reason",
-    [
-        (parameters(lr=0.001), "lr 0.0005 -> 0.001"),
-        ({"hw1/engine/loop.py": "another"}, "hw1/engine"),
-        ({"environment.json": '{"numpy": "2.5"}'}, "numpy 2.4.6 -> 2.5"),
-        (parameters(settings=WITH_F), "finetune@F is new"),
-    ],
-    ids=["parameter", "code", "version", "stage"],
-)
-def test_results_of_before_a_change_are_told_to_be_outdated(files, reason, repository):
-    write(files)
-    lines = verdict("HEAD").splitlines()
-    assert lines[0] == f"changed since the last run: {reason}; run `dvc repro` first"
-    assert lines[1].startswith("all 5 outputs are as committed")
-
-
-def test_stage_that_has_not_read_what_the_one_before_wrote_is_outdated(repository):
-    write({"data/raw/hw1_data.zip": "another"})
+def download_another():
+    write(ANOTHER_ARCHIVE)
     lock = yaml.safe_load(Path("dvc.lock").read_text())
     lock["stages"]["download"]["outs"][0]["md5"] = dvc_hash(Path("data/raw/hw1_data.zip"))
     write({"dvc.lock": yaml.safe_dump(lock)})
-    assert verdict("HEAD").startswith("changed since the last run: data/raw/hw1_data.zip; run `dvc repro` first\n")
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (lambda: write(parameters(lr=0.001)), "lr 0.0005 -> 0.001"),
+        (lambda: write(ANOTHER_LOOP), "hw1/engine"),
+        (lambda: write({"environment.json": '{"numpy": "2.5"}'}), "numpy 2.4.6 -> 2.5"),
+        (lambda: write(parameters(settings=WITH_F)), "finetune@F is new"),
+        (download_another, "data/raw/hw1_data.zip"),
+    ],
+    ids=["parameter", "code", "version", "stage", "what another stage wrote"],
+)
+def test_results_of_before_a_change_are_told_to_be_outdated(change, reason, repository):
+    change()
+    lines = verdict("HEAD").splitlines()
+    assert lines[0] == f"changed since the last run: {reason}; run `dvc repro` first"
+    assert lines[1].startswith(f"{'4 of' if change is download_another else 'all'} 5 outputs are")
 
 
 # -- why
 
 
 @pytest.mark.parametrize(
-    "files, cause",
+    "files, causes",
     [
-        (parameters(lr=0.001), "parameters: lr 0.0005 -> 0.001"),
-        (parameters(runtime=NATIVE), "parameters: runtime.numerics portable -> native"),
-        (parameters(data={"source": "url"}) | {"data/raw/hw1_data.zip": "another"}, "data: data.source path -> url"),
-        ({"hw1/engine/loop.py": "another"}, "code: hw1/engine"),
-        ({"data/raw/hw1_data.zip": "another"}, "data: the archive is another"),
-        ({"environment.json": json.dumps({"numpy": "2.5"})}, "versions: numpy 2.4.6 -> 2.5"),
+        (parameters(lr=0.001), ["parameters: lr 0.0005 -> 0.001"]),
+        (parameters(runtime=NATIVE), ["parameters: runtime.numerics portable -> native"]),
+        (parameters(data={"source": "url"}) | ANOTHER_ARCHIVE, ["data: data.source path -> url"]),
+        (ANOTHER_LOOP, ["code: hw1/engine"]),
+        (ANOTHER_ARCHIVE, ["data: the archive is another"]),
+        ({"environment.json": json.dumps({"numpy": "2.5"})}, ["versions: numpy 2.4.6 -> 2.5"]),
+        (
+            parameters(lr=0.001) | ANOTHER_LOOP | {"hw1/sources/draw.py": "another"},
+            ["code: hw1/sources, hw1/engine", "parameters: lr 0.0005 -> 0.001"],
+        ),
     ],
-    ids=["parameters", "numerics", "data parameters", "code", "archive", "versions"],
+    ids=["parameters", "numerics", "data parameters", "code", "archive", "versions", "several"],
 )
-def test_cause_is_named_once_and_no_other(files, cause, repository):
-    write(files | NEW_WEIGHTS | {"metrics/p2.json": metrics("accuracy", A=0.9)})
+def test_differing_output_is_named_with_its_stage_and_each_cause_once(files, causes, repository):
+    write(files | NEW_WEIGHTS)
     reproduce()
-    assert reasons(verdict("HEAD")) == [cause]
-
-
-def test_several_causes_have_a_line_each(repository):
-    write(parameters(lr=0.001) | {"hw1/engine/loop.py": "another", "hw1/sources/draw.py": "another"} | NEW_WEIGHTS)
-    reproduce()
-    assert reasons(verdict("HEAD")) == ["code: hw1/sources, hw1/engine", "parameters: lr 0.0005 -> 0.001"]
+    text = verdict("HEAD")
+    assert " of 5 outputs are as committed (HEAD " in text and "\n  finetune@A: models/A.safetensors\n" in text
+    assert reasons(text) == causes and text.endswith("\nno headline number differs")
 
 
 @pytest.mark.parametrize(
-    "runtime, record, obstacles, reason",
+    "changes, record, obstacles, reason",
     [
-        (NATIVE, {}, [], "runtime.numerics is native, so other CPUs round otherwise"),
-        (PARAMS["runtime"], {"device": "NVIDIA H200"}, [], "trained on NVIDIA H200"),
-        (PARAMS["runtime"], {"device": "x86_64, 1 threads", "ranks": "4"}, [], "trained by 4 ranks"),
-        (PARAMS["runtime"], {"device": "x86_64, 1 threads"}, [], "the machine, or its C library"),
-        (PARAMS["runtime"], {}, ["the CPU has no AVX2"], "the CPU has no AVX2"),
+        ({"runtime": NATIVE}, {}, [], "runtime.numerics is native, so other CPUs round otherwise"),
+        ({}, {"device": "NVIDIA H200"}, [], "trained on NVIDIA H200"),
+        ({}, {"device": "x86_64, 1 threads", "ranks": "4"}, [], "trained by 4 ranks"),
+        ({}, {"device": "x86_64, 1 threads"}, [], "the machine, or its C library"),
+        ({}, {}, ["the CPU has no AVX2"], "the CPU has no AVX2"),
+        ({"data": {"source": "synthetic"}}, {}, [], "the machine, or its C library"),  # the archive is drawn
     ],
 )
-def test_machine_explains_what_equal_inputs_do_not(runtime, record, obstacles, reason, repository, monkeypatch):
-    write(parameters(runtime=runtime))
+def test_machine_explains_what_equal_inputs_do_not(changes, record, obstacles, reason, repository, monkeypatch):
+    write(parameters(**changes))
     reproduce()
     git("commit", "--allow-empty", "-qam", "before")
     monkeypatch.setattr(reproduction, "obstacles", lambda: list(obstacles))
     keep_record(repository / "models/history/A.csv", record)
-    write(NEW_WEIGHTS)
+    drawn = "data" in changes
+    write(ANOTHER_ARCHIVE if drawn else NEW_WEIGHTS)
     reproduce()
-    assert reasons(verdict("HEAD")) == [f"equal inputs gave other outputs in finetune@A: {reason}"]
-
-
-def test_archive_that_is_drawn_is_no_data_of_the_users(repository):
-    write(parameters(data={"source": "synthetic"}))
-    reproduce()
-    git("commit", "-qam", "synthetic")
-    write({"data/raw/hw1_data.zip": "another"})
-    reproduce()
-    assert reasons(verdict("HEAD")) == ["equal inputs gave other outputs in download: the machine, or its C library"]
+    stage = "download" if drawn else "finetune@A"
+    assert reasons(verdict("HEAD")) == [f"equal inputs gave other outputs in {stage}: {reason}"]
 
 
 def test_file_that_was_committed_without_its_lock_is_named(repository):
@@ -303,54 +276,50 @@ def test_mean_iou_is_compared_by_swapping_the_same_tiles(repository):
     assert float(cells_of(text, "P3 A")[-2]) == 0.062 and float(cells_of(text, "P3 B")[-2]) == 1
 
 
-def test_deviation_is_that_of_the_seeds_here_where_the_commit_keeps_none(repository):
+@pytest.mark.parametrize(
+    "table, reason",
+    [([*P1, "more.png,1,1,1"], "other images"), ([*P1[:-1], "19.png,0,0,1"], "other images"), ([], "no predictions")],
+    ids=["other images", "other labels", "no predictions"],
+)
+def test_without_equal_images_there_is_no_test_and_without_committed_seeds_the_deviation_of_those_here(
+    table, reason, repository
+):
     git("rm", "-q", "--cached", "plots/statistics/seeds.csv")
     git("commit", "-qm", "no seeds")
-    write({"metrics/p1.json": metrics("accuracy", A=0.7, B=1.0)})
-    assert cells_of(verdict("HEAD"), "P1 A")[-1] == "1.2"
-
-
-@pytest.mark.parametrize(
-    "table", ["\n".join([*P1, "more.png,1,1,1"]), "\n".join(P1).replace("19.png,1", "19.png,0"), ""]
-)
-def test_other_images_other_labels_and_no_predictions_have_no_test(table, repository):
     Path("plots/predictions/p1.csv").unlink()
     if table:
-        write({"plots/predictions/p1.csv": f"{table}\n"})
+        write({"plots/predictions/p1.csv": "\n".join(table) + "\n"})
     write({"metrics/p1.json": metrics("accuracy", A=0.7, B=1.0)})
-    reason = ["other", "images"] if table else ["no", "predictions"]
-    assert cells_of(verdict("HEAD"), "P1 A")[-3:] == [*reason, "1.2"]
+    assert cells_of(verdict("HEAD"), "P1 A")[-3:] == [*reason.split(), "1.2"]
 
 
 # -- no commit, no results
 
 
-def test_unknown_revision_is_an_error(repository):
-    done = run("nosuch")
-    assert (done.returncode, done.stderr) == (1, "error: nosuch: no such commit, branch or tag\n")
-
-
-def test_commit_without_dvc_lock_is_an_error_only_where_it_was_named(repository):
-    git("rm", "-q", "--cached", "dvc.lock")
-    git("commit", "-qm", "none")
-    with pytest.raises(InputError, match=r"^main: has no dvc\.lock$"):
-        verdict("main")
-    done = run()
-    assert (done.returncode, done.stdout) == (0, "no committed results to compare with: HEAD: has no dvc.lock\n")
-
-
-def test_repository_without_a_commit_is_told(repository):
+def without_commit():
     shutil.rmtree(".git")
     git("init", "-q")
-    with pytest.raises(InputError, match=r"^no commit yet$"):
-        reproduction.locked_commit("HEAD")
 
 
-def test_folder_without_git_is_told_in_a_line_and_is_no_error(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    done = run()
-    assert (done.returncode, done.stdout.count("\n")) == (0, 1)
-    assert done.stdout.startswith("no committed results to compare with: not a git repository")
+def without_lock():
+    git("rm", "-q", "--cached", "dvc.lock")
+    git("commit", "-qm", "none")
+
+
+@pytest.mark.parametrize(
+    "revision, spoil, told",
+    [
+        ("nosuch", list, "nosuch: no such commit, branch or tag"),
+        ("HEAD", without_commit, "no commit yet"),
+        ("main", without_lock, "main: has no dvc.lock"),
+        ("HEAD", lambda: Path(".git/index").write_text("no index"), ".*index.*"),
+        ("HEAD", lambda: Path("dvc.lock").unlink(), "dvc.lock: not there; run `dvc repro` first"),
+    ],
+)
+def test_what_cannot_be_compared_is_an_error_of_one_line(revision, spoil, told, repository):
+    spoil()
+    with pytest.raises(InputError, match=f"^{told}$"):
+        verdict(revision)
 
 
 def test_machine_without_git_is_told_so(repository, monkeypatch):
@@ -359,16 +328,14 @@ def test_machine_without_git_is_told_so(repository, monkeypatch):
         verdict("HEAD")
 
 
-def test_git_that_fails_is_never_taken_for_equal_results(repository):
-    (repository / ".git/index").write_text("no index")
-    with pytest.raises(InputError, match="index"):
-        verdict("HEAD")
-
-
-def test_results_that_are_not_here_yet_are_an_error(repository):
-    (repository / "dvc.lock").unlink()
-    with pytest.raises(InputError, match=r"^dvc\.lock: not there; run `dvc repro` first$"):
-        verdict("HEAD")
+@pytest.mark.parametrize(
+    "spoil, told", [(without_lock, "HEAD: has no dvc.lock\n"), (lambda: shutil.rmtree(".git"), "not a git repository")]
+)
+def test_nothing_to_compare_with_is_told_in_a_line_and_no_error_where_none_was_named(spoil, told, repository):
+    spoil()
+    done = run()
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1)
+    assert done.stdout.startswith(f"no committed results to compare with: {told}")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")

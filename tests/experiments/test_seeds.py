@@ -39,10 +39,7 @@ def test_kept_are_these_seeds_and_nothing_older(folders, tmp_path):
         for seed, folder in folders.items():
             theirs = folder / f"plots/predictions/{problem}.csv"
             assert (kept / f"{seed}/{problem}.csv").read_bytes() == theirs.read_bytes()
-
-
-def test_accuracies_of_one_setting_are_the_last_of_its_histories(folders):
-    assert accuracies(folders, "A").to_dict() == {1: 0.1, 2: 0.2}
+    assert accuracies(folders, "A").to_dict() == {1: 0.1, 2: 0.2}  # the last of its histories
 
 
 def test_pipeline_that_is_not_up_to_date_must_be_run_first(monkeypatch):
@@ -59,9 +56,8 @@ def test_copy_differs_in_its_seed_and_shares_the_cache(project):
     project.run("config", "--local", "core.autostage", "false", module="dvc")
     with clones(project.folder, [2, 3]) as folders:
         for seed, folder in folders.items():
-            assert (folder / "params.yaml").read_text() == project.text("params.yaml").replace(
-                "seed: 1", f"seed: {seed}"
-            )
+            text = project.text("params.yaml").replace("seed: 1", f"seed: {seed}")
+            assert (folder / "params.yaml").read_text() == text
             assert (folder / "dvc.yaml").read_text() == project.text("dvc.yaml")
             told = (folder / ".dvc/config.local").read_text()
             assert f"dir = {project.folder / 'elsewhere'}\n" in told and "autostage = false" in told

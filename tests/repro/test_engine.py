@@ -2,13 +2,14 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 
 import psutil
 import pytest
 from four_stages import STAGES, Project
+
+JOINED = ["source", "1", "left", "source", "1", "right", "join"]
 
 
 def test_stages_run_at_the_same_time_each_after_what_it_needs(project):
@@ -20,10 +21,7 @@ def test_stages_run_at_the_same_time_each_after_what_it_needs(project):
     (project.folder / "both").touch()
     told, _ = process.communicate(timeout=60)
     assert process.returncode == 0, told
-    assert (project.ran[0], project.text("join.txt").split()) == (
-        "source",
-        ["source", "1", "left", "source", "1", "right", "join"],
-    )
+    assert project.ran[0] == "source" and project.text("join.txt").split() == JOINED
     assert told.splitlines()[-1].endswith("4 ran, 0 restored, 0 up to date")
 
 
@@ -37,43 +35,34 @@ def test_lock_and_outputs_are_those_of_dvc_repro(project, tmp_path_factory):
     assert "up to date" in project.run("status", module="dvc")
 
 
-def test_nothing_runs_that_is_up_to_date_nor_more_than_what_changed(project):
+def test_what_is_up_to_date_or_in_dvcs_cache_is_not_run_nor_more_than_what_changed(project):
     project.run()
     assert sorted(project.ran) == sorted(STAGES)
     assert project.run() == "all 4 stages are up to date\n"
-    (project.folder / "params.yaml").write_text("seed: 1\nlr: {left: 0.1, right: 0.2}\n")
-    assert "join: up to date after" in project.run()  # what right wrote is as before
-    assert project.ran == ["right"]
-
-
-def test_outputs_come_from_dvcs_cache(project):
-    project.run()
     lock = project.text("dvc.lock")
     for name in ("dvc.lock", *(f"{stage}.txt" for stage in STAGES)):
         (project.folder / name).unlink()
-    assert len(project.ran) == 4
     assert "0 ran, 4 restored" in project.run("--jobs", "3")
     assert (project.ran, project.text("dvc.lock")) == ([], lock)
-
-
-def test_targets_and_force(project):
-    project.run("left")
-    assert project.ran == ["source", "left"]
-    project.run("--force", "left")
-    assert project.ran == ["source", "left"]
-    project.run("--single-item", "right")
+    (project.folder / "params.yaml").write_text("seed: 1\nlr: {left: 0.1, right: 0.2}\n")
+    assert "join: up to date after" in project.run()  # what right wrote is as before
     assert project.ran == ["right"]
-    assert project.run("nowhere", status=1).startswith("error: ")
-
-
-def test_frozen_stage_is_left(project):
-    project.run()
-    assert len(project.ran) == 4
     project.freeze("left")
     (project.folder / "seed.txt").write_text("2")
     project.run()
     assert sorted(project.ran) == ["join", "right", "source"]
-    assert project.text("join.txt").split() == ["source", "1", "left", "source", "2", "right", "join"]
+    assert project.text("join.txt").split() == [*JOINED[:4], "2", *JOINED[5:]]
+
+
+def test_targets_and_force(project):
+    for arguments, ran in (
+        (["left"], ["source", "left"]),
+        (["--force", "left"], ["source", "left"]),
+        (["--single-item", "right"], ["right"]),
+    ):
+        project.run(*arguments)
+        assert project.ran == ran
+    assert project.run("nowhere", status=1).startswith("error: ")
 
 
 def test_stage_that_fails_stops_what_needs_it_and_lets_others_end(project):
@@ -126,7 +115,7 @@ def test_kill_of_any_process_leaves_states_and_no_process(project, victim, shell
     project.tell()
     assert project.ran
     project.run()
-    assert sorted(project.ran) == (["join", "left", "right"] if victim == "engine" else ["join", "left"])
+    assert sorted(project.ran) == ["join", "left", *(["right"] if victim == "engine" else [])]
 
 
 def test_next_call_waits_for_workers_whose_engine_was_killed(project):
@@ -152,35 +141,29 @@ def test_next_call_waits_for_another_command_of_dvc(project):
     assert not psutil.pid_exists(number)
 
 
-def edited_while_left_runs(project, **edits):
-    """Status and lines of a run in which files get other texts while left, and no other stage, is at work."""
+@pytest.mark.parametrize(
+    "name, text, changed",
+    [
+        ("code/part.py", "one = 2\n", "code"),
+        ("params.yaml", "seed: 1\nlr: {left: 0.5, right: 0.1}\n", "params.yaml (lr.left)"),
+        ("params.yaml", "seed: 1\nlr: {left: 0.1, right: 0.5}\n", None),
+    ],
+    ids=["code", "parameter", "parameter of another stage"],
+)
+def test_stage_whose_needs_were_edited_while_it_ran_is_not_recorded_as_of_them(project, name, text, changed):
     project.tell(left={"seconds": 60, "until": "edited"})
     process = project.start("--jobs", "2")
     project.wait_for("left")
-    project.until(lambda: "right:" in project.text("dvc.lock"))
-    for name, text in edits.items():
-        (project.folder / name).write_text(text)
+    project.until(lambda: "right:" in project.text("dvc.lock"))  # else it would be edited too
+    (project.folder / name).write_text(text)
     (project.folder / "edited").touch()
     told, _ = process.communicate(timeout=60)
-    return process.returncode, told
-
-
-def test_what_was_edited_while_a_stage_ran_is_not_recorded_as_what_it_came_from(project):
-    edits = {"code/part.py": "one = 2\n", "params.yaml": "seed: 1\nlr: {left: 0.5, right: 0.1}\n"}
-    status, told = edited_while_left_runs(project, **edits)
-    assert status == 1
-    reason = "left: code, params.yaml (lr.left) changed while it ran; its outputs are not recorded, it must run again"
-    assert f"error: {reason}; not run: join" in told
-    assert "left:" not in project.text("dvc.lock")
+    assert process.returncode == bool(changed) and ("left:" in project.text("dvc.lock")) == (not changed)
+    reason = f"left: {changed} changed while it ran; its outputs are not recorded, it must run again; not run: join"
+    assert (f"error: {reason}" in told) == bool(changed)
     assert project.ran
     project.run()
-    assert "left" in project.ran  # and was not taken from the cache of runs
-
-
-def test_edit_that_the_stage_does_not_depend_on_is_none_of_its_business(project):
-    edits = {"notes.txt": "new", "params.yaml": "seed: 1\nlr: {left: 0.1, right: 0.5}\n"}
-    status, told = edited_while_left_runs(project, **edits)
-    assert (status, "left: done in" in told) == (0, True)
+    assert ("left" in project.ran) == bool(changed)  # and was not taken from the cache of runs
 
 
 def test_stop_before_a_stage_has_begun_ends_it_at_once(project):
@@ -200,16 +183,9 @@ def test_reader_of_its_lines_may_leave(project):
 
 
 def test_second_run_begins_with_the_longest_way(project):
-    project.tell(left={"seconds": 1.5})
-    project.run("--jobs", "1")
-    assert project.ran
-    shutil.rmtree(project.folder / ".dvc/cache")
-    for stage in STAGES:
-        (project.folder / f"{stage}.txt").unlink()
-    project.run("--jobs", "1")
-    assert project.ran == ["source", "left", "right", "join"]
-    project.tell(right={"seconds": 1.5})
-    project.run("--jobs", "1", "--force")
-    assert project.ran
-    project.run("--jobs", "1", "--force")
-    assert project.ran == ["source", "right", "left", "join"]
+    for longest, other in (("left", "right"), ("right", "left")):
+        project.tell(**{longest: {"seconds": 1.5}})
+        project.run("--jobs", "1", "--force")
+        assert project.ran
+        project.run("--jobs", "1", "--force")
+        assert project.ran == ["source", longest, other, "join"]

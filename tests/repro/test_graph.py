@@ -1,7 +1,5 @@
 """Ways to the end, and how long a graph takes some workers."""
 
-import pytest
-
 from hw1.repro.graph import makespan, record, recorded, to_the_end
 
 NEEDS = {"source": set(), "left": {"source"}, "right": {"source"}, "join": {"left", "right"}, "alone": set()}
@@ -12,13 +10,9 @@ def test_way_to_the_end_is_the_longest_of_those_after_it():
     assert to_the_end(NEEDS, SECONDS) == {"source": 9, "left": 5, "right": 8, "join": 3, "alone": 4}
 
 
-# One: all. Two: source and alone; right; left when alone has ended; join after right. More change nothing.
-@pytest.mark.parametrize("workers, seconds", [(1, 15), (2, 9), (3, 9), (99, 9)])
-def test_makespan(workers, seconds):
-    assert makespan(NEEDS, SECONDS, workers) == seconds
-
-
-def test_makespan_of_the_rest_while_two_run():
+def test_makespan_is_that_of_the_longest_way_first():
+    # One: all. Two: source and alone; right; left when alone has ended; join after right. More change nothing.
+    assert [makespan(NEEDS, SECONDS, workers) for workers in (1, 2, 3, 99)] == [15, 9, 9, 9]
     rest = {name: NEEDS[name] for name in ("left", "right", "join")}
     assert makespan(rest, SECONDS, 2, running={"left": 0.5, "right": 4.0}) == 7
     assert makespan({}, SECONDS, 2) == 0

@@ -21,37 +21,22 @@ def write(log, text):
         file.write(text)
 
 
-def test_half_a_line_waits_for_its_end(log):
+def test_half_a_line_waits_for_its_end_and_the_last_carriage_return_for_the_state(log):
+    assert re.fullmatch(r"finetune@A  0:0\d", log.line)
     write(log, b"first\nsec")
     assert log.lines() == ["finetune@A: first"]
-    write(log, b"ond\nthird")
-    assert log.lines() == ["finetune@A: second"]
+    write(log, b"ond\nfinetune@A  epoch 1/2  9 images/s\rfinetune@A  epoch 2/2\rline\n\xff\nthird")
+    assert log.lines() == ["finetune@A: second", "finetune@A: line", "finetune@A: \ufffd"]
+    assert log.line == "finetune@A  epoch 2/2"
     assert log.lines(last=True) == ["finetune@A: third"]
 
 
-def test_line_that_names_the_stage_does_not_name_it_twice(log):
+@pytest.mark.parametrize("seed", ["", "seed 2"])
+def test_line_that_names_the_stage_does_not_name_it_twice_and_says_the_seed(seed, tmp_path):
+    log = Log(Task("finetune@A", Path(), seed), tmp_path / "log")
     write(log, b"finetune@A  epoch 1/2\nfinetune@AB is another\nfinetune@A: goes on\n")
-    assert log.lines() == ["finetune@A  epoch 1/2", "finetune@A: finetune@AB is another", "finetune@A: goes on"]
-
-
-def test_state_is_the_last_that_ends_in_a_carriage_return(log):
-    assert re.fullmatch(r"finetune@A  0:0\d", log.line)
-    write(log, b"finetune@A  epoch 1/2  9 images/s\rfinetune@A  epoch 2/2\rline\n\xff\n")
-    assert log.lines() == ["finetune@A: line", "finetune@A: \ufffd"]
-    assert log.line == "finetune@A  epoch 2/2"
-
-
-def test_stage_of_one_of_several_seeds_says_so(tmp_path):
-    log = Log(Task("finetune@A", Path(), "seed 2"), tmp_path / "log")
-    write(log, b"finetune@A  epoch 1/2\nother\n")
-    assert log.lines() == ["finetune@A seed 2  epoch 1/2", "finetune@A seed 2: other"]
-
-
-def test_lines_of_a_log_have_their_stages_names(project):
-    project.tell(left={"says": "half a line"}, right={"says": "one\ntwo\n"})
-    lines = project.run("--jobs", "2").splitlines()
-    assert {"left: half a line", "right: one", "right: two", "left: at work", "join: begins"} <= set(lines)
-    assert all(re.match(r"(source|left|right|join): |4 stages in ", line) for line in lines)
+    name = f"finetune@A {seed}".strip()
+    assert log.lines() == [f"{name}  epoch 1/2", f"{name}: finetune@AB is another", f"{name}: goes on"]
 
 
 def test_terminal_shows_a_line_for_each_stage_and_one_for_all(project):

@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from closure import ROOT
 
 from hw1.run import files
 from hw1.run.files import dvc_hash, is_locked, lock, whole_file, whole_folder
-
-ROOT = Path(__file__).parents[2]
 
 
 def names(folder):
@@ -18,41 +17,33 @@ def names(folder):
 
 
 def test_file_appears_under_its_name_only_when_it_is_whole(tmp_path):
-    with whole_file(tmp_path / "new/a.txt") as draft:
-        draft.write_text("half")
-        assert not (tmp_path / "new/a.txt").exists()
-        draft.write_text("whole")
-    assert (tmp_path / "new/a.txt").read_text() == "whole"
-    assert names(tmp_path / "new") == ["a.txt"]
-
-
-def test_failed_file_leaves_the_older_one_and_no_draft(tmp_path):
-    (tmp_path / "a.txt").write_text("older")
-    for error in (RuntimeError, KeyboardInterrupt):
-        with pytest.raises(error), whole_file(tmp_path / "a.txt") as draft:
+    for text in ("1", "2"):  # the second one takes the place of the first
+        with whole_file(tmp_path / "new/a") as draft:
             draft.write_text("half")
-            raise error
-        assert (tmp_path / "a.txt").read_text() == "older"
-        assert names(tmp_path) == ["a.txt"]
+            assert names(tmp_path / "new") == [".a.tmp", "a"][: int(text)]
+            draft.write_text(text)
+        assert names(tmp_path / "new") == ["a"] and (tmp_path / "new/a").read_text() == text
 
 
 def test_folder_appears_under_its_name_only_when_it_is_whole(tmp_path):
-    for name in ("1", "2"):  # the second one takes the place of the first
+    for name in ("1", "2"):
         with whole_folder(tmp_path / "new/a") as draft:
             (draft / name).touch()
             assert name == "2" or not (tmp_path / "new/a").exists()
-        assert names(tmp_path / "new") == ["a"]
-        assert names(tmp_path / "new/a") == [name]
+        assert names(tmp_path / "new") == ["a"] and names(tmp_path / "new/a") == [name]
 
 
-def test_failed_folder_leaves_the_older_one_and_no_draft(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a/old").touch()
-    with pytest.raises(RuntimeError, match="stopped"), whole_folder(tmp_path / "a") as draft:
-        (draft / "new").touch()
-        raise RuntimeError("stopped")
-    assert names(tmp_path) == ["a"]
-    assert names(tmp_path / "a") == ["old"]
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_failed_output_leaves_the_older_one_and_no_draft(error, tmp_path):
+    (tmp_path / "a.txt").write_text("older")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/older").touch()
+    with pytest.raises(error), whole_file(tmp_path / "a.txt") as file, whole_folder(tmp_path / "b") as folder:
+        file.write_text("half")
+        (folder / "new").touch()
+        raise error
+    assert names(tmp_path) == ["a.txt", "b"]
+    assert (tmp_path / "a.txt").read_text() == "older" and names(tmp_path / "b") == ["older"]
 
 
 # -- locks
@@ -92,16 +83,9 @@ def test_other_faults_of_a_lock_are_raised(tmp_path):
 
 def start(code, *arguments):
     """A process that writes the file ``{arguments[0]}`` by ``code`` and prints what it has done."""
-    program = (
-        f"import sys, time; from pathlib import Path; from hw1.run.files import *; path = Path(sys.argv[1])\n{code}"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-uc", program, *map(str, arguments)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    imports = "import sys, time; from pathlib import Path; from hw1.run.files import *; path = Path(sys.argv[1])\n"
+    command = [sys.executable, "-uc", imports + code, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 HOLDS = """
@@ -110,10 +94,7 @@ with whole_file(path) as draft:
     print("at work", flush=True)
     time.sleep(0.5)
 """
-FOLLOWS = """
-with whole_file(path) as draft:
-    draft.write_text("second")
-"""
+FOLLOWS = "with whole_file(path) as draft: draft.write_text('second')"
 
 
 def test_second_process_waits_for_the_first_and_says_so(tmp_path):
@@ -129,7 +110,7 @@ def test_second_process_waits_for_the_first_and_says_so(tmp_path):
 
 def test_many_processes_write_one_file_and_it_is_whole(tmp_path):
     code = (
-        "for _ in range(20):\n  with whole_folder(path) as draft: [(draft / c).write_text(sys.argv[2]) for c in 'abc']"
+        "for _ in range(20):\n with whole_folder(path) as draft: [(draft / c).write_text(sys.argv[2]) for c in 'abc']"
     )
     processes = [start(code, tmp_path / "out", number) for number in range(4)]
     assert [process.wait(timeout=60) for process in processes] == [0] * 4
@@ -149,7 +130,7 @@ def test_draft_of_a_killed_process_is_forgotten(tmp_path):
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_hash_of_a_folder_is_the_one_that_dvc_writes_of_it(tmp_path, monkeypatch):
+def test_hash_of_a_folder_and_a_file_is_the_one_that_dvc_writes_of_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".dvcignore").write_text("# b.py\n__pycache__/\n*.pyc\n/other/\n")
     (tmp_path / "d/sub").mkdir(parents=True)
@@ -158,8 +139,4 @@ def test_hash_of_a_folder_is_the_one_that_dvc_writes_of_it(tmp_path, monkeypatch
     for name, text in files.items():
         (tmp_path / "d" / name).write_text(text)
     assert dvc_hash(Path("d")) == "af49cdb2c7d928c28b252b1843c59ee8.dir"  # dvc add d
-
-
-def test_hash_of_a_file_is_its_md5(tmp_path):
-    (tmp_path / "b.py").write_text("one\n")
-    assert dvc_hash(tmp_path / "b.py") == "5bbf5a52328e7439ae6e719dfe712200"  # md5sum
+    assert dvc_hash(Path("d/b.py")) == "5bbf5a52328e7439ae6e719dfe712200"

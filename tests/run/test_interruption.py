@@ -26,16 +26,13 @@ def project(tmp_path_factory) -> Project:
     return project
 
 
-@pytest.mark.parametrize("stage, seconds", [("prepare@p3", 0.2), ("pretrain@byol", 8.0), ("segment@A", 8.0)])
+@pytest.mark.parametrize("stage, seconds", [("prepare@p3", 0.2), ("pretrain@byol", 8.0)])
 def test_stage_killed_three_times_ends_with_the_same_outputs(project, tmp_path, stage, seconds):
     anew = ("-f", "-s", "--no-run-cache", stage)
     before = project.outputs(stage)
     for target in ("stage", "first", "all"):
-        repro = torture.Repro(project, tmp_path / "log", *anew)
-        killed = torture.kill_once(
-            repro, project, target, {stage: seconds}, Counter({stage: 2}), random.Random(0), 0.05
-        )
-        assert killed == stage
+        repro, count = torture.Repro(project, tmp_path / "log", *anew), Counter({stage: 2})
+        assert torture.kill_once(repro, project, target, {stage: seconds}, count, random.Random(0), 0.05) == stage
     output = project.run("dvc", "repro", *anew)
     assert (": goes on after epoch " in output) == (stage != "prepare@p3")
     assert project.outputs(stage) == before
@@ -72,10 +69,9 @@ def segment_on_disks(project, disks, status=0):
 
 
 @needs_mounts
-@pytest.mark.parametrize("read_only, told", [("", "no state could be written ("), (",ro", "no state can be kept in ")])
-def test_full_or_read_only_disks_beside_the_outputs_are_told_once_and_change_nothing(project, trained, read_only, told):
-    output = segment_on_disks(project, {".checkpoints": f"size=1m{read_only}", ".mlflow": f"size=4k{read_only}"})
-    assert output.count(f"segment@A: {told}") == 1 and output.count("; going on without MLflow") == 1
+def test_full_disks_beside_the_outputs_are_told_once_and_change_nothing(project, trained):
+    output = segment_on_disks(project, {".checkpoints": "size=1m", ".mlflow": "size=4k"})
+    assert output.count("segment@A: no state could be written (") == output.count("; going on without MLflow") == 1
     assert "Traceback" not in output
     assert written(project) == trained
 

@@ -3,11 +3,11 @@
 import io
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import tqdm.std
+from closure import ROOT
 
 from hw1.run import progress as module
 from hw1.run.progress import Progress
@@ -16,10 +16,7 @@ from hw1.run.progress import Progress
 class Stream(io.StringIO):
     def __init__(self, terminal):
         super().__init__()
-        self.terminal = terminal
-
-    def isatty(self):
-        return self.terminal
+        self.isatty = lambda: terminal
 
 
 @pytest.fixture
@@ -30,82 +27,58 @@ def clock(monkeypatch):
     return clock
 
 
-def progress(terminal):
+def progress(terminal, stage="classify@A", epochs=3, **before):
     stream = Stream(terminal)
-    return Progress("classify@A", epochs=3, images=100, stream=stream), stream
+    return Progress(stage, epochs=epochs, images=100, stream=stream, **before), stream
 
 
 ROW = {"epoch": 1, "lr": 0.1, "train_loss": 0.51239, "val_accuracy": 0.25}
+# 100 images in 50 s, 200 to go
+LINE = "classify@A  epoch 1/3  train_loss 0.5124  val_accuracy 0.25  2 images/s  1:40 left\n"
 
 
-def test_log_gets_one_plain_line_per_epoch_with_speed_and_time_left(clock):
+def test_log_gets_one_plain_line_per_epoch_with_speed_and_time_left_without_tqdm(clock, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
     shown, stream = progress(terminal=False)
     for _ in range(4):
         clock.now += 12.5
         shown.count(25)
     assert stream.getvalue() == ""
     shown.epoch(ROW)
-    # 100 images in 50 s, 200 to go
-    line = "classify@A  epoch 1/3  train_loss 0.5124  val_accuracy 0.25  2 images/s  1:40 left\n"
-    assert stream.getvalue() == line
+    assert stream.getvalue() == LINE
 
 
-def test_terminal_gets_a_bar_that_the_next_one_overwrites(clock):
+def test_terminal_gets_a_bar_that_the_next_one_and_the_line_of_an_epoch_overwrite(clock):
     shown, stream = progress(terminal=True)
-    clock.now += 50
-    shown.count(25)
-    clock.now += 50
-    shown.count(100)
+    for images in (25, 75):
+        clock.now += 25
+        shown.count(images)
     first, second = stream.getvalue().split("\r")[2:]  # after nothing, and the bar at its beginning
-    assert first.startswith("classify@A  epoch 1/3:   8%|") and "| 25/300 [00:50<09:10," in first  # 275 at 0.5 a second
-    assert second.startswith("classify@A  epoch 2/3:  42%|")
-    assert second.rstrip().endswith("| 125/300 [01:40<02:20,  1.25 images/s]")  # 175 to go
+    assert first.startswith("classify@A  epoch 1/3:   8%|") and "| 25/300 [00:25<04:35," in first  # 275 at 1 a second
+    assert second.startswith("classify@A  epoch 2/3:  33%|")
+    assert second.rstrip().endswith("| 100/300 [00:50<01:40,  2.00 images/s]")  # 200 to go
     assert "\n" not in stream.getvalue()
-
-
-def test_epoch_line_takes_the_place_of_the_bar(clock):
-    shown, stream = progress(terminal=True)
-    clock.now += 50
-    shown.count(100)
-    bar = stream.getvalue().split("\r")[-1]
     shown.epoch(ROW)
     *_, blank, line = stream.getvalue().split("\r")
-    assert blank.isspace() and len(blank) >= len(bar.rstrip())
-    assert line == "classify@A  epoch 1/3  train_loss 0.5124  val_accuracy 0.25  2 images/s  1:40 left\n"
+    assert blank.isspace() and len(blank) >= len(second.rstrip()) and line == LINE
 
 
-def test_bar_of_a_training_that_goes_on_begins_where_it_was(clock):
-    stream = Stream(terminal=True)
-    shown = Progress("x", epochs=3, images=100, done=150, seconds=60.0, stream=stream)
+def test_training_that_goes_on_counts_from_where_it_was(clock):
+    (bar, terminal), (shown, log) = (progress(terminal, "x", done=150, seconds=60.0) for terminal in (True, False))
+    shown.resumed(1, 2)
     clock.now += 10
+    bar.count(50)
     shown.count(50)
-    before, after = stream.getvalue().split("\r")[1:]
+    shown.epoch({"epoch": 2, "lr": 0.1})
+    assert log.getvalue() == "x: goes on after epoch 1/3, step 2\nx  epoch 2/3    5 images/s  0:20 left\n"
+    assert shown.seconds == 70.0
+    before, after = terminal.getvalue().split("\r")[1:]
     assert before.startswith("x  epoch 2/3:  50%|")
     assert after.startswith("x  epoch 3/3:  67%|") and "| 200/300 [00:10<00:20," in after  # 100 at this process's 5
 
 
-def test_log_needs_no_tqdm(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    shown, stream = progress(terminal=False)
-    shown.count(300)
-    shown.epoch(ROW)
-    assert stream.getvalue().startswith("classify@A  epoch 1/3")
-
-
-def test_training_that_goes_on_counts_from_where_it_was(clock):
-    stream = Stream(terminal=False)
-    shown = Progress("x", epochs=3, images=100, done=150, seconds=60.0, stream=stream)
-    shown.resumed(1, 2)
-    clock.now += 10
-    shown.count(50)
-    shown.epoch({"epoch": 2, "lr": 0.1})
-    assert stream.getvalue() == "x: goes on after epoch 1/3, step 2\nx  epoch 2/3    5 images/s  0:20 left\n"
-    assert shown.seconds == 70.0
-
-
 def test_speed_of_the_processes_before_stands_in_until_something_is_trained(clock):
-    stream = Stream(terminal=False)
-    shown = Progress("x", epochs=2, images=100, done=100, seconds=50.0, stream=stream)
+    shown, stream = progress(False, "x", epochs=2, done=100, seconds=50.0)
     shown.epoch({"epoch": 1, "lr": 0.1})
     assert stream.getvalue() == "x  epoch 1/2    2 images/s  0:50 left\n"
 
@@ -121,13 +94,8 @@ for epoch in (1, 2):
     shown.epoch({"epoch": epoch, "lr": 0.1})
 print("done", file=sys.stderr)
 """
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parents[2],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, **pipes)
     process.stdout.close()
     _, told = process.communicate(b"go on\n", timeout=30)
     assert (process.returncode, told) == (0, b"done\n")

@@ -20,23 +20,17 @@ from torch.distributed.elastic.multiprocessing.errors import ErrorHandler, Proce
 from hw1.run.errors import InputError
 from hw1.run.processes import launch, supervision
 
-ARGUMENTS = "A --data data/prepared/office --backbone models/backbone/scratch.safetensors"
-STAGE = f"{sys.executable} -m stages.finetune {ARGUMENTS} --out {{out}}/A --history {{out}}/A.csv"
-BYOL = (
-    f"{sys.executable} -m stages.pretrain byol --data data/prepared/mini --probe data/prepared/office "
-    "--start models/backbone/scratch.safetensors "
-    "--out {out}/byol.safetensors --history {out}/byol.csv --metrics {out}/byol.json"
-)
+SCRATCH = "models/backbone/scratch.safetensors"
+FINETUNE = f"finetune A --data data/prepared/office --backbone {SCRATCH} --out {{out}}/A --history {{out}}/A.csv"
+BYOL = f"pretrain byol --data data/prepared/mini --probe data/prepared/office --start {SCRATCH} "
+BYOL += "--out {out}/byol.safetensors --history {out}/byol.csv --metrics {out}/byol.json"
 SRUN = """#!{python}
 import os, subprocess, sys
 options = dict(word[2:].split("=") for word in sys.argv[1:] if word.startswith("--") and "=" in word)
 command = sys.argv[1:][[word.startswith("--") for word in sys.argv[1:]].index(False):]
 count, each = int(options["ntasks"]), int(options["ntasks-per-node"])
-tasks = [
-    subprocess.Popen(command, env=os.environ | {{
-        "SLURM_PROCID": str(task), "SLURM_NTASKS": str(count), "SLURM_LOCALID": str(task % each)}})
-    for task in range(count)
-]
+variables = lambda task: dict(SLURM_PROCID=str(task), SLURM_NTASKS=str(count), SLURM_LOCALID=str(task % each))
+tasks = [subprocess.Popen(command, env=os.environ | variables(task)) for task in range(count)]
 open("srun.txt", "w").write(" ".join(sys.argv[1:]))
 sys.exit(max(task.wait() for task in tasks))
 """
@@ -46,8 +40,7 @@ sys.exit(max(task.wait() for task in tasks))
 def project(tmp_path_factory):
     """A project whose mini and office are prepared."""
     project = Project(tmp_path_factory.mktemp("launch"), tiny(), HW1_TRACKING="off", OMP_NUM_THREADS="1")
-    stages = ("download", "prepare@mini", "prepare@office", "initialise")
-    project.run("dvc", "repro", "-q", *stages)
+    project.run("dvc", "repro", "-q", "download", "prepare@mini", "prepare@office", "initialise")
     return project
 
 
@@ -57,12 +50,11 @@ def set_params(project, devices, epochs=2, **changes):
     (project.folder / "params.yaml").write_text(yaml.safe_dump(tree))
 
 
-def start(project, out="out", stage=STAGE, **environment):
+def start(project, out="out", stage=FINETUNE, **environment):
     (project.folder / out).mkdir(exist_ok=True)
-    return subprocess.Popen(
-        stage.format(out=out).split(), cwd=project.folder, env=project.environment | environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    pipes, environment = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE), project.environment | environment
+    command = [sys.executable, "-m", *f"stages.{stage}".format(out=out).split()]
+    return subprocess.Popen(command, cwd=project.folder, env=environment, text=True, **pipes)
 
 
 def run(project, **options):
@@ -72,7 +64,7 @@ def run(project, **options):
     return stage.returncode, out, err
 
 
-def epochs_of(project, history="A.csv"):
+def epochs_of(project, history):
     lines = (project.folder / "out" / history).read_text().splitlines()[1:]
     return [int(line.split(",")[0]) for line in lines]
 
@@ -85,12 +77,6 @@ def ranks_of(stage):
         if "RANK" in variables:
             ranks[int(variables["RANK"])] = pid
     return [ranks[rank] for rank in sorted(ranks)]
-
-
-def await_state(stage, project):
-    while not list(project.folder.glob(".checkpoints/*/*.pt")):
-        assert stage.poll() is None
-        time.sleep(0.1)
 
 
 def assert_gone(pids):
@@ -107,11 +93,8 @@ def test_two_ranks_speak_with_one_voice(project):
     set_params(project, devices=2)
     status, out, err = run(project, stage=BYOL)
     assert (status, err) == (0, "")
-    assert re.findall(r"epoch (\d)/2", out) == list("12")
-    assert epochs_of(project, "byol.csv") == [1, 2]
-    assert sorted(path.name for path in (project.folder / "out").iterdir()) == [
-        "byol.csv", "byol.json", "byol.safetensors",
-    ]  # fmt: skip
+    assert re.findall(r"epoch (\d)/2", out) == ["1", "2"] and epochs_of(project, "byol.csv") == [1, 2]
+    assert {path.name for path in (project.folder / "out").iterdir()} == {"byol.csv", "byol.json", "byol.safetensors"}
     assert not list(project.folder.glob(".checkpoints/*"))
 
 
@@ -140,18 +123,15 @@ def test_a_slurm_job_of_two_nodes_starts_its_ranks_with_srun(project, tmp_path):
     job = {"SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "8", "SLURM_CPUS_ON_NODE": "4"}
     status, out, err = run(project, PATH=path, **job)
     assert (status, err) == (0, "")
-    assert re.findall(r"epoch (\d)/2", out) == ["1", "2"]
-    assert epochs_of(project) == [1, 2]
+    assert re.findall(r"epoch (\d)/2", out) == ["1", "2"] and epochs_of(project, "A.csv") == [1, 2]
     asked = (project.folder / "srun.txt").read_text()
     assert asked.startswith("--nodes=2 --ntasks=2 --ntasks-per-node=1 --cpus-per-task=4 --kill-on-bad-exit=1 ")
 
 
 def test_without_srun_a_job_of_several_nodes_is_an_error(project, tmp_path):
     set_params(project, devices=1)
-    status, _, err = run(project, PATH=str(tmp_path), SLURM_JOB_NUM_NODES="2")
-    assert (status, err) == (
-        1, "error: SLURM_JOB_NUM_NODES is set, but there is no srun; run in a SLURM job, or unset it\n"
-    )  # fmt: skip
+    told = "error: SLURM_JOB_NUM_NODES is set, but there is no srun; run in a SLURM job, or unset it\n"
+    assert run(project, PATH=str(tmp_path), SLURM_JOB_NUM_NODES="2") == (1, "", told)
 
 
 # -- it does not
@@ -160,29 +140,25 @@ def test_without_srun_a_job_of_several_nodes_is_an_error(project, tmp_path):
 def test_killed_rank_ends_the_stage_and_other_numbers_of_ranks_go_on(project):
     set_params(project, devices=2, epochs=400)
     stage = start(project)
-    await_state(stage, project)
+    while not list(project.folder.glob(".checkpoints/*/*.pt")):
+        assert stage.poll() is None
+        time.sleep(0.1)
     ranks = ranks_of(stage)
     os.kill(ranks[1], signal.SIGKILL)
     _, err = stage.communicate(timeout=60)
-    assert stage.returncode == 1
-    assert err == (
-        "error: rank 1 was ended by SIGKILL, and the others with it; run `dvc repro` to go on from the last state\n"
-    )
+    told = "rank 1 was ended by SIGKILL, and the others with it; run `dvc repro` to go on from the last state"
+    assert (stage.returncode, err) == (1, f"error: {told}\n")
     assert_gone(ranks)
-    set_params(project, devices=1, epochs=400)
-    stage = start(project)
-    assert "goes on after epoch" in stage.stdout.readline()
-    stage.send_signal(signal.SIGINT)
-    _, err = stage.communicate(timeout=60)
-    assert (stage.returncode, err) == (130, "stopped by SIGINT; run `dvc repro` to go on from here\n")
-    set_params(project, devices=4, epochs=400)
-    stage = start(project)
-    assert "goes on after epoch" in stage.stdout.readline()
-    ranks = ranks_of(stage)
-    stage.send_signal(signal.SIGTERM)
-    _, err = stage.communicate(timeout=60)
-    assert (stage.returncode, err) == (143, "stopped by SIGTERM; run `dvc repro` to go on from here\n")
-    assert_gone(ranks)
+    for devices, number in ((1, signal.SIGINT), (4, signal.SIGTERM)):
+        set_params(project, devices, epochs=400)
+        stage = start(project)
+        assert "goes on after epoch" in stage.stdout.readline()
+        ranks = ranks_of(stage)
+        stage.send_signal(number)
+        _, err = stage.communicate(timeout=60)
+        told = f"stopped by {number.name}; run `dvc repro` to go on from here\n"
+        assert (stage.returncode, err) == (128 + number, told)
+        assert_gone(ranks)
 
 
 def test_ranks_end_with_the_stage_that_started_them(project):
@@ -203,34 +179,32 @@ def test_error_of_all_ranks_is_told_once(project):
     assert re.fullmatch(r"(finetune@A: starts afresh.*\n)?error: finetune: .* training diverged; lower its lr\n", err)
 
 
-PAIR = RuntimeError("pair closed")
-
-
 def failure(file, rank, exitcode, error=None):
     """As torchrun's agent sees the end of a rank, which may have recorded an error in ``file``."""
     if error is not None:
         try:
             raise error
-        except BaseException as raised:
+        except BaseException as raised:  # a traceback is recorded with it
             ErrorHandler().record_exception(raised)
     failure = ProcessFailure(local_rank=rank, pid=1, exitcode=exitcode, error_file=file)
     failure.timestamp = rank
     return failure
 
 
+LOST = (launch.LOST, RuntimeError("pair closed"))
+ENDED = "and the others with it; run .*"
+
+
 @pytest.mark.parametrize(
     "failures, told",
     [
-        (
-            [(launch.LOST, PAIR), (1, SystemExit("error: lr: too large")), (1, SystemExit("error: later"))],
-            r"error: lr: too large",
-        ),
-        ([(launch.LOST, PAIR), (1, ValueError("a: b"))], r"Traceback [\s\S]*\nValueError: a: b\n"),
-        ([(launch.LOST, PAIR), (-9, None)], "rank 1 was ended by SIGKILL, and the others with it; run .*"),
-        ([(launch.LOST, PAIR), (7, None)], "rank 1 ended with status 7, and the others with it; run .*"),
-        ([(-9, None), (143, None)], "rank 0 was ended by SIGKILL, and the others with it; run .*"),
-        ([(launch.LOST, PAIR), (143, None), (-9, None)], "143"),
-        ([(launch.LOST, PAIR), (launch.LOST, RuntimeError("x"))], r"the ranks lost each other \(pair closed\); run .*"),
+        ([LOST, (1, SystemExit("error: lr: too large")), (1, SystemExit("error: later"))], "error: lr: too large"),
+        ([LOST, (1, ValueError("a: b"))], r"Traceback [\s\S]*\nValueError: a: b\n"),
+        ([LOST, (-9, None)], f"rank 1 was ended by SIGKILL, {ENDED}"),
+        ([LOST, (7, None)], f"rank 1 ended with status 7, {ENDED}"),
+        ([(-9, None), (143, None)], f"rank 0 was ended by SIGKILL, {ENDED}"),
+        ([LOST, (143, None), (-9, None)], "143"),
+        ([LOST, (launch.LOST, RuntimeError("x"))], r"the ranks lost each other \(pair closed\); run .*"),
     ],
 )
 def test_cause_is_told_before_what_it_caused(failures, told, tmp_path, monkeypatch):

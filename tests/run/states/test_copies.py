@@ -31,17 +31,11 @@ def tensors_of(state):
     return [*state["network"].values(), *(t for part in state["optimiser"]["state"].values() for t in part.values())]
 
 
-def test_copy_is_written_as_the_same_bytes():
-    state = trained()
-    copy, ready = Copies().take(state)
-    ready()
-    assert saved(copy) == saved(state)
-
-
-def test_copy_shares_no_memory_with_what_it_copies():
+def test_copy_is_written_as_the_same_bytes_whatever_happens_to_what_it_copies():
     state = trained()
     before = saved(state)
-    copy, _ = Copies().take(state)
+    copy, ready = Copies().take(state)
+    ready()
     for tensor in (*tensors_of(state), state["generator"], state["pair"][0]):
         tensor.zero_()
     state["rows"][0]["epoch"] = 2

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from closure import ROOT
 from mlflow_server import POSTGRES, Postgres, Server
 from PIL import Image
 
@@ -18,7 +19,6 @@ from hw1.run.parameters.params import flat, load
 from hw1.run.tracking.sender import LOADER, NEEDED, Store, deliver
 from hw1.run.tracking.tracking import Tracker
 
-ROOT = Path(__file__).parents[3]
 NAME = "hw1-classify-A"
 
 
@@ -45,6 +45,10 @@ def train(weights: Path, accuracy: float = 0.5, digest: str = "") -> None:
         tracker.log_model(weights, read_metadata(weights))
 
 
+def runs(store: Store) -> list:
+    return store.client.search_runs([store.experiment], "tags.`hw1.events` LIKE '%'")
+
+
 def aliases(store: Store) -> dict[str, int]:
     return {alias: int(version) for alias, version in store.client.get_registered_model(NAME).aliases.items()}
 
@@ -53,16 +57,14 @@ PREDICT = """
 import sys, mlflow
 model = mlflow.pyfunc.load_model("models:/hw1-classify-A@current")
 import hw1
-rows = model.predict(sys.argv[1:])
 print(hw1.__path__[0] if hasattr(hw1, "__path__") else hw1.__file__)
-print(*rows["label"])
+print(*model.predict(sys.argv[1:])["label"])
 """
 
 
 def predicted(uri: str, folder: Path, *pictures: Path) -> tuple[str, list[int]]:
     """Where the code came from, and the labels, in a process that has nothing of the project but the registry."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    environment |= {"MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = os.environ | {"PYTHONPATH": "", "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, "-c", PREDICT, *map(str, pictures)]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -95,9 +97,14 @@ def uri(request, root, monkeypatch):
 
 def test_trained_network_comes_back_from_the_registry_and_predicts_a_picture(uri, root, weights, tmp_path):
     train(weights)
+    before = weights.read_bytes()
+    weights.unlink()  # as DVC does before it runs a stage again
+    weights.write_bytes(b"of another training")
     assert deliver(root / ".mlflow") == ""
+    (kept,) = (path for path in root.rglob("weights.safetensors") if path != weights)
+    assert kept.read_bytes() == before and not kept.is_symlink() and kept.stat().st_nlink == 1
     store = Store.connect(root)
-    (run,) = store.client.search_runs([store.experiment], "tags.`hw1.events` LIKE '%'")
+    (run,) = runs(store)
     read = {each.dataset.name: each.tags[0].value for each in run.inputs.dataset_inputs}
     assert read == {"p1-train": "training", "p1-validation": "validation"}
     (logged,) = store.client.search_logged_models([store.experiment])
@@ -107,19 +114,9 @@ def test_trained_network_comes_back_from_the_registry_and_predicts_a_picture(uri
     picture = tmp_path / "elsewhere" / "picture.png"
     picture.parent.mkdir()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)).save(picture)
-    code, labels = predicted(uri, picture.parent, picture, picture)
-    assert code.endswith("code/hw1") and len(labels) == 2 and labels[0] == labels[1]
+    code, (first, second) = predicted(uri, picture.parent, picture, picture)
+    assert code.endswith("code/hw1") and first == second
     assert not list((root / ".mlflow").glob("*.jsonl*")) and not list((root / ".mlflow").glob("*/"))
-
-
-def test_model_is_a_copy_of_that_of_the_training_though_its_file_was_replaced_since(root, store, weights):
-    train(weights)
-    before = weights.read_bytes()
-    weights.unlink()  # as DVC does before it runs a stage again
-    weights.write_bytes(b"of another training")
-    assert deliver(root / ".mlflow") == ""
-    (kept,) = (root / "mlartifacts").rglob("weights.safetensors")
-    assert kept.read_bytes() == before and not kept.is_symlink() and kept.stat().st_nlink == 1
 
 
 def test_model_loads_and_new_ones_lie_where_the_project_is_after_it_was_moved(tmp_path, monkeypatch, weights):
@@ -171,7 +168,7 @@ def test_model_sent_in_part_and_then_again_is_one(method, root, store, weights, 
     with monkeypatch.context() as patch:
         patch.setattr(type(store.client), method, dies_after)
         assert deliver(root / ".mlflow") == "MLflow failed: the server died"
-    (run,) = store.client.search_runs([store.experiment], "tags.`hw1.events` LIKE '%'")
+    (run,) = runs(store)
     assert run.info.status == "FINISHED" and run.data.metrics["val_accuracy"] == 0.5  # whole without its model
     assert deliver(root / ".mlflow") == ""
     (logged,) = store.client.search_logged_models([store.experiment])
@@ -183,27 +180,25 @@ def test_model_sent_in_part_and_then_again_is_one(method, root, store, weights, 
     assert not list((root / ".mlflow").glob("*.jsonl"))
 
 
-@pytest.mark.parametrize("method", ["create_logged_model", "create_registered_model"])
-def test_store_without_models_or_registry_keeps_the_run(method, root, store, weights, monkeypatch):
+@pytest.mark.parametrize("method", ["create_logged_model", "create_registered_model", "off"])
+def test_run_without_models_is_kept_where_the_store_has_none_or_no_registry_or_they_are_off(
+    method, root, store, weights, monkeypatch
+):
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
 
     def absent(*arguments, **options):
         raise MlflowException("404", error_code=ENDPOINT_NOT_FOUND)
 
+    if method == "off":
+        monkeypatch.setenv("HW1_TRACKING_MODELS", "off")
+    else:
+        monkeypatch.setattr(type(store.client), method, absent)
     train(weights)
-    monkeypatch.setattr(type(store.client), method, absent)
     assert deliver(root / ".mlflow") == ""
     assert not list((root / ".mlflow").glob("*.jsonl"))
     assert len(store.client.search_logged_models([store.experiment])) == (method == "create_registered_model")
-
-
-def test_models_can_be_left_out(root, store, weights, monkeypatch):
-    monkeypatch.setenv("HW1_TRACKING_MODELS", "off")
-    train(weights)
-    assert deliver(root / ".mlflow") == ""
-    assert store.client.search_logged_models([store.experiment]) == []
-    assert len(store.client.search_runs([store.experiment], "tags.`hw1.events` LIKE '%'")) == 1
+    assert len(runs(store)) == 1
 
 
 def test_requirements_name_every_package_that_the_loader_imports():

@@ -20,26 +20,15 @@ def written(path, text):
     return path
 
 
-def test_a_record_is_found_by_the_historys_bytes_wherever_it_lies(project):
-    keep_record(written(project / "A.csv", "epoch\n1\n"), {"device": "CPU"})
+def test_a_record_is_found_by_the_historys_bytes_wherever_it_lies_and_is_the_latest_of_them(project):
+    for device in ("GPU", "CPU"):
+        keep_record(written(project / "A.csv", "epoch\n1\n"), {"device": device})
     assert record_of(written(project / "other.csv", "epoch\n1\n")) == {"device": "CPU"}
     assert record_of(written(project / "A.csv", "epoch\n2\n")) is None
-
-
-def test_the_latest_record_of_equal_bytes_is_kept(project):
-    history = written(project / "A.csv", "epoch\n1\n")
-    for date in ("2026-11-26", "2026-11-27"):
-        keep_record(history, {"date": date})
-    assert record_of(history) == {"date": "2026-11-27"}
-    assert len(list((project / KEPT).iterdir())) == 1
-
-
-def test_no_history_and_a_broken_record_are_no_record(project):
     assert record_of(project / "nothing.csv") is None
-    history = written(project / "A.csv", "epoch\n1\n")
-    keep_record(history, {})
-    next((project / KEPT).iterdir()).write_text("{")
-    assert record_of(history) is None
+    (record,) = (project / KEPT).iterdir()
+    record.write_text("{")
+    assert record_of(project / "other.csv") is None
 
 
 def test_a_training_keeps_where_it_ran(project, monkeypatch):
