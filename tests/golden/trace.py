@@ -34,7 +34,6 @@ import torch  # noqa: E402
 import yaml  # noqa: E402
 
 from hw1.engine.step import Step  # noqa: E402
-from hw1.run.parameters.yaml_reader import yaml_text  # noqa: E402
 
 SHORT = 4  # hex digits of a tensor; whatever parts two runs parts all that follows
 PROBLEMS = ("p1", "p2", "p3")
@@ -147,7 +146,7 @@ def files_of(paths: list[str]) -> dict[str, Path]:
 def run(trace: Trace, targets: Sequence[str]) -> None:
     """Run the stages in this process, in the working folder."""
     preset = yaml.safe_load((ROOT / "presets/quick.yaml").read_text(encoding="utf-8"))
-    Path("params.yaml").write_text(yaml_text(small(preset)), encoding="utf-8")
+    Path("params.yaml").write_text(yaml.safe_dump(small(preset), sort_keys=False), encoding="utf-8")
     for name in ("presets", "environment.json"):
         os.symlink(ROOT / name, name)
     Path("plots/seeds").mkdir(parents=True)

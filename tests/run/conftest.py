@@ -6,7 +6,7 @@ import pytest
 from mlflow_server import Server
 
 from hw1.run.tracking import tracking
-from hw1.run.tracking.sender import Store
+from hw1.run.tracking.sender import Store, deliver
 
 
 @pytest.fixture
@@ -24,6 +24,24 @@ def root(tmp_path, monkeypatch) -> Path:
 def store(root) -> Store:
     """The database in the root, by MLflow's own client."""
     return Store.connect(root)
+
+
+@pytest.fixture
+def deliver_until(root, store, monkeypatch):
+    """A function that delivers to a server that dies right after a method of the client."""
+
+    def deliver_until(method: str) -> None:
+        original = getattr(type(store.client), method)
+
+        def dies_after(*arguments, **options):
+            original(*arguments, **options)
+            raise ConnectionError("the server died")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(store.client), method, dies_after)
+            assert deliver(root / ".mlflow") == "MLflow failed: the server died"
+
+    return deliver_until
 
 
 @pytest.fixture

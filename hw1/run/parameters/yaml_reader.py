@@ -6,7 +6,6 @@ ruamel.yaml is imported by who reads a file: predictions do without.
 """
 
 import dataclasses
-import io
 import math
 import reprlib
 import textwrap
@@ -42,18 +41,6 @@ def parse_yaml(content: bytes, path: str | Path) -> Any:
     except Exception as error:  # beside YAMLError, constructors of odd scalars raise whatever they meet
         reason = textwrap.shorten(str(error) or type(error).__name__, 300)
         raise InputError(f"{path}: not valid YAML: {reason}") from None
-
-
-def yaml_text(values: dict[str, Any]) -> str:
-    """Plain values as YAML in block style, keys in their order, every text on one line."""
-    from ruamel.yaml import YAML
-
-    writer = YAML(typ="safe", pure=True)
-    writer.default_flow_style, writer.sort_base_mapping_type_on_output, writer.width = False, False, 1 << 20
-    writer.indent(mapping=2, sequence=4, offset=2)
-    stream = io.StringIO()
-    writer.dump(values, stream)
-    return stream.getvalue()
 
 
 @dataclass(frozen=True)

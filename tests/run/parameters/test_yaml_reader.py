@@ -9,7 +9,7 @@ from dvc.dependency.param import read_param_file
 from dvc.fs import localfs
 
 from hw1.run.errors import InputError
-from hw1.run.parameters.yaml_reader import read_yaml, yaml_text
+from hw1.run.parameters.yaml_reader import read_yaml
 
 SCALARS = (
     *("010", "0o17", "0x1F", "0b101", "1_000", "-0", "+12", "1__0", "0_", "0o", "08", "1,5"),
@@ -80,11 +80,3 @@ def test_document_that_dvc_refuses_is_refused(tmp_path, name):
 def test_parameters_are_there_without_the_reader_dvc_and_torch():
     code = "import sys, hw1.run.parameters.params; print({'ruamel', 'dvc', 'torch', 'yaml'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True) == "set()\n"
-
-
-def test_text_of_plain_values_is_in_their_order_and_reads_as_them(tmp_path):
-    values = {"b": "a: b # no comment", "a": [{"x": 1.5, "long": "word " * 60 + "end"}], "list": ["010", "null", "ä"]}
-    text = yaml_text(values)
-    assert text.startswith("b: ") and "a:\n  - x: 1.5\n    long: word word" in text and text.count("\n") == 8
-    (tmp_path / "file.yaml").write_text(text, encoding="utf-8")
-    assert read_yaml(tmp_path / "file.yaml") == values

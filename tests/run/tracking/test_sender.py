@@ -83,18 +83,10 @@ def test_parent_ends_as_the_stage_that_failed_and_runs_while_one_trains(root, st
 
 
 @pytest.mark.parametrize("method", ["create_run", "log_batch", "set_terminated", "log_artifacts"])
-def test_what_is_sent_in_part_and_then_again_is_there_once(method, root, store, monkeypatch):
+def test_what_is_sent_in_part_and_then_again_is_there_once(method, root, store, deliver_until):
     train(losses=(0.5, 0.25), lr=0.1)
     report(root)
-    original = getattr(type(store.client), method)
-
-    def dies_after(*arguments, **options):
-        original(*arguments, **options)
-        raise ConnectionError("the server died")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(type(store.client), method, dies_after)
-        assert deliver(root / ".mlflow") == "MLflow failed: the server died"
+    deliver_until(method)
     assert deliver(root / ".mlflow") == ""
     run = {"name": "x", "status": "FINISHED", "metrics": [("loss", 1, 0.5), ("loss", 2, 0.25)]}
     assert runs_in(root / "mlflow.db") == [run]
